@@ -1,0 +1,213 @@
+"""dm-fhir.toml, checked once at the door and then frozen. Paths are relative to the file; secrets are read when used."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dm_fhir.errors import ConfigError
+from dm_fhir.validation import faults
+
+DEFAULT_NAME = "dm-fhir.toml"
+DEFAULT_SCOPE = "system/*.read"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Secret(msgspec.Struct, frozen=True):
+    """Where a secret is kept (`env:NAME` or `file:PATH`); printing it shows the place, never the secret."""
+
+    place: str
+    folder: Path
+
+    def read(self) -> str:
+        """The secret itself, without surrounding blanks. Raises ConfigError when it is missing or empty."""
+        kind, _, name = self.place.partition(":")
+        secret = self._from_file(name) if kind == "file" else os.environ.get(name, "")
+        if not secret.strip():
+            raise ConfigError(f"the secret {self.place} is missing or empty", hint=self._hint(kind, name))
+        return secret.strip()
+
+    def _from_file(self, name: str) -> str:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise ConfigError(f"the secret {self.place} cannot be read: {error.strerror}") from error
+
+    def _hint(self, kind: str, name: str) -> str:
+        return (
+            f"set the environment variable {name}" if kind == "env" else f"put it into {self.folder / name}, mode 0600"
+        )
+
+    def __repr__(self) -> str:
+        return f"Secret({self.place})"
+
+
+class Auth(msgspec.Struct, frozen=True):
+    """How to log in at a site."""
+
+    method: Literal["none", "basic", "bearer", "client-secret", "smart-backend"] = "none"
+    username: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    private_key: Secret | None = None
+    key_id: str | None = None
+    token_url: str | None = None
+    scope: str = DEFAULT_SCOPE
+
+
+class Pull(msgspec.Struct, frozen=True):
+    """How to ask a site: page size, patience, tries per request.
+
+    A type in `optional_types` may be unsupported there. One in `whole_types` cannot be searched by patient: all of it is
+    asked for, and only what is the cohort's is kept.
+    """
+
+    page_size: int = 200
+    connect_timeout_seconds: float = 10
+    read_timeout_seconds: float = 60
+    total_timeout_seconds: float = 300
+    tries: int = 5
+    allow_plain_http: bool = False
+    optional_types: tuple[str, ...] = ()
+    whole_types: tuple[str, ...] = ()
+
+
+class Site(msgspec.Struct, frozen=True):
+    """One hospital. `endpoint` is None where its records only come as files."""
+
+    name: str
+    endpoint: str | None
+    timezone: str
+    tables: tuple[Path, ...]
+    headers: dict[str, str]
+    auth: Auth
+    pull: Pull
+    push_enabled: bool
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which this site's days begin and end."""
+        return ZoneInfo(self.timezone)
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A whole study. `pseudonym_key` is None where the store makes its own."""
+
+    path: Path
+    title: str
+    drug: str
+    store_path: Path
+    pseudonym_key: Secret | None
+    sites: tuple[Site, ...]
+
+    def site(self, name: str) -> Site:
+        """The site called `name`. Raises ConfigError naming the known ones."""
+        for site in self.sites:
+            if site.name == name:
+                return site
+        raise ConfigError(f"no site is called '{name}'", hint=f"known: {', '.join(s.name for s in self.sites)}")
+
+
+def load_config(path: Path) -> Config:
+    """The study in `path`. Raises ConfigError listing every fault at once."""
+    document = _read_toml(path)
+    found = faults(document, "site-config") or _rules(document)
+    if found:
+        raise ConfigError(f"{path} has {len(found)} fault{'s' * (len(found) > 1)}:", faults=found)
+    return _build(document, path)
+
+
+def _read_toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config at {path}", hint="write one with: dm-fhir init") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
+_NEEDS = {
+    "none": (),
+    "basic": ("username", "password"),
+    "bearer": ("token",),
+    "client-secret": ("client_id", "client_secret"),
+    "smart-backend": ("client_id", "private_key"),
+}
+
+
+def _rules(document: dict) -> list[str]:  # type: ignore[type-arg]  # shape checked by the schema just before
+    """What a schema cannot say: names twice, keys a login needs, known time zones, no plain http to elsewhere."""
+    found = _zone_fault("study.timezone", document["study"].get("timezone"))
+    names = [site["name"] for site in document["site"]]
+    found += [
+        f"site: the name '{name}' is used {names.count(name)} times" for name in set(names) if names.count(name) > 1
+    ]
+    for index, site in enumerate(document["site"]):
+        auth = site.get("auth", {"method": "none"})
+        missing = [key for key in _NEEDS[auth["method"]] if key not in auth]
+        found += [f"site[{index}].auth: '{key}' is missing, {auth['method']} needs it" for key in missing]
+        found += _zone_fault(f"site[{index}].timezone", site.get("timezone"))
+        found += _plain_http_fault(index, site)
+    return found
+
+
+def _zone_fault(where: str, name: str | None) -> list[str]:
+    try:
+        ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):  # zoneinfo raises all three for names that are no zone
+        return [f"{where}: '{name}' is no time zone; expected a name such as Europe/Madrid"]
+    return []
+
+
+def _plain_http_fault(index: int, site: dict) -> list[str]:  # type: ignore[type-arg]
+    url = urlsplit(site.get("endpoint", ""))
+    allowed = url.scheme != "http" or url.hostname in _LOOPBACK or site.get("pull", {}).get("allow_plain_http", False)
+    return (
+        []
+        if allowed
+        else [
+            f"site[{index}].endpoint: plain http sends patient data in the clear; use https, or set pull.allow_plain_http = true"
+        ]
+    )
+
+
+def _build(document: dict, path: Path) -> Config:  # type: ignore[type-arg]
+    study, folder = document["study"], path.resolve().parent
+    key = study.get("pseudonym_key")
+    return Config(
+        path=path,
+        title=study["title"],
+        drug=study["drug"],
+        store_path=folder / os.environ.get("DM_FHIR_STORE", document.get("store", {}).get("path", "dm-fhir.sqlite")),
+        pseudonym_key=Secret(key, folder) if key else None,
+        sites=tuple(_site(site, study.get("timezone", "UTC"), folder) for site in document["site"]),
+    )
+
+
+def _site(site: dict, timezone: str, folder: Path) -> Site:  # type: ignore[type-arg]
+    endpoint = site.get("endpoint")
+    return Site(
+        name=site["name"],
+        endpoint=endpoint.rstrip("/") if endpoint else None,
+        timezone=site.get("timezone", timezone),
+        tables=tuple(folder / table for table in site.get("tables", [])),
+        headers=site.get("headers", {}),
+        auth=_auth(site.get("auth", {}), folder),
+        pull=msgspec.convert(site.get("pull", {}), Pull),
+        push_enabled=site.get("push", {}).get("enabled", False),
+    )
+
+
+def _auth(auth: dict[str, str], folder: Path) -> Auth:
+    secrets = ("password", "token", "client_secret", "private_key")
+    return Auth(**{key: Secret(value, folder) if key in secrets else value for key, value in auth.items()})  # type: ignore[arg-type]

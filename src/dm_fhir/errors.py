@@ -1,0 +1,102 @@
+"""Every error of dm-fhir, sorted by what the person in front of it should do next.
+
+    DmFhirError                    exit 1   something failed; the message says what
+    ├── ConfigError                exit 2   mend the config, a table, a path or the command line
+    ├── Locked                     exit 11  another run is at work: wait for it
+    ├── LoginRefused               exit 5   mend the credentials, or ask the hospital
+    ├── ServerUnavailable          exit 4   try later
+    ├── PushConflict               exit 7   somebody else changed what we wrote: look at it
+    ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
+    │   └── AnswerUnusable         exit 3   an answer came but is not usable FHIR
+    └── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
+
+Messages name references (`Observation/123`), never names, dates of birth, identifiers, values or secrets.
+"""
+
+from collections.abc import Iterable
+
+#: Exit codes, an interface for schedulers. The first that applies wins.
+EXIT_PRECEDENCE = (130, 2, 11, 5, 4, 1, 7, 3, 0)
+EXIT_CODES = {
+    0: "complete",
+    1: "failed",
+    2: "usage or configuration",
+    3: "finished, but something is partial; the ledger names it",
+    4: "server unavailable, try later",
+    5: "login refused",
+    7: "conflict on push",
+    11: "another run holds the lock",
+    130: "interrupted",
+}
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """The exit code to report when several apply; 0 when there is none."""
+    return min(codes, key=EXIT_PRECEDENCE.index, default=0)
+
+
+class DmFhirError(Exception):
+    """What went wrong, for a person; `hint` says how to mend it and is None where nobody can tell."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class ConfigError(DmFhirError):
+    """Config, mapping table, path or option is wrong. `faults` lists all of them, one line each."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, faults: Iterable[str] = (), hint: str | None = None) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join((message, *(f"  - {fault}" for fault in self.faults))), hint=hint)
+
+
+class Locked(DmFhirError):
+    """Another run holds the lock of this store."""
+
+    exit_code = 11
+
+
+class LoginRefused(DmFhirError):
+    """The server, or its token endpoint, does not accept the credentials."""
+
+    exit_code = 5
+
+
+class ServerUnavailable(DmFhirError):
+    """The server cannot be reached, or asks to come back later than this run can wait."""
+
+    exit_code = 4
+
+
+class PushConflict(DmFhirError):
+    """The server holds something else than we wrote, or more than one copy of it."""
+
+    exit_code = 7
+
+
+class RequestFailed(DmFhirError):
+    """One request was refused or kept failing. `reason` is the ledger's word for it, `status` the HTTP status if any."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, reason: str, status: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.status = status
+
+
+class AnswerUnusable(RequestFailed):
+    """An answer arrived but is cut off, damaged, too large, or not FHIR."""
+
+
+class StoreError(DmFhirError):
+    """The store cannot be used by this study or this version of dm-fhir."""

@@ -1,0 +1,74 @@
+"""What a server says it can do: its CapabilityStatement (https://hl7.org/fhir/R4/capabilitystatement.html)."""
+
+import msgspec
+
+from dm_fhir.errors import ConfigError
+from dm_fhir.fhir.connection import Connection
+
+
+class _Parameter(msgspec.Struct, frozen=True):
+    name: str | None = None
+
+
+class _Resource(msgspec.Struct, frozen=True):
+    type: str | None = None
+    searchParam: tuple[_Parameter, ...] = ()
+    conditionalUpdate: bool = False
+
+
+class _Rest(msgspec.Struct, frozen=True):
+    mode: str | None = None
+    resource: tuple[_Resource, ...] = ()
+
+
+class _Software(msgspec.Struct, frozen=True):
+    name: str | None = None
+    version: str | None = None
+
+
+class Capability(msgspec.Struct, frozen=True):
+    """A CapabilityStatement, as far as it matters here."""
+
+    resourceType: str | None = None
+    fhirVersion: str | None = None
+    software: _Software | None = None
+    rest: tuple[_Rest, ...] = ()
+
+    def searches(self, type_name: str, parameter: str) -> bool:
+        """Whether the server lists `parameter` for `type_name`; parameters that work may be missing from the list."""
+        return any(p.name == parameter for resource in self._resources(type_name) for p in resource.searchParam)
+
+    def updates_conditionally(self, type_name: str) -> bool:
+        """Whether the server says that PUT with a query works."""
+        return any(resource.conditionalUpdate for resource in self._resources(type_name))
+
+    @property
+    def name(self) -> str:
+        """What the server calls itself."""
+        software = self.software or _Software()
+        return f"{software.name or 'unnamed server'} {software.version or ''}".strip()
+
+    def _resources(self, type_name: str) -> list[_Resource]:
+        return [r for rest in self.rest if rest.mode in (None, "server") for r in rest.resource if r.type == type_name]
+
+
+def read_capability(connection: Connection) -> Capability:
+    """What the server can do. Raises ConfigError if what answers is not a FHIR R4 server: the endpoint is wrong."""
+    answer = connection.get("metadata", accept=(400, 404, 405, 406, 410))
+    try:
+        capability = msgspec.json.decode(answer.body, type=Capability)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _not_fhir(connection, "its /metadata is not a FHIR resource") from None
+    if capability.resourceType != "CapabilityStatement":
+        raise _not_fhir(connection, "its /metadata is not a CapabilityStatement")
+    if not (capability.fhirVersion or "").startswith("4.0"):
+        raise ConfigError(
+            f"{connection.endpoint} speaks FHIR {capability.fhirVersion or 'of an unknown version'}, dm-fhir reads R4 (4.0.1)",
+            hint="ask the hospital for its R4 endpoint; it often ends in /r4 or /R4",
+        )
+    return capability
+
+
+def _not_fhir(connection: Connection, what: str) -> ConfigError:
+    hint = "check endpoint in the config: it is the FHIR base URL, the address to which /metadata is added"
+    return ConfigError(f"{connection.endpoint} is not a FHIR server: {what}", hint=hint)

@@ -1,0 +1,102 @@
+"""What a resource says of itself without being read whole: type, id, version, whose it is. Its bytes stay as sent."""
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from dm_fhir.errors import DmFhirError
+
+
+class Unusable(DmFhirError):
+    """Bytes that cannot be kept as a resource; `reason` is one word for it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Resource(NamedTuple):
+    """A resource as bytes with what is needed to file it. `subject` is a reference as written, None if it has none."""
+
+    type: str
+    id: str
+    version: str | None
+    last_updated: str | None
+    subject: str | None
+    body: bytes
+
+    @property
+    def reference(self) -> str:
+        """`Type/id`."""
+        return f"{self.type}/{self.id}"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the bytes: equal bytes need no second look."""
+        return hashlib.sha256(self.body).hexdigest()
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    versionId: str | None = None
+    lastUpdated: str | None = None
+
+
+class _Reference(msgspec.Struct, frozen=True):
+    reference: str | None = None
+
+
+class _Header(msgspec.Struct, frozen=True):
+    resourceType: str | None = None
+    id: str | None = None
+    meta: _Meta | None = None
+    subject: msgspec.Raw = msgspec.Raw()
+    patient: msgspec.Raw = msgspec.Raw()
+
+
+_HEADER = msgspec.json.Decoder(_Header)
+_REFERENCE = msgspec.json.Decoder(_Reference)
+
+
+def read_resource(body: bytes) -> Resource:
+    """The resource in `body`. Raises Unusable: `not-json`, `no-type`, `no-id` or `unreadable`."""
+    try:
+        header = _HEADER.decode(body)
+    except msgspec.ValidationError:
+        raise Unusable("unreadable", "its resourceType, id or meta is not of the type that FHIR says") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unusable("not-json", "it is not JSON") from None
+    if not header.resourceType:
+        raise Unusable("no-type", "it has no resourceType")
+    if not header.id:
+        raise Unusable("no-id", "it has no id")
+    meta = header.meta or _Meta()
+    subject = f"Patient/{header.id}" if header.resourceType == "Patient" else _subject(header)
+    return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body)
+
+
+def local_reference(reference: str) -> str:
+    """`Type/id` of a reference however it is written: relative, absolute or with a version."""
+    path = reference.partition("/_history/")[0]
+    return "/".join(path.split("/")[-2:])
+
+
+def canonical(body: bytes) -> bytes:
+    """The same JSON with sorted keys and no blanks, so that two spellings of one content compare equal."""
+    return _CANONICAL.encode(_ANY.decode(body))
+
+
+_ANY = msgspec.json.Decoder(dec_hook=None, float_hook=lambda text: msgspec.Raw(text.encode()))
+_CANONICAL = msgspec.json.Encoder(order="sorted")
+
+
+def _subject(header: _Header) -> str | None:
+    for raw in (header.subject, header.patient):
+        if bytes(raw):
+            try:
+                reference = _REFERENCE.decode(raw).reference
+            except msgspec.DecodeError:
+                continue
+            if reference:
+                return local_reference(reference)
+    return None

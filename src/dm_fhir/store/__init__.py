@@ -1,0 +1,1 @@
+"""One SQLite file per study: every version of every resource, the ledger, cases, outcomes, pushes, runs."""

@@ -1,0 +1,95 @@
+"""Mapped cases, their outcomes and findings. The store holds documents; what is in them is not its business."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class CaseRow(NamedTuple):
+    """A patient's case as a document. `state` is 'case', or why the patient makes none."""
+
+    patient: str
+    state: str
+    body: bytes
+
+
+class OutcomeRow(NamedTuple):
+    """One outcome of a case."""
+
+    patient: str
+    variable: str
+    about: str
+    body: bytes
+
+
+class FindingRow(NamedTuple):
+    """One finding about a patient's record."""
+
+    code: str
+    severity: str
+    reference: str
+    path: str | None
+    done: str
+
+
+def put_case(
+    db: sqlite3.Connection,
+    site: str,
+    case: CaseRow,
+    fingerprint: str,
+    run: int,
+    outcomes: Iterable[OutcomeRow],
+    findings: Iterable[FindingRow],
+) -> None:
+    """Replace all that is known of one patient's case. Call it inside a transaction."""
+    key = (site, case.patient)
+    db.execute(
+        "INSERT OR REPLACE INTO case_document VALUES (?, ?, ?, ?, ?, ?)",
+        (*key, fingerprint, case.state, run, case.body),
+    )
+    db.execute("DELETE FROM outcome WHERE site = ? AND patient = ?", key)
+    db.executemany("INSERT INTO outcome VALUES (?, ?, ?, ?, ?)", ((site, *outcome) for outcome in outcomes))
+    db.execute("DELETE FROM finding WHERE site = ? AND patient = ?", key)
+    db.executemany("INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?)", ((*key, *finding) for finding in findings))
+
+
+def fingerprint_of(db: sqlite3.Connection, site: str, patient: str) -> str | None:
+    """What the patient's case was made from; None if it was never made."""
+    row = db.execute("SELECT fingerprint FROM case_document WHERE site = ? AND patient = ?", (site, patient)).fetchone()
+    return row[0] if row else None
+
+
+def cases(db: sqlite3.Connection, site: str) -> list[CaseRow]:
+    """The site's cases, in order of patient."""
+    rows = db.execute(
+        "SELECT patient, state, body FROM case_document WHERE site = ? AND state = 'case' ORDER BY patient", (site,)
+    )
+    return list(map(CaseRow._make, rows))
+
+
+def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """How many patients make a case, and how many do not for which reason."""
+    return dict(
+        db.execute("SELECT state, count(*) FROM case_document WHERE site = ? GROUP BY state ORDER BY state", (site,))
+    )
+
+
+def outcomes(db: sqlite3.Connection, site: str) -> list[OutcomeRow]:
+    """The site's outcomes, in order of patient, variable and follow-up."""
+    rows = db.execute(
+        "SELECT patient, variable, about, body FROM outcome WHERE site = ? ORDER BY patient, variable, about", (site,)
+    )
+    return list(map(OutcomeRow._make, rows))
+
+
+def findings_by_code(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """How many findings of each code a site has."""
+    return dict(db.execute("SELECT code, count(*) FROM finding WHERE site = ? GROUP BY code ORDER BY code", (site,)))
+
+
+def errors(db: sqlite3.Connection, site: str) -> list[tuple[str, str, str | None]]:
+    """The findings of severity error: code, reference, path."""
+    rows = db.execute(
+        "SELECT code, reference, path FROM finding WHERE site = ? AND severity = 'error' ORDER BY reference", (site,)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]

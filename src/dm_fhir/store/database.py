@@ -1,0 +1,135 @@
+"""The SQLite file of a study: its tables, how it is opened, and transactions.
+
+Mode 0600, WAL, synchronous=FULL: what is committed survives kill -9 and a power cut.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dm_fhir.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY, command TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, exit_code INTEGER, pid INTEGER NOT NULL
+) STRICT;
+-- The ledger: one row per site x patient x query. `patient` is '' for queries that are not one patient's.
+CREATE TABLE unit (
+  site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('complete', 'partial', 'failed', 'refused', 'unsupported')),
+  expected INTEGER, received INTEGER NOT NULL, "unique" INTEGER NOT NULL, pages INTEGER NOT NULL, retries INTEGER NOT NULL,
+  reason TEXT, message TEXT, notes TEXT NOT NULL, watermark TEXT, run INTEGER NOT NULL REFERENCES run, ended TEXT NOT NULL,
+  PRIMARY KEY (site, patient, query)
+) STRICT, WITHOUT ROWID;
+-- The current version of every resource, as the bytes that were sent.
+CREATE TABLE resource (
+  site TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version TEXT, last_updated TEXT, hash TEXT NOT NULL,
+  subject TEXT, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, type, id)
+) STRICT;
+CREATE INDEX resource_by_subject ON resource (site, subject);
+-- Every version that is no longer current.
+CREATE TABLE resource_version (
+  site TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version TEXT, last_updated TEXT, hash TEXT NOT NULL,
+  run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, type, id, hash)
+) STRICT;
+-- What arrived and cannot be kept as a resource: its bytes, where it stood and why.
+CREATE TABLE quarantine (
+  site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL,
+  hash TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, query, place, hash)
+) STRICT;
+CREATE TABLE case_document (
+  site TEXT NOT NULL, patient TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run,
+  body BLOB NOT NULL, PRIMARY KEY (site, patient)
+) STRICT;
+CREATE TABLE finding (
+  site TEXT NOT NULL, patient TEXT NOT NULL, code TEXT NOT NULL, severity TEXT NOT NULL, reference TEXT NOT NULL, path TEXT,
+  done TEXT NOT NULL
+) STRICT;
+CREATE INDEX finding_by_case ON finding (site, patient);
+CREATE TABLE outcome (
+  site TEXT NOT NULL, patient TEXT NOT NULL, variable TEXT NOT NULL, about TEXT NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (site, patient, variable, about)
+) STRICT;
+-- What we wrote, by its identifier. `state` is 'sending' from before the request until the answer is read back.
+CREATE TABLE push (
+  site TEXT NOT NULL, identifier TEXT NOT NULL, patient TEXT NOT NULL, variable TEXT NOT NULL, about TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('sending', 'confirmed', 'rejected', 'conflict', 'retracted')),
+  server_id TEXT, version TEXT, hash TEXT NOT NULL, message TEXT, body BLOB NOT NULL, run INTEGER NOT NULL REFERENCES run, "when" TEXT NOT NULL,
+  PRIMARY KEY (site, identifier)
+) STRICT;
+"""
+
+
+def open_store(path: Path, drug: str) -> sqlite3.Connection:
+    """The study's store, made if there is none. Raises StoreError if it is another drug's, newer, or no store at all."""
+    existed = path.exists()
+    if not existed:
+        _create_private(path)
+    try:
+        db = sqlite3.connect(path, isolation_level=None, timeout=30)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        _migrate(db, path)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"{path} cannot be used as a store: {error}", hint="is [store] path right, and the disk not full?"
+        ) from error
+    _check_drug(db, path, drug)
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing, on disk when it ends."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def setting(db: sqlite3.Connection, name: str, default: str) -> str:
+    """The store's own setting `name`, kept as `default` the first time it is asked for."""
+    db.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (name, default))
+    row = db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    return str(row[0])
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be made: {error.strerror}", hint="set [store] path to a folder you may write"
+        ) from error
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer dm-fhir (store version {version})",
+            hint="install that version or a later one",
+        )
+    if version == 0:
+        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _check_drug(db: sqlite3.Connection, path: Path, drug: str) -> None:
+    theirs = setting(db, "drug", drug)
+    if theirs != drug:
+        raise StoreError(
+            f"{path} is the store of a study of {theirs}, the config says {drug}",
+            hint="give this study a store of its own: [store] path",
+        )

@@ -1,0 +1,43 @@
+"""What we wrote to a hospital's server, by identifier: the memory that makes a push repeatable."""
+
+import sqlite3
+from typing import NamedTuple
+
+from dm_fhir.store.ledger import now
+
+
+class Pushed(NamedTuple):
+    """One outcome as it was written. `server_id` and `version` are None until the server has told them."""
+
+    identifier: str
+    patient: str
+    variable: str
+    about: str
+    state: str
+    server_id: str | None
+    version: str | None
+    hash: str
+    message: str | None
+    body: bytes
+
+
+_COLUMNS = "identifier, patient, variable, about, state, server_id, version, hash, message, body"
+
+
+def put_push(db: sqlite3.Connection, site: str, pushed: Pushed, run: int) -> None:
+    """Write the row; committed at once unless a transaction is open."""
+    db.execute(
+        f'INSERT OR REPLACE INTO push (site, {_COLUMNS}, run, "when") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        (site, *pushed, run, now()),
+    )
+
+
+def pushed(db: sqlite3.Connection, site: str) -> dict[str, Pushed]:
+    """Everything written to a site, by identifier."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,))  # noqa: S608
+    return {row[0]: Pushed._make(row) for row in rows}
+
+
+def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """How many written outcomes of a site are in each state."""
+    return dict(db.execute("SELECT state, count(*) FROM push WHERE site = ? GROUP BY state ORDER BY state", (site,)))

@@ -1,0 +1,154 @@
+"""Resources as they were sent: the current version of each, and every older one."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol
+
+Filed = Literal["new", "changed", "unchanged", "older"]
+
+
+class Incoming(Protocol):
+    """A resource on its way in."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def last_updated(self) -> str | None: ...
+    @property
+    def subject(self) -> str | None: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def hash(self) -> str: ...
+
+
+class Stored(NamedTuple):
+    """A resource's current version."""
+
+    type: str
+    id: str
+    version: str | None
+    last_updated: str | None
+    body: bytes
+
+
+def put_resource(db: sqlite3.Connection, site: str, resource: Incoming, run: int) -> Filed:
+    """File one resource: as the current version, or as a past one if we hold a later one. Nothing is ever overwritten."""
+    key = (site, resource.type, resource.id)
+    current = db.execute(
+        "SELECT hash, version, last_updated FROM resource WHERE site = ? AND type = ? AND id = ?", key
+    ).fetchone()
+    values = (resource.version, resource.last_updated, resource.hash)
+    if current is None:
+        db.execute(
+            "INSERT INTO resource VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, *values, resource.subject, run, resource.body),
+        )
+        return "new"
+    if current[0] == resource.hash or (
+        resource.version is not None and current[1] == resource.version and current[2] == resource.last_updated
+    ):
+        return "unchanged"
+    if resource.last_updated and current[2] and resource.last_updated < current[2]:
+        db.execute(
+            "INSERT OR IGNORE INTO resource_version VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, *values, run, resource.body),
+        )
+        return "older"
+    db.execute(
+        "INSERT OR IGNORE INTO resource_version SELECT site, type, id, version, last_updated, hash, run, body "
+        "FROM resource WHERE site = ? AND type = ? AND id = ?", key,
+    )  # fmt: skip
+    db.execute(
+        "UPDATE resource SET version = ?, last_updated = ?, hash = ?, subject = ?, run = ?, body = ? "
+        "WHERE site = ? AND type = ? AND id = ?", (*values, resource.subject, run, resource.body, *key),
+    )  # fmt: skip
+    return "changed"
+
+
+def set_aside(
+    db: sqlite3.Connection, site: str, patient: str, query: str, place: str, reason: str, body: bytes, run: int
+) -> None:
+    """Keep bytes that are no resource, with where they stood and why."""
+    digest = hashlib.sha256(body).hexdigest()
+    db.execute(
+        "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (site, patient, query, place, reason, digest, run, body),
+    )
+
+
+def clear_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str = "") -> None:
+    """Forget what an earlier reading of the same query set aside: it is about to be read again."""
+    db.execute("DELETE FROM quarantine WHERE site = ? AND query = ? AND patient = ?", (site, query, patient))
+
+
+def resources_of(db: sqlite3.Connection, site: str, subject: str) -> Iterator[Stored]:
+    """One patient's current resources, in order of type and id."""
+    rows = db.execute(
+        "SELECT type, id, version, last_updated, body FROM resource WHERE site = ? AND subject = ? ORDER BY type, id",
+        (site, subject),
+    )
+    return map(Stored._make, rows)
+
+
+def resources_of_type(db: sqlite3.Connection, site: str, type_name: str) -> Iterator[Stored]:
+    """A site's current resources of one type, whoever's they are, in order of id."""
+    rows = db.execute(
+        "SELECT type, id, version, last_updated, body FROM resource WHERE site = ? AND type = ? ORDER BY id",
+        (site, type_name),
+    )
+    return map(Stored._make, rows)
+
+
+def has_resource(db: sqlite3.Connection, site: str, reference: str) -> bool:
+    """Whether `Type/id` is in the store."""
+    type_name, _, id_ = reference.partition("/")
+    found = db.execute(
+        "SELECT 1 FROM resource WHERE site = ? AND type = ? AND id = ?", (site, type_name, id_)
+    ).fetchone()
+    return found is not None
+
+
+def subjects(db: sqlite3.Connection, site: str) -> list[str]:
+    """The patients whose records the store holds, as references, in order."""
+    rows = db.execute(
+        "SELECT DISTINCT subject FROM resource WHERE site = ? AND subject LIKE 'Patient/%' ORDER BY subject", (site,)
+    )
+    return [row[0] for row in rows]
+
+
+def fingerprint(db: sqlite3.Connection, site: str, subject: str) -> str:
+    """Changes whenever one of the patient's resources does."""
+    digest = hashlib.sha256()
+    for row in db.execute(
+        "SELECT type, id, hash FROM resource WHERE site = ? AND subject = ? ORDER BY type, id", (site, subject)
+    ):
+        digest.update("\0".join(row).encode())
+    return digest.hexdigest()
+
+
+def fingerprint_of_type(db: sqlite3.Connection, site: str, type_name: str) -> str:
+    """Changes whenever one of the site's resources of this type does."""
+    digest = hashlib.sha256()
+    for row in db.execute("SELECT id, hash FROM resource WHERE site = ? AND type = ? ORDER BY id", (site, type_name)):
+        digest.update("\0".join(row).encode())
+    return digest.hexdigest()
+
+
+def counts_by_type(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """How many current resources of each type a site has."""
+    return dict(db.execute("SELECT type, count(*) FROM resource WHERE site = ? GROUP BY type ORDER BY type", (site,)))
+
+
+def quarantined(db: sqlite3.Connection, site: str) -> list[tuple[str, str]]:
+    """What was set aside at a site: where it stood, and why."""
+    rows = db.execute(
+        "SELECT CASE WHEN place LIKE '%:%' OR patient = '' THEN place ELSE patient || ' ' || place END, reason FROM quarantine WHERE site = ? ORDER BY 1",
+        (site,),
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,1 @@
+"""One pass in reading order: pull, compute, push. The mappings are handed in, never imported."""

@@ -1,0 +1,49 @@
+"""What a pass needs of the mappings. They live on a floor above and are handed in."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from dm_fhir.model.case import Case, Outcome
+from dm_fhir.store.resources import Stored
+
+
+class Ready(Protocol):
+    """An outcome ready to be written: its business identifier, and the Observation as FHIR JSON."""
+
+    @property
+    def identifier(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Mapper(Protocol):
+    """One site's mappings: its tables, its zone, the study's drug."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same records would give another case."""
+
+    @property
+    def identifier_system(self) -> str:
+        """The system of the identifiers of what we write."""
+
+    def drug_codes(self) -> Sequence[tuple[str, str]]:
+        """The codes (system, code) by which the study drug is found."""
+
+    def gives_drug(self, body: bytes, medications: Collection[str]) -> bool:
+        """Whether a MedicationAdministration is one of the study drug, by its codes or as one of these `Medication/id`."""
+
+    def is_own(self, body: bytes) -> bool:
+        """Whether an Observation is one that we wrote."""
+
+    def medications(self, records: Iterable[Stored]) -> Mapping[str, Any]:
+        """The site's Medications, to be handed back to `case`."""
+
+    def case(self, reference: str, records: Iterable[Stored], medications: Mapping[str, Any]) -> Case:
+        """A patient's records as a case with its outcomes."""
+
+    def ready(self, outcome: Outcome, patient: str) -> Ready:
+        """An outcome that has a time, as it is written."""
+
+    def taken_back(self, body: bytes) -> bytes:
+        """What we wrote, as it is written when it no longer holds."""

@@ -1,0 +1,80 @@
+"""Pull, compute and push over the sites of a study; one site's failure never holds the others.
+
+What a pass came to is read from the store afterwards (`summary`), never from "no exception reached the top".
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from dm_fhir.config import Site
+from dm_fhir.errors import DmFhirError
+from dm_fhir.fhir.connection import Connection
+from dm_fhir.sync.compute import Computed, compute_site
+from dm_fhir.sync.mapper import Mapper
+from dm_fhir.sync.pull import Progress, pull_site
+from dm_fhir.sync.push import Item, Result, count, plan, push_site
+
+Connect = Callable[[Site], Connection]
+T = TypeVar("T")
+
+
+class Pass(NamedTuple):
+    """What one run works with. `errors` gathers, by site, what stopped that site."""
+
+    db: sqlite3.Connection
+    run: int
+    mappers: Mapping[str, Mapper]
+    connect: Connect
+    progress: Callable[[str], Progress]
+    errors: dict[str, DmFhirError]
+
+
+def pull(work: Pass, sites: Iterable[Site], *, full: bool = False) -> dict[str, int]:
+    """Pull each site; how many patients its cohort has, for those that got so far."""
+
+    def one(site: Site) -> int:
+        with work.connect(site) as connection:
+            mapper = work.mappers[site.name]
+            return pull_site(work.db, site, connection, mapper, work.run, full=full, progress=work.progress("pull"))
+
+    return _each(work, sites, one)
+
+
+def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
+    """Bring each site's cases and outcomes up to date. A site whose pull failed is computed from what it has."""
+    found = {}
+    for site in sites:
+        found[site.name] = compute_site(work.db, site.name, work.mappers[site.name], work.run)
+    return found
+
+
+def plans(work: Pass, sites: Iterable[Site]) -> dict[str, list[Item]]:
+    """What a push would do at each site. Sends nothing."""
+    return {site.name: plan(work.db, site.name, work.mappers[site.name]) for site in sites}
+
+
+def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
+    """Write each site's outcomes onto its server. A site with nothing to send is not even connected to."""
+
+    def one(site: Site) -> Result:
+        mapper = work.mappers[site.name]
+        items = plan(work.db, site.name, mapper)
+        if not any(item.action in ("new", "changed", "retract") for item in items):
+            return Result(count(items), [], [])
+        with work.connect(site) as connection:
+            return push_site(work.db, site.name, connection, mapper, work.run, items, work.progress("push"))
+
+    return _each(work, sites, one)
+
+
+def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T]) -> dict[str, T]:
+    found = {}
+    for site in sites:
+        if site.name in work.errors:
+            continue
+        try:
+            found[site.name] = one(site)
+        except DmFhirError as error:
+            work.errors[site.name] = error
+    return found

@@ -1,0 +1,220 @@
+"""Push: computed outcomes onto the hospital's server, each exactly once, however often it is run.
+
+The identifier is the outcome's own, so a conditional update finds what an earlier run wrote. What has not changed since
+is not sent at all. Before a request goes out, the store knows about it; after it, what the server kept is read back and
+compared. A resource that we did not write, or that somebody else has changed since, is never touched.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from dm_fhir.errors import RequestFailed
+from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.resource import Resource
+from dm_fhir.fhir.search import read_page
+from dm_fhir.model.case import Outcome
+from dm_fhir.model.document import decode
+from dm_fhir.store.cases import OutcomeRow, outcomes
+from dm_fhir.store.pushes import Pushed, pushed, put_push
+from dm_fhir.sync.mapper import Mapper
+
+Action = Literal["new", "changed", "unchanged", "retract", "without_time"]
+Progress = Callable[[str, int, int], None]
+
+
+class Item(NamedTuple):
+    """One outcome and what is to be done with it. `body` is what would be sent, `before` what we sent last time."""
+
+    action: Action
+    identifier: str
+    patient: str
+    variable: str
+    about: str
+    body: bytes
+    before: Pushed | None
+
+
+class Result(NamedTuple):
+    """How many outcomes ended how. `rejected` and `conflict` name identifier, variable and what the server said."""
+
+    counts: dict[str, int]
+    rejected: list[str]
+    conflicts: list[str]
+
+
+def plan(db: sqlite3.Connection, site: str, mapper: Mapper) -> list[Item]:
+    """What a push would do, outcome by outcome, in a fixed order. Sends nothing."""
+    before = pushed(db, site)
+    items = [_item(row, mapper, before) for row in outcomes(db, site)]
+    still_there = {item.identifier for item in items}
+    gone = [old for old in before.values() if old.identifier not in still_there and old.state != "retracted"]
+    return items + [
+        _retraction(old, mapper) for old in sorted(gone, key=lambda old: (old.patient, old.variable, old.about))
+    ]
+
+
+def push_site(
+    db: sqlite3.Connection,
+    site: str,
+    connection: Connection,
+    mapper: Mapper,
+    run: int,
+    items: Sequence[Item],
+    progress: Progress,
+) -> Result:
+    """Carry out `items`. Raises ServerUnavailable or LoginRefused when going on is pointless; run again to go on."""
+    pusher = _Pusher(db, site, connection, mapper.identifier_system, run)
+    ended = []
+    for index, item in enumerate(items):
+        progress(site, index, len(items))
+        ended.append((item, pusher.carry_out(item)))
+    progress(site, len(items), len(items))
+    return _result(ended)
+
+
+def count(items: Iterable[Item]) -> dict[str, int]:
+    """How many outcomes there are for each action."""
+    counts: dict[str, int] = {}
+    for item in items:
+        counts[item.action] = counts.get(item.action, 0) + 1
+    return counts
+
+
+def _item(row: OutcomeRow, mapper: Mapper, before: dict[str, Pushed]) -> Item:
+    outcome = decode(row.body, Outcome)
+    if outcome.when is None:
+        return Item("without_time", "", row.patient, row.variable, row.about, b"", None)
+    ready = mapper.ready(outcome, row.patient)
+    old = before.get(ready.identifier)
+    return Item(_action(ready.body, old), ready.identifier, row.patient, row.variable, row.about, ready.body, old)
+
+
+def _action(body: bytes, old: Pushed | None) -> Action:
+    if old is None:
+        return "new"
+    same = old.hash == _hash(body)
+    # What the server refused is not sent again until it changes.
+    return "unchanged" if same and old.state in ("confirmed", "rejected", "conflict") else "changed"
+
+
+def _retraction(old: Pushed, mapper: Mapper) -> Item:
+    return Item("retract", old.identifier, old.patient, old.variable, old.about, mapper.taken_back(old.body), old)
+
+
+def _result(ended: Sequence[tuple[Item, Pushed | None]]) -> Result:
+    counts: dict[str, int] = {}
+    rejected, conflicts = [], []
+    for item, after in ended:
+        state = after.state if after else (item.before.state if item.before else "")
+        key = item.action if state in ("confirmed", "retracted", "") else state
+        counts[key] = counts.get(key, 0) + 1
+        message = f"{item.variable} of {item.patient}: {(after or item.before or _NOTHING).message}"
+        if state == "rejected":
+            rejected.append(message)
+        elif state == "conflict":
+            conflicts.append(message)
+    return Result(counts, rejected, conflicts)
+
+
+class _Pusher(NamedTuple):
+    db: sqlite3.Connection
+    site: str
+    connection: Connection
+    system: str
+    run: int
+
+    def carry_out(self, item: Item) -> Pushed | None:
+        """Send one item if there is anything to send; what became of it, None if it was left as it is."""
+        if item.action in ("unchanged", "without_time"):
+            return None
+        if item.before is not None and (settled := self._settled(item, item.before)) is not None:
+            return settled
+        self._note(item, "sending", body=item.before.body if item.before else item.body)
+        try:
+            self._put(item)
+        except RequestFailed as error:
+            return self._refused(item, error)
+        return self._read_back(item)
+
+    def _settled(self, item: Item, before: Pushed) -> Pushed | None:
+        """What the server's copy says before we write over it; None if it is still ours, or not there yet."""
+        copies = self._copies(item)
+        if not copies and before.server_id is None:
+            return None
+        if len(copies) != 1:
+            return self._note(
+                item, "conflict", f"the server holds {len(copies)} copies of it, 1 was expected; none was changed"
+            )
+        copy = copies[0]
+        if _holds(copy.body, item.body):  # an earlier run was cut off after the server had stored it
+            return self._confirmed(item, copy)
+        if _holds(copy.body, before.body):
+            return None
+        return self._note(item, "conflict", f"{copy.reference} was changed by somebody else; left as it is")
+
+    def _put(self, item: Item) -> None:
+        self.connection.request("PUT", self._address(item), body=item.body, headers={"Prefer": "return=minimal"})
+
+    def _address(self, item: Item) -> str:
+        return f"Observation?identifier={quote(f'{self.system}|{item.identifier}', safe='')}"
+
+    def _copies(self, item: Item) -> tuple[Resource, ...]:
+        answer = self.connection.get(self._address(item), headers={"Cache-Control": "no-cache"})
+        return read_page(answer, self.connection).resources
+
+    def _refused(self, item: Item, error: RequestFailed) -> Pushed:
+        if error.status == 412:
+            return self._note(item, "conflict", "the server holds more than one copy of it; none was changed")
+        return self._note(item, "conflict" if error.status == 409 else "rejected", error.message)
+
+    def _read_back(self, item: Item) -> Pushed:
+        """What the server kept, by its own word: exactly one resource with our identifier, holding what we sent."""
+        copies = self._copies(item)
+        if len(copies) != 1:
+            return self._note(item, "conflict", f"the server holds {len(copies)} copies of it after writing")
+        if altered := _altered(copies[0].body, item.body):
+            return self._note(item, "rejected", f"the server changed {', '.join(altered)} of {copies[0].reference}")
+        return self._confirmed(item, copies[0])
+
+    def _confirmed(self, item: Item, copy: Resource) -> Pushed:
+        state = "retracted" if item.action == "retract" else "confirmed"
+        return self._note(item, state, body=item.body, server_id=copy.reference, version=copy.version)
+
+    def _note(
+        self, item: Item, state: str, message: str | None = None, *, body: bytes | None = None,
+        server_id: str | None = None, version: str | None = None,
+    ) -> Pushed:  # fmt: skip
+        """Write down what is known of the item. Its body stays what the server was last known to hold of ours."""
+        old = item.before or _NOTHING
+        row = Pushed(
+            item.identifier, item.patient, item.variable, item.about, state, server_id or old.server_id, version or old.version,
+            _hash(item.body), message, old.body or item.body if body is None else body,
+        )  # fmt: skip
+        put_push(self.db, self.site, row, self.run)
+        return row
+
+
+_NOTHING = Pushed("", "", "", "", "", None, None, "", None, b"")
+_EXACT = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _holds(kept: bytes, sent: bytes) -> bool:
+    """Whether the server's copy says everything that we sent; it may add id, meta and text."""
+    return not _altered(kept, sent)
+
+
+def _altered(kept: bytes, sent: bytes) -> list[str]:
+    """The elements in which the server's copy differs from what we sent."""
+    theirs, ours = _EXACT.decode(kept), _EXACT.decode(sent)
+    added = {name for name in theirs if name not in ours} - {"id", "meta", "text"}
+    return sorted({name for name, value in ours.items() if theirs.get(name) != value} | added)

@@ -1,0 +1,76 @@
+"""What the store says of each site, and the exit code that follows from it."""
+
+import sqlite3
+
+import msgspec
+
+from dm_fhir.config import Site
+from dm_fhir.errors import worst_exit_code
+from dm_fhir.store import cases, ledger, pushes, resources
+from dm_fhir.store.ledger import Unit
+from dm_fhir.sync.pull import is_attention_needed
+
+STEPS = ("pull", "compute", "push")
+
+
+class Attention(msgspec.Struct, frozen=True):
+    """A unit that is not complete, and why."""
+
+    patient: str
+    query: str
+    state: str
+    reason: str | None
+    message: str | None
+    expected: int | None
+    unique: int
+
+
+class SiteSummary(msgspec.Struct, frozen=True):
+    """One site as the store knows it. `complete_until` is None unless every unit is complete."""
+
+    site: str
+    complete_until: str | None
+    units: dict[str, int]
+    resources: dict[str, int]
+    patients: dict[str, int]
+    findings: dict[str, int]
+    pushed: dict[str, int]
+    attention: list[Attention]
+    set_aside: dict[str, str]
+    unreadable: list[str]
+    error: str | None = None
+
+    def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
+        """The code that the ledger asks for, as far as these steps answer for it."""
+        codes = [0]
+        if "pull" in steps:
+            codes += [3] if self.attention or self.set_aside else []
+            codes += [5] if self.units and set(self.units) == {"refused"} else []
+        if "compute" in steps and self.unreadable:
+            codes.append(3)
+        if "push" in steps:
+            codes += [3] if self.pushed.get("rejected") or self.pushed.get("sending") else []
+            codes += [7] if self.pushed.get("conflict") else []
+        return worst_exit_code(codes)
+
+
+def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> SiteSummary:
+    """The site's state. `error` is what stopped this run there, if anything did."""
+    name = site.name
+    return SiteSummary(
+        site=name,
+        complete_until=ledger.complete_until(db, name),
+        units=ledger.counts_by_state(db, name),
+        resources=resources.counts_by_type(db, name),
+        patients=cases.counts_by_state(db, name),
+        findings=cases.findings_by_code(db, name),
+        pushed=pushes.counts_by_state(db, name),
+        attention=[_attention(unit) for unit in ledger.units(db, name) if is_attention_needed(site, unit)],
+        set_aside=dict(resources.quarantined(db, name)),
+        unreadable=[f"{reference} ({path})" if path else reference for _, reference, path in cases.errors(db, name)],
+        error=error,
+    )
+
+
+def _attention(unit: Unit) -> Attention:
+    return Attention(unit.patient, unit.query, unit.state, unit.reason, unit.message, unit.expected, unit.unique)

@@ -1,0 +1,1 @@
+"""Tables of invented patients, one TOML file per sample cohort."""

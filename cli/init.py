@@ -1,0 +1,68 @@
+"""dm-fhir init: a config to begin with."""
+
+import os
+from pathlib import Path
+
+import click
+
+from dm_fhir.errors import ConfigError
+
+CONFIG = """\
+# One study: its drug, its store, and the hospitals it reads. Every key: docs/config.md
+
+[study]
+title = "Anifrolumab in refractory dermatomyositis"
+drug = "anifrolumab"            # the variable of a medication row in the mapping tables
+timezone = "Europe/Madrid"      # where days begin and end, unless a site says otherwise
+# pseudonym_key = "file:keys/pseudonym.key"   # without it the store makes a key of its own
+
+[store]
+path = "dm-fhir.sqlite"         # relative to this file
+
+[[site]]
+name = "leon"
+endpoint = "https://fhir.example.org/r4"      # leave out for a hospital that only sends files
+# tables = ["tables/leon.toml"]               # the hospital's own codes, laid over the shipped tables
+# headers = { "Epic-Client-ID" = "…" }
+
+[site.auth]
+method = "smart-backend"        # none | basic | bearer | client-secret | smart-backend
+client_id = "dm-fhir"
+private_key = "file:keys/leon.pem"            # secrets: file:PATH or env:NAME, never the secret itself
+scope = "system/*.read"         # writing outcomes back also needs system/Observation.write
+
+[site.pull]
+page_size = 200
+# optional_types = ["AdverseEvent"]           # types this hospital does not offer
+
+[site.push]
+enabled = false                 # true lets `dm-fhir push` and `sync` write outcomes to this hospital
+"""
+
+
+@click.command("init")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.pass_context
+def command(ctx: click.Context, path: Path | None) -> int:
+    """Write a commented dm-fhir.toml to PATH (a file, or a folder to put it in). Never replaces one.
+
+    \b
+    Examples:
+      dm-fhir init
+      dm-fhir init studies/anifrolumab
+    """
+    target = _target(path or ctx.obj[0])
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(CONFIG)
+    except FileExistsError:
+        raise ConfigError(f"{target} exists already; it is left as it is") from None
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}") from error
+    click.echo(f"wrote {target}; put in your endpoint and login, then: dm-fhir --config {target} doctor")
+    return 0
+
+
+def _target(path: Path) -> Path:
+    return path if path.suffix == ".toml" else path / "dm-fhir.toml"

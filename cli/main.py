@@ -1,0 +1,124 @@
+"""The command `dm-fhir`: its global options, its commands by name, and how an error leaves the house.
+
+A command's module is imported only when it runs, so that --help answers at once.
+"""
+
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from dm_fhir import __version__
+
+#: Every command: where it lives and what it does.
+COMMANDS = {
+    "demo": "The whole loop on invented patients, against a real FHIR server started on loopback.",
+    "init": "Write a commented dm-fhir.toml.",
+    "doctor": "Try the connection to each site: endpoint, login, each planned search.",
+    "pull": "Read the cohort from the servers, or from files, into the store.",
+    "compute": "Turn the store into cases and outcomes.",
+    "push": "Write the outcomes onto the servers.",
+    "sync": "Pull, compute and push under a lock: the line a scheduler runs.",
+    "status": "What is complete until when, and what needs attention.",
+    "report": "An HTML page: patients, outcomes, the paper's sentences.",
+    "export": "The case series as one pseudonymised document.",
+}
+
+
+class _Lazy(click.Group):
+    """The commands, imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"dm_fhir.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DM_FHIR", "max_content_width": 120},
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path), default=Path("dm-fhir.toml"), show_default=True,
+    help="The study's config; also $DM_FHIR_CONFIG.",
+)  # fmt: skip
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only results and errors.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How stderr is written.",
+)
+@click.version_option(__version__, prog_name="dm-fhir")
+@click.pass_context
+def main(ctx: click.Context, config: Path, verbose: bool, quiet: bool, log_format: str) -> None:
+    """From a hospital's FHIR R4 server to a dermatomyositis case series, its outcomes, and back.
+
+    \b
+    Begin with:       dm-fhir demo
+    For your study:   dm-fhir init, then doctor, pull, compute, report
+    On a schedule:    dm-fhir sync
+
+    \b
+    Exit codes: 0 complete, 1 failed, 2 usage or configuration, 3 partial, 4 server
+    unavailable, 5 login refused, 7 conflict on push, 11 locked, 130 interrupted.
+    """
+    from dm_fhir.cli.voice import Voice
+
+    ctx.obj = (config, Voice(verbose=verbose, quiet=quiet, as_json=log_format == "json"))
+
+
+def run() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    from dm_fhir.errors import DmFhirError
+
+    try:
+        code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("dm-fhir: interrupted; what was finished is kept, continue with the same command", err=True)
+        return 130
+    except DmFhirError as error:
+        _tell(error, as_json="--json" in arguments)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _tell(error: Exception, *, as_json: bool) -> None:
+    click.echo(f"dm-fhir: {error}", err=True)
+    if as_json:
+        from dm_fhir.cli.reporter import error_document
+
+        click.echo(error_document(error))
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,79 @@
+"""dm-fhir report: the page to read."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from dm_fhir.cli.study import Study, opened, site_option
+
+from dm_fhir.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dm_fhir.report.sentence import Sentence
+
+
+@click.command("report")
+@site_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    metavar="DIR",
+    help="The folder to put report.html in, or a file name ending in .html.",
+)
+@click.option(
+    "--identified", is_flag=True, help="Name patients by the hospital's references: for use inside the hospital only."
+)
+@click.pass_context
+def command(ctx: click.Context, sites: tuple[str, ...], output: Path, identified: bool) -> int:
+    """One HTML page: patients, outcomes, the paper's sentences, and how complete the data are. Needs no server.
+
+    \b
+    Examples:
+      dm-fhir report
+      dm-fhir report -o anifrolumab.html
+    """
+    with opened(ctx, sites) as study:
+        target = output if output.suffix == ".html" else output / "report.html"
+        click.echo(write_report(study, target, identified=identified))
+        return 0
+
+
+def write_report(study: Study, target: Path, *, identified: bool = False) -> Path:
+    """Write the page to `target` and give its path. Raises ConfigError if it cannot be written."""
+    page = _page(study, identified=identified)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(page)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}") from error
+    return target
+
+
+def study_sentences(study: Study) -> "tuple[Sentence, ...]":
+    """The paper's sentences for the chosen sites, as computed from the store."""
+    from dm_fhir.report.sentences import sentences
+    from dm_fhir.report.series import case_series
+
+    series = case_series(study.db, study.config, study.sites, identified=True)
+    return sentences(series.cases, series.drug)
+
+
+def _page(study: Study, *, identified: bool) -> str:
+    from dm_fhir.report.page import page
+    from dm_fhir.report.sentences import sentences
+    from dm_fhir.report.series import case_series
+    from dm_fhir.store.cases import findings_by_code
+    from dm_fhir.store.ledger import now
+
+    # The sentences need whole birth dates for exact ages; the page itself shows pseudonyms.
+    whole = case_series(study.db, study.config, study.sites, identified=True)
+    shown = whole if identified else case_series(study.db, study.config, study.sites)
+    findings = {site.name: Counter(findings_by_code(study.db, site.name)) for site in study.sites}
+    found = sentences(whole.cases, whole.drug)
+    return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now())

@@ -1,0 +1,107 @@
+"""Options become objects here: the config, the store, the mappings, the run under its lock."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import click
+from dm_fhir.cli.voice import Voice
+from dm_fhir.mappings.site import site_mapper
+
+from dm_fhir.config import Config, Site, load_config
+from dm_fhir.errors import DmFhirError, worst_exit_code
+from dm_fhir.store.database import open_store
+from dm_fhir.store.ledger import begin_run, end_run
+from dm_fhir.sync.lock import locked
+from dm_fhir.sync.passes import Pass
+from dm_fhir.sync.summary import STEPS, SiteSummary, summarise
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Study(NamedTuple):
+    """A study that a command works on. `sites` are those that were asked for."""
+
+    config: Config
+    sites: tuple[Site, ...]
+    db: sqlite3.Connection
+    voice: Voice
+
+
+class Run(NamedTuple):
+    """One run at work, and what it must account for when it ends."""
+
+    study: Study
+    work: Pass
+    steps: tuple[str, ...]
+
+    def summaries(self) -> list[SiteSummary]:
+        """What the store says of each site now."""
+        errors = self.work.errors
+        return [
+            summarise(self.study.db, site, str(errors[site.name]) if site.name in errors else None)
+            for site in self.study.sites
+        ]
+
+    def exit_code(self, summaries: Sequence[SiteSummary]) -> int:
+        """By the ledger, and by what stopped a site."""
+        stopped = [error.exit_code for error in self.work.errors.values()]
+        return worst_exit_code([*stopped, *(summary.exit_code(self.steps) for summary in summaries)])
+
+
+def site_option(command: F) -> F:
+    """`--site`, which can be given several times."""
+    option = click.option(
+        "--site", "sites", multiple=True, metavar="NAME", help="Only this site; may be given several times."
+    )
+    return option(command)
+
+
+def json_option(command: F) -> F:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object for machines.")(command)
+
+
+@contextmanager
+def opened(ctx: click.Context, sites: Sequence[str] = ()) -> Iterator[Study]:
+    """The study of this command line. Raises ConfigError, StoreError."""
+    path, voice = ctx.obj
+    with opened_study(path, voice, sites) as study:
+        yield study
+
+
+@contextmanager
+def opened_study(path: Path, voice: Voice, sites: Sequence[str] = ()) -> Iterator[Study]:
+    """The study whose config is at `path`, with the named sites, or all."""
+    config = load_config(path)
+    chosen = tuple(config.site(name) for name in dict.fromkeys(sites)) if sites else config.sites
+    db = open_store(config.store_path, config.drug)
+    try:
+        yield Study(config, chosen, db, voice)
+    finally:
+        db.close()
+
+
+@contextmanager
+def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Iterator[Run]:
+    """A run under the store's lock. It is noted in the store when it begins and when it ends, also by an error."""
+    from dm_fhir.fhir.login import connect
+
+    mappers = {site.name: site_mapper(study.config, site) for site in study.sites}
+    with locked(study.config.store_path, command):
+        number = begin_run(study.db, command)
+        run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps)
+        code = 1
+        try:
+            yield run
+            code = run.exit_code(run.summaries())
+        except KeyboardInterrupt:
+            code = 130
+            raise
+        except DmFhirError as error:
+            code = error.exit_code
+            raise
+        finally:
+            end_run(study.db, number, code)

@@ -1,0 +1,54 @@
+"""dm-fhir sync: the line a scheduler runs."""
+
+import time
+from typing import Any
+
+import click
+from dm_fhir.cli.pull import warn_of_empty_cohorts
+from dm_fhir.cli.push import result_lines
+from dm_fhir.cli.reporter import report
+from dm_fhir.cli.study import Study, json_option, opened, running, site_option
+
+from dm_fhir.sync.summary import SiteSummary
+
+
+@click.command("sync")
+@site_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
+    """Pull, compute and push under a lock; each step only for what changed. Safe to run twice, safe to kill.
+
+    Sites without [site.push] enabled = true are read and computed, not written to.
+
+    \b
+    Examples:
+      dm-fhir sync
+      dm-fhir --quiet --config /etc/dm-fhir/study.toml sync --json
+    """
+    with opened(ctx, sites) as study:
+        lines, more, summaries, code = synced(study)
+        return report("sync", summaries, code, as_json=as_json, lines=lines, **more)
+
+
+def synced(study: Study) -> tuple[list[str], dict[str, Any], list[SiteSummary], int]:
+    """One whole pass: lines for people, details for machines, the sites' state, the exit code."""
+    from dm_fhir.sync.passes import compute, pull, push
+
+    started = time.monotonic()
+    with running(study, "sync") as run:
+        patients = pull(run.work, study.sites)
+        warn_of_empty_cohorts(run, patients)
+        computed = compute(run.work, study.sites)
+        results = push(run.work, [site for site in study.sites if site.push_enabled])
+        summaries = run.summaries()
+        lines = [
+            f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged" for site, done in computed.items()
+        ]
+        more: dict[str, Any] = {
+            "cohort": patients,
+            "computed": {site: done._asdict() for site, done in computed.items()},
+            "pushed": {site: result.counts for site, result in results.items()},
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        return [*lines, *result_lines(results)], more, summaries, run.exit_code(summaries)

@@ -70,5 +70,5 @@ def _from_files(run: Run, paths: tuple[str, ...]) -> dict[str, Any]:
         study.db, site, paths, run.work.mappers[site], run.work.run, study.voice.progress("read")
     )
     for path in passed_over:
-        study.voice.say(f"passed over, not a FHIR file by its name: {path}")
+        study.voice.say(f"passed over, not a FHIR file: {path}")
     return {"read": dict(sorted(types.items())), "passed_over": passed_over}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from dm_fhir.cli.study import Study, opened, site_option
 
 from dm_fhir.errors import ConfigError
@@ -71,9 +72,10 @@ def _page(study: Study, *, identified: bool) -> str:
     from dm_fhir.store.cases import findings_by_code
     from dm_fhir.store.ledger import now
 
-    # The sentences need whole birth dates for exact ages; the page itself shows pseudonyms.
+    # The sentences need whole birth dates for exact ages; patients they name go by the same names as in the tables.
     whole = case_series(study.db, study.config, study.sites, identified=True)
     shown = whole if identified else case_series(study.db, study.config, study.sites)
     findings = {site.name: Counter(findings_by_code(study.db, site.name)) for site in study.sites}
-    found = sentences(whole.cases, whole.drug)
+    named = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
+    found = sentences(named, whole.drug)
     return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now())

@@ -16,7 +16,8 @@ from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.resource import Resource, Unusable, read_resource
 
 STANDARD_INPUT = "-"
-_SUFFIXES = (".json", ".ndjson", ".jsonl")
+_LINES = (".ndjson", ".jsonl")
+_SUFFIXES = (".json", *_LINES)
 
 
 class Item(NamedTuple):
@@ -40,6 +41,8 @@ class _Bundle(msgspec.Struct, frozen=True):
 def find_files(paths: list[str]) -> tuple[list[str], list[str]]:
     """The FHIR files behind `paths`, folders searched through in order of name; and the files passed over there.
 
+    A folder's file is passed over if neither its name nor its content speaks of FHIR. A file named by itself never is.
+
     Raises ConfigError for a path that does not exist.
     """
     found: list[str] = []
@@ -49,8 +52,9 @@ def find_files(paths: list[str]) -> tuple[list[str], list[str]]:
             found.append(path)
         elif Path(path).is_dir():
             inside = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
-            found += [file for file in inside if _is_fhir_name(file)]
-            passed_over += [file for file in inside if not _is_fhir_name(file)]
+            chosen = [file for file in inside if _is_fhir_name(file) and _holds_resources(file)]
+            found += chosen
+            passed_over += [file for file in inside if file not in chosen]
         else:
             raise ConfigError(f"{path} does not exist", hint="give a file, a folder, or - for standard input")
     return found, passed_over
@@ -70,6 +74,22 @@ def _is_fhir_name(name: str) -> bool:
     return name.removesuffix(".gz").endswith(_SUFFIXES)
 
 
+def _holds_resources(path: str) -> bool:
+    """Whether the file says resourceType anywhere; a damaged one counts as if it did, so that it is reported."""
+    if path.removesuffix(".gz").endswith(_LINES):
+        return True
+    before = b""
+    with _open(path) as file:
+        try:
+            while chunk := file.read(2**16):
+                if b'"resourceType"' in before + chunk:
+                    return True
+                before = chunk[-16:]
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return True
+    return not before.strip()
+
+
 def _open(path: str) -> BinaryIO:
     if path == STANDARD_INPUT:
         return sys.stdin.buffer
@@ -85,7 +105,7 @@ def _open(path: str) -> BinaryIO:
 def _items(file: BinaryIO, path: str) -> Iterator[Item]:
     """NDJSON by its name, or by a first line that is whole while more follow; else one JSON document."""
     first, second = file.readline(), file.readline()
-    if path.removesuffix(".gz").endswith((".ndjson", ".jsonl")) or (second.strip() and _is_whole(first)):
+    if path.removesuffix(".gz").endswith(_LINES) or (second.strip() and _is_whole(first)):
         for number, line in enumerate(_chain(first, second, file), start=1):
             yield from _line(line, f"{path}:{number}")
     else:

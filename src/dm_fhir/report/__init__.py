@@ -1,0 +1,1 @@
+"""What people read: the paper's sentences, the HTML report, exported documents."""

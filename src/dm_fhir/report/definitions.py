@@ -1,0 +1,86 @@
+"""How each number of the report is defined, in words, with the rule's name and version."""
+
+from dm_fhir.outcomes import baseline, exposure
+from dm_fhir.outcomes.battery import INSTRUMENTS
+from dm_fhir.outcomes.labels import label
+from dm_fhir.report.persons import ADULT_YEARS
+from dm_fhir.report.sentence import EN_DASH
+
+
+def definitions() -> tuple[tuple[str, str], ...]:
+    """Pairs of what is defined and how."""
+    return (*_RULES, *_instruments(), *_SENTENCES)
+
+
+def _instruments() -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (
+            f"{label(one.name)} ({one.rule}, version {one.rule_version})",
+            f"Improvement is {'baseline minus follow-up' if one.higher_is_worse else 'follow-up minus baseline'}, so "
+            "positive is better. Percent improvement is 100 x improvement / baseline; a baseline of 0 has none.",
+        )
+        for one in INSTRUMENTS
+    )
+
+
+_EARLIEST, _LATEST = exposure.SCHEDULED_INTERVAL_DAYS
+_RULES = (
+    (
+        f"Infusion ({exposure.RULE}, version {exposure.VERSION})",
+        "A completed administration. One that was broken off starts exposure and adds its dose, but is not counted; one "
+        "that was not given is a missed dose; orders never count. Bags of one day are one infusion. "
+        f"{_EARLIEST}{EN_DASH}{_LATEST} days since the one before are every four weeks.",
+    ),
+    (
+        "Baseline (R-BL)",
+        "The last usable value at or before the start of the first infusion, at most "
+        f"{baseline.LOOK_BACK_DAYS} days back. Statuses used: {', '.join(baseline.ACCEPTED_STATUSES)}. Partial dates are "
+        "never completed; values of equal rank that contradict each other are not used.",
+    ),
+    ("Last follow-up (R-VISIT)", "The last usable value after the start of the first infusion."),
+    (
+        "Rounding (R-ROUND)",
+        "Everything is computed exactly and rounded once, half up, when shown: percentages of patients to whole numbers, "
+        "other numbers to one decimal.",
+    ),
+    (
+        "Summaries (R-COHORT)",
+        "Percentages are of the patients who could be evaluated; the others are stated beside. SD is the sample SD. A "
+        "median percentage is the median of the patients' percentages.",
+    ),
+)
+_SENTENCES = (
+    ("Patients", "Records with at least one infusion, without test patients and records replaced by another."),
+    (
+        "Age",
+        "Completed years; an age that partial dates leave open is missing, not estimated. Adult onset is onset at "
+        f"{ADULT_YEARS} years or later.",
+    ),
+    (
+        "Subtype",
+        "One per patient, the first of: antisynthetase syndrome, juvenile, amyopathic, classic. A code for adult "
+        "dermatomyositis alone tells none of them.",
+    ),
+    ("Manifestations", "Conditions that did not surely begin after the day of the first infusion."),
+    (
+        "Antibodies",
+        "Any accepted positive result. Anti-ARS is any of anti-Jo-1, anti-PL-7, anti-PL-12, anti-EJ, anti-OJ. "
+        "Seronegative is at least one myositis-specific antibody tested and none positive. Anti-Ro52 is not specific.",
+    ),
+    (
+        "Other treatments",
+        "Earlier: surely begun before the day of the first infusion. Concomitant: begun by that day and not ended before "
+        "it; a record without an end counts only while it is active. Systemic glucocorticoid: any of prednisone, "
+        "prednisolone, methylprednisolone, deflazacort and the other systemic glucocorticoids.",
+    ),
+    (
+        "Follow-up",
+        "From the first infusion to the last documented infusion or accepted assessment; a month is 30.4375 days.",
+    ),
+    (
+        "Outside the skin",
+        "Better is: MMT8 higher or CK lower than at baseline by any amount; arthritis, synovitis, dysphagia, weakness or "
+        "musculoskeletal involvement that was present at the first infusion and ended after it.",
+    ),
+    ("Adverse events", "All recorded since the day of the first infusion, whether or not the drug caused them."),
+)

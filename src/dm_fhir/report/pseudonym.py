@@ -1,0 +1,87 @@
+"""A case without what could name the patient: pseudonyms for references, the year for the birth date, no free text.
+
+Names and addresses are never read. Dates of treatment and assessment stay: the outcomes are made of them.
+"""
+
+import hashlib
+import hmac
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from dm_fhir.model.case import (
+    Administration,
+    Case,
+    Coding,
+    Concept,
+    Finding,
+    Link,
+    Measured,
+    Outcome,
+    Range,
+    Source,
+    Subject,
+)
+
+
+def pseudonymised(case: Case, key: bytes) -> Case:
+    """`case` under pseudonyms that are the same wherever the key is the same."""
+    parts: Case = _Veil(key, case.site).over(case)
+    return replace(parts, id=_Veil(key, case.site).name(case.id))
+
+
+class _Veil:
+    """Goes through the parts of a case; a rule per kind of part says what is taken away."""
+
+    def __init__(self, key: bytes, site: str) -> None:
+        self._key, self._site = key, site
+
+    def over(self, part: Any) -> Any:
+        if isinstance(part, tuple):
+            return tuple(map(self.over, part))
+        if not isinstance(part, msgspec.Struct):
+            return part
+        inside = {name: self.over(getattr(part, name)) for name in part.__struct_fields__}
+        return self._without(replace(part, **inside))
+
+    def name(self, reference: str) -> str:
+        """`Type/pseudonym`, with the path kept where there is one."""
+        whole, hash_mark, path = reference.partition("#")
+        kind = whole.partition("/")[0]
+        digest = hmac.new(self._key, f"{self._site}|{whole}".encode(), hashlib.sha256).hexdigest()[:16]
+        return f"{kind}/{digest}{hash_mark}{path}"
+
+    def _without(self, part: Any) -> Any:
+        match part:
+            case Source():
+                return replace(part, reference=self.name(part.reference), last_updated=None)
+            case Subject():
+                year = part.birth_date[:4] if part.birth_date else None
+                return replace(
+                    part, identifiers=(), birth_date=year, deceased_at=part.deceased_at and part.deceased_at[:7]
+                )
+            case Link():
+                return replace(part, other=self.name(part.other))
+            case Coding():
+                return replace(part, display=None)
+            case Concept():
+                # Local codes and texts that no table knows may carry anything, names included.
+                return replace(part, text=None, codings=part.codings if part.variable else ())
+            case Measured():
+                return replace(part, string=None)
+            case Range():
+                return replace(part, text=None)
+            case Administration():
+                reference = part.medication_reference
+                return replace(
+                    part,
+                    identifiers=(),
+                    part_of=tuple(map(self.name, part.part_of)),
+                    medication_reference=reference and self.name(reference),
+                )
+            case Finding():
+                return replace(part, reference=self.name(part.reference))
+            case Outcome():
+                return replace(part, about=part.about and self.name(part.about))
+        return replace(part, identifiers=()) if hasattr(part, "identifiers") else part

@@ -1,0 +1,31 @@
+"""The case series out of the store: the cases of the chosen sites, as they are or under pseudonyms."""
+
+import secrets
+import sqlite3
+from collections.abc import Sequence
+
+from dm_fhir.config import Config, Site
+from dm_fhir.model.case import Case, CaseSeries
+from dm_fhir.model.document import decode
+from dm_fhir.report.pseudonym import pseudonymised
+from dm_fhir.store.cases import cases
+from dm_fhir.store.database import setting
+from dm_fhir.store.ledger import complete_until
+
+
+def case_series(
+    db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
+) -> CaseSeries:
+    """The study's case series. Raises ConfigError if the pseudonym key is configured and missing."""
+    found = [decode(row.body, Case) for site in sites for row in cases(db, site.name)]
+    if not identified:
+        key = _key(db, config)
+        found = [pseudonymised(case, key) for case in found]
+    until = {site.name: complete_until(db, site.name) for site in sites}
+    return CaseSeries(config.title, config.drug, tuple(found), until, pseudonymised=not identified)
+
+
+def _key(db: sqlite3.Connection, config: Config) -> bytes:
+    if config.pseudonym_key is not None:
+        return config.pseudonym_key.read().encode()
+    return setting(db, "pseudonym_key", secrets.token_hex(32)).encode()

@@ -1,0 +1,87 @@
+"""Variables, reasons and units in words for a reader. A name without words of its own is shown with blanks."""
+
+_DRUGS = {
+    "glucocorticoid": "systemic glucocorticoid",
+    "immunoglobulin": "intravenous immunoglobulin",
+    "scig": "subcutaneous immunoglobulin",
+}
+_CONDITIONS = {
+    "gottron_papules": "Gottron's papules",
+    "gottron_sign": "Gottron's sign",
+    "gowers_sign": "Gowers' sign",
+    "ild": "interstitial lung disease",
+    "v_sign": "V sign",
+    "mechanics_hands": "mechanic's hands",
+    "raynaud": "Raynaud's phenomenon",
+}
+_ANTIBODIES = {
+    "anti_tif1g": "anti-TIF1\N{GREEK SMALL LETTER GAMMA}",
+    "anti_mda5": "anti-MDA5",
+    "anti_sae1": "anti-SAE",
+    "anti_mi2": "anti-Mi-2",
+    "anti_nxp2": "anti-NXP2",
+    "anti_srp": "anti-SRP",
+    "anti_ars": "anti-ARS",
+    "anti_ro52": "anti-Ro52",
+}
+_EVENTS = {"ae_uti": "urinary tract infection"}
+_REASONS = {
+    "baseline_missing": "baseline missing",
+    "followup_missing": "follow-up missing",
+    "no_exposure": "the study drug was never given",
+    "baseline_zero": "baseline is 0, so there is no percentage",
+    "conflict": "two values of equal rank contradict each other",
+    "scale_mixed": "baseline and follow-up are on different scales",
+    "scale_ambiguous": "the scale cannot be told",
+    "scale_conflict": "the evidence for the scale is contradictory",
+    "comparator": "the value is only a bound (< or >)",
+    "dose_unknown": "the dose of an infusion is unknown",
+    "total_is_not_activity": "only a total is recorded, which is not activity",
+    "status_excluded": "the record's status is not final, amended or corrected",
+    "outside_window": "the value lies outside the baseline window",
+    "window_unknown": "a partial date leaves the window undecided",
+    "order_unknown": "a partial date leaves the order undecided",
+    "value_missing": "the record has no value",
+    "value_is_string": "the value is free text",
+    "unit_missing": "the unit is missing",
+    "unit_incompatible": "the unit cannot be converted",
+    "out_of_range": "the value is outside the scale",
+    "time_missing": "the record has no date",
+    "time_unreadable": "the record's date cannot be read",
+}
+_UNITS = {"{score}": "points", "{infusion}": "infusions"}
+
+
+def drug_words(variable: str) -> str:
+    """A drug or group of drugs."""
+    return _DRUGS.get(variable, _plain(variable))
+
+
+def condition_words(variable: str) -> str:
+    """A manifestation."""
+    return _CONDITIONS.get(variable, _plain(variable))
+
+
+def antibody_words(variable: str) -> str:
+    """An antibody or group of antibodies."""
+    return _ANTIBODIES.get(variable, _plain(variable))
+
+
+def event_words(variable: str) -> str:
+    """An adverse event; text that is no variable stays as it is."""
+    return _EVENTS.get(variable, _plain(variable.removeprefix("ae_")))
+
+
+def reason_words(reason: str) -> str:
+    """Why something could not be computed; a name behind a colon is kept."""
+    code, _, name = reason.partition(":")
+    return _REASONS.get(code, _plain(code)) + (f" ({_plain(name)})" if name else "")
+
+
+def unit_words(unit: str | None) -> str:
+    """A unit; UCUM's braces become words."""
+    return _UNITS.get(unit or "", unit or "")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,1 @@
+"""Pure functions over many cases: medians, means, counts with percent."""

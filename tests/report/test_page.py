@@ -1,0 +1,154 @@
+"""The page: safe with hostile text, without personal data, well-formed, and in words."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dm_fhir.demo.cohorts import four_patients, twenty_four_patients
+from dm_fhir.model.case import Case, Coding
+from dm_fhir.report.page import page
+from dm_fhir.report.sentences import sentences
+
+DRUG = "anifrolumab"
+HOSTILE = '<script>alert("1")</script>'
+VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
+
+
+def page_of(cases: tuple[Case, ...], title: str = "A study") -> str:
+    sites = {case.site: "2025-06-01" for case in cases}
+    findings = {"baltimore": {"zone_assumed": 3}}
+    return page(title, DRUG, cases, sentences(cases, DRUG), {**sites, "oviedo": None}, findings, "2025-06-02")
+
+
+@pytest.fixture(scope="module")
+def html_of_four(four: tuple[Case, ...]) -> str:
+    return page_of(four)
+
+
+class Outline(HTMLParser):
+    """Every element closed in order; the attributes and the text that a reader sees."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.faults: list[str] = []
+        self.elements: list[tuple[str, dict[str, Any]]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.faults.append(f"</{tag}> at {self.getpos()}")
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def test_the_page_is_well_formed(html_of_four: str) -> None:
+    outline = Outline(html_of_four)
+    assert (outline.faults, outline.open) == ([], [])
+    assert outline.all("html") == [{"lang": "en"}]
+    assert len(outline.all("h1")) == 1
+    assert len(outline.all("caption")) == len(outline.all("table"))
+    assert all("scope" in attributes for attributes in outline.all("th"))
+
+
+def test_the_links_of_the_page_lead_somewhere(html_of_four: str) -> None:
+    outline = Outline(html_of_four)
+    ids = {attributes["id"] for _, attributes in outline.elements if "id" in attributes}
+    assert {link["href"].removeprefix("#") for link in outline.all("a")} <= ids
+
+
+def test_the_page_needs_nothing_else(html_of_four: str) -> None:
+    outline = Outline(html_of_four)
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in outline.elements}
+    assert "url(" not in html_of_four
+    assert "@import" not in html_of_four
+
+
+def test_the_page_holds_the_sentences(four: tuple[Case, ...], html_of_four: str) -> None:
+    text = Outline(html_of_four).text
+    for sentence in sentences(four, DRUG):
+        assert sentence.text in text
+        assert sentence.missing in text
+
+
+def test_hostile_text_stays_text(four: tuple[Case, ...]) -> None:
+    case = four[0]
+    assert case.subject is not None
+    subject = replace(case.subject, races=(Coding("urn:x", "1", HOSTILE),))
+    hostile = replace(case, id=HOSTILE, site=HOSTILE, subject=subject, left_out={HOSTILE: 1})
+    html = page_of((hostile, *four[1:]), title=HOSTILE)
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "script" not in {tag for tag, _ in Outline(html).elements}
+
+
+def test_the_page_holds_no_personal_data(four: tuple[Case, ...], twenty_four: tuple[Case, ...]) -> None:
+    for sites, cases in ((four_patients(), four), (twenty_four_patients(), twenty_four)):
+        html = page_of(cases)
+        people = [r for site in sites for r in site.resources if r["resourceType"] == "Patient"]
+        assert len(people) == len(cases)
+        for person in people:
+            assert person["birthDate"] not in html
+            assert person["name"][0]["given"][0] not in html
+            assert person["identifier"][0]["system"] not in html
+        assert "Sample" not in html
+
+
+def test_identifiers_are_not_on_the_page(four: tuple[Case, ...]) -> None:
+    case = four[0]
+    assert case.subject is not None
+    named = tuple(replace(one, value="MRN-4711") for one in case.subject.identifiers)
+    assert named
+    assert "MRN-4711" not in page_of((replace(case, subject=replace(case.subject, identifiers=named)),))
+
+
+def test_what_cannot_be_computed_is_said_in_words(html_of_four: str) -> None:
+    text = Outline(html_of_four).text
+    assert "not computable: baseline missing" in text
+    assert "without baseline" in text
+    assert "None" not in text
+    assert "baseline_missing" not in text
+
+
+def test_completeness_findings_and_what_was_left_out_are_shown(four: tuple[Case, ...]) -> None:
+    assert four[0].subject is not None
+    test_patient = replace(
+        four[0], subject=replace(four[0].subject, test_patient=True), left_out={"Observation: odd": 7}
+    )
+    text = Outline(page_of((test_patient, *four[1:]))).text
+    assert "never read completely" in text
+    assert "zone_assumed" in text
+    assert re.search(r"test patient 1 Patient/bal-1", text)
+    assert re.search(r"Observation: odd 7", text)
+
+
+def test_the_patients_table_says_better_and_worse(html_of_four: str) -> None:
+    text = Outline(html_of_four).text
+    arrow = "\N{RIGHTWARDS ARROW}"
+    assert f"27 {arrow} 6 better by 21 (77.8 %)" in text
+    assert f"92 {arrow} 96 worse by 4 (4.3 %)" in text
+    assert f"150 {arrow} 150 unchanged" in text
+    assert f"? {arrow} 11 without baseline" in text
+
+
+def test_a_page_without_patients_says_so() -> None:
+    assert "No patient has had a completed infusion." in Outline(page_of(())).text

@@ -1,0 +1,46 @@
+# The few words everybody needs. Each works on a fresh machine with Python 3.11 or newer and make.
+PYTHON ?= python3
+DIR ?= dm-fhir-demo
+BIN := .venv/bin
+
+.PHONY: demo test install lint types unit build schema clean help
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: install ## the whole loop on invented patients; DIR=… for another folder
+	$(BIN)/dm-fhir demo $(DIR)
+
+test: lint types unit ## everything that must hold before a commit
+
+install: .venv/.installed ## what demo and tests need, into .venv
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dm-fhir needs Python 3.11 or newer; name one: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	@touch $@
+
+lint: install ## ruff, rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# On an installed copy: in the source tree the packages do not lie where they are imported from.
+types: install ## mypy --strict
+	rm -rf .build && mkdir .build
+	$(BIN)/python -m build --quiet --outdir .build/dist . >.build/log 2>&1 || { cat .build/log >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .build/installed .build/dist/*.whl
+	cd .build/installed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --python-executable $(CURDIR)/$(BIN)/python -p dm_fhir
+
+unit: install ## the tests
+	$(BIN)/python -m pytest
+
+build: install ## sdist and wheel, into dist
+	$(BIN)/python -m build --outdir dist .
+
+schema: install ## the published schema of the case series, from the model
+	$(BIN)/python -m dm_fhir.model.schema > src/dm_fhir/schemas/case-series.schema.json.new
+	mv src/dm_fhir/schemas/case-series.schema.json.new src/dm_fhir/schemas/case-series.schema.json
+
+clean: ## what was built; not .venv
+	rm -rf .build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

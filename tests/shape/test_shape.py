@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
-
 from dm_fhir.cli.main import COMMANDS, main
+
 from dm_fhir.errors import EXIT_CODES, EXIT_PRECEDENCE
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,7 @@ BELOW = {
     "report": {"store", "outcomes", "statistics", "model", "config", "validation"},
     "mappings": {"outcomes", "model", "config", "validation"},
     "demo": {"fhir", "config"},
+    "testing": set(),
 }
 
 
@@ -57,7 +58,7 @@ def imports(path: Path) -> set[str]:
 
 def room(name: str) -> str:
     """The room of a module: the first name below dm_fhir."""
-    return (name.split(".") + [""])[1]
+    return [*name.split("."), ""][1]
 
 
 MODULES = dict(modules())
@@ -71,7 +72,7 @@ def test_imports_run_down(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("package", "rooms"),
-    [("requests", {"fhir"}), ("click", {"cli"}), ("jsonschema", {"validation"}), ("fhir", {"mappings"}), ("sqlite3", {"store", "sync", "report", "cli"})],
+    [("requests", {"fhir", "testing"}), ("click", {"cli"}), ("jsonschema", {"validation"}), ("fhir", {"mappings"}), ("responses", {"testing"}), ("sqlite3", {"store", "sync", "report", "cli"})],
 )  # fmt: skip
 def test_a_library_is_imported_in_its_rooms_only(package: str, rooms: set[str]) -> None:
     users = {room(name) for name, path in MODULES.items() if package in {one.split(".")[0] for one in imports(path)}}
@@ -111,14 +112,22 @@ def expected_files() -> Iterator[str]:
 
 
 def test_the_bare_folder_names_are_imported_nowhere() -> None:
-    tests = [path for path in (ROOT / "tests").rglob("*.py")]
-    users = [path for path in (*MODULES.values(), *tests) if {"mappings", "cli"} & {one.split(".")[0] for one in imports(path)}]
+    tests = list((ROOT / "tests").rglob("*.py"))
+    users = [
+        path
+        for path in (*MODULES.values(), *tests)
+        if {"mappings", "cli"} & {one.split(".")[0] for one in imports(path)}
+    ]
     assert users == []
 
 
 def test_every_command_is_in_the_docs_and_the_docs_know_no_other() -> None:
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    documented = [line.removeprefix("## ").strip("` ").removeprefix("dm-fhir ").split()[0] for line in text.splitlines() if line.startswith("## `dm-fhir")]
+    documented = [
+        line.removeprefix("## ").strip("` ").removeprefix("dm-fhir ").split()[0]
+        for line in text.splitlines()
+        if line.startswith("## `dm-fhir")
+    ]
     assert documented == list(COMMANDS)
 
 
@@ -128,7 +137,13 @@ def test_every_option_of_a_command_is_in_the_docs(name: str) -> None:
     section = text.split(f"## `dm-fhir {name}")[1].split("\n## ")[0]
     command = main.get_command(click.Context(main), name)
     assert command is not None
-    options = [option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts if option.startswith("--")]
+    options = [
+        option
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option.startswith("--")
+    ]
     assert [option for option in options if f"`{option}" not in section] == []
 
 
@@ -138,15 +153,24 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert command is not None
     text = command.get_help(click.Context(command, info_name=f"dm-fhir {name}"))
     assert "Example" in text
-    assert f"dm-fhir {name}" in text.split("Example")[1] or f"dm-fhir --quiet --config /etc/dm-fhir/study.toml {name}" in text
+    assert (
+        f"dm-fhir {name}" in text.split("Example")[1]
+        or f"dm-fhir --quiet --config /etc/dm-fhir/study.toml {name}" in text
+    )
 
 
 def test_every_exit_code_is_in_the_docs() -> None:
     text = (ROOT / "docs" / "exit-codes.md").read_text(encoding="utf-8")
-    rows = {int(line.split("|")[1]): line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| ") and line.split("|")[1].strip().isdigit()}
+    rows = {
+        int(line.split("|")[1]): line.split("|")[2].strip()
+        for line in text.splitlines()
+        if line.startswith("| ") and line.split("|")[1].strip().isdigit()
+    }
     assert rows.keys() == EXIT_CODES.keys() == set(EXIT_PRECEDENCE)
     assert ", ".join(map(str, EXIT_PRECEDENCE)) in text
-    assert all(rows[code].lower().startswith(meaning.split(";")[0].split(",")[0]) for code, meaning in EXIT_CODES.items())
+    assert all(
+        rows[code].lower().startswith(meaning.split(";")[0].split(",")[0]) for code, meaning in EXIT_CODES.items()
+    )
 
 
 def test_every_config_key_is_in_the_docs() -> None:
@@ -161,7 +185,9 @@ def _keys(schema: object) -> set[str]:
     if not isinstance(schema, dict):
         return set()
     own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
-    return own.union(*(_keys(part) for part in schema.values()), *(_keys(part) for part in schema.get("properties", {}).values()))
+    return own.union(
+        *(_keys(part) for part in schema.values()), *(_keys(part) for part in schema.get("properties", {}).values())
+    )
 
 
 def test_the_version_is_on_top_of_the_changelog() -> None:

@@ -1,0 +1,139 @@
+"""A hospital tries its own table against the mocked server, by the commands it will run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dm_fhir.cli import main
+
+from dm_fhir.testing import MockedServer, mocked_server
+
+CONFIG = """
+[study]
+title = "A table on trial"
+drug = "anifrolumab"
+timezone = "Europe/Madrid"
+
+[[site]]
+name = "leon"
+endpoint = "https://fhir.test/r4"
+tables = ["leon.toml"]
+
+[site.pull]
+tries = 2
+page_size = 2
+
+[site.push]
+enabled = true
+"""
+TABLE = """
+[[medication]]
+variable = "anifrolumab"
+codes = [{ system = "urn:leon:pharmacy", code = "ANI" }]
+
+[[measurement]]
+variable = "cdasi_activity"
+codes = [{ system = "urn:leon:forms", code = "CDASI-A" }]
+"""
+
+
+def observation(name: str, when: str, value: int) -> dict[str, Any]:
+    """An invented patient's CDASI by the hospital's own code."""
+    return {
+        "resourceType": "Observation", "id": name, "status": "final", "subject": {"reference": "Patient/p1"},
+        "code": {"coding": [{"system": "urn:leon:forms", "code": "CDASI-A"}]}, "effectiveDateTime": when,
+        "valueQuantity": {"value": value, "unit": "{score}", "system": "http://unitsofmeasure.org", "code": "{score}"},
+    }  # fmt: skip
+
+
+RESOURCES: list[dict[str, Any]] = [
+    {"resourceType": "Patient", "id": "p1", "gender": "female"},
+    {
+        "resourceType": "MedicationAdministration", "id": "i1", "status": "completed", "subject": {"reference": "Patient/p1"},
+        "medicationCodeableConcept": {"coding": [{"system": "urn:leon:pharmacy", "code": "ANI"}]},
+        "effectiveDateTime": "2025-03-03T10:00:00+01:00", "dosage": {"dose": {"value": 300, "unit": "mg"}},
+    },
+    observation("b", "2025-03-01", 20), observation("f", "2025-05-01", 5), observation("g", "2025-06-01", 4),
+]  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "leon.toml").write_text(TABLE, encoding="utf-8")
+    path = tmp_path / "dm-fhir.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def run(config: Path, *arguments: str) -> int:
+    return main._run(["--quiet", "--config", str(config), *arguments])
+
+
+def test_a_local_code_becomes_an_outcome_on_the_server(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with mocked_server(RESOURCES) as server:
+        assert run(config, "sync", "--json") == 0
+        written = [one for place, one in server.resources.items() if place.startswith("Observation/made-")]
+    assert json.loads(capsys.readouterr().out)["cohort"] == {"leon": 1}
+    percents = {
+        one["valueQuantity"]["value"] for one in written if one["code"]["text"].startswith("CDASI activity, percent")
+    }
+    assert percents == {75, 80}
+
+
+def test_the_second_sync_asks_for_changes_only_and_writes_nothing(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mocked_server(RESOURCES) as server:
+        run(config, "sync")
+        server.requests.clear()
+        assert run(config, "sync") == 0
+        assert not [request for request in server.requests if request.startswith("PUT")]
+        searches = [request for request in server.requests if request.startswith("GET Observation?")]
+    assert searches
+    assert all("_lastUpdated=ge" in request for request in searches)
+    capsys.readouterr()
+
+
+def test_without_the_table_nobody_is_in_the_cohort(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(CONFIG.replace('tables = ["leon.toml"]', ""), encoding="utf-8")
+    with mocked_server(RESOURCES):
+        assert run(config, "pull") == 0
+    assert "nobody was given anifrolumab" in capsys.readouterr().err
+
+
+def test_a_server_that_fails_leaves_the_unit_open_and_the_next_pull_closes_it(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with mocked_server(RESOURCES) as server:
+        server.fail("GET Observation", 500, times=2)
+        assert run(config, "pull") == 3
+        assert "failed: Patient/p1 Observation?patient" in capsys.readouterr().out
+        assert run(config, "pull") == 0
+    capsys.readouterr()
+
+
+def test_two_copies_are_refused_as_a_conditional_update_must(config: Path) -> None:
+    twins = [
+        {**observation(name, "2025-03-01", 20), "identifier": [{"system": "urn:x", "value": "1"}]}
+        for name in ("t1", "t2")
+    ]
+    with mocked_server(twins) as server:
+        import requests
+
+        answer = requests.put(f"{server.endpoint}/Observation?identifier=urn:x|1", data="{}", timeout=1)
+    assert answer.status_code == 412
+
+
+def test_paging_gives_everything_once() -> None:
+    import requests
+
+    with mocked_server(RESOURCES) as server:
+        found, url = [], f"{server.endpoint}/Observation?patient=Patient/p1&_count=2"
+        while url:
+            page = requests.get(url, timeout=1).json()
+            found += [entry["resource"]["id"] for entry in page["entry"]]
+            url = next((link["url"] for link in page.get("link", [])), "")
+    assert sorted(found) == ["b", "f", "g"]
+    assert isinstance(server, MockedServer)

@@ -1,0 +1,183 @@
+"""Views of the FHIR R4 data types: just the elements that the mappings use, both ways to the model.
+
+A view reads leniently (unknown elements are passed over) and writes only what is set. Numbers are Decimal.
+"""
+
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+
+from dm_fhir.model import case
+
+
+class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Coding: system, code, display."""
+
+    system: str | None = None
+    code: str | None = None
+    display: str | None = None
+
+
+class CodeableConcept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """CodeableConcept: coding, text."""
+
+    coding: tuple[Coding, ...] = ()
+    text: str | None = None
+
+
+class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Quantity: value, comparator, unit, system, code."""
+
+    value: Decimal | None = None
+    comparator: str | None = None
+    unit: str | None = None
+    system: str | None = None
+    code: str | None = None
+
+    def __post_init__(self) -> None:
+        # "NaN" and 1e999999999 decode as decimals too; the first is no number, the second takes all memory when used.
+        value = self.value
+        if value is not None and not (
+            value.is_finite() and abs(value.adjusted()) < _DIGITS and len(str(value)) < _DIGITS
+        ):
+            raise ValueError("not a number that can be reckoned with")
+
+
+_DIGITS = 1000
+
+
+class Period(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Period: start, end."""
+
+    start: str | None = None
+    end: str | None = None
+
+
+class Range(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Observation.referenceRange: low, high, text."""
+
+    low: Quantity | None = None
+    high: Quantity | None = None
+    text: str | None = None
+
+
+class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Reference: reference."""
+
+    reference: str | None = None
+
+
+class Identifier(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Identifier: system, value."""
+
+    system: str | None = None
+    value: str | None = None
+
+
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Meta: security."""
+
+    security: tuple[Coding, ...] = ()
+
+
+class Extension(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Extension: url, valueCoding, valueString, nested extensions."""
+
+    url: str
+    valueCoding: Coding | None = None
+    valueString: str | None = None
+    extension: "tuple[Extension, ...]" = ()
+
+
+View = TypeVar("View")
+
+
+def read(body: bytes, view: type[View]) -> View:
+    """The resource in `body` as `view`. Raises msgspec.DecodeError, or its ValidationError, which names the path."""
+    try:
+        return msgspec.json.decode(body, type=view)
+    except (UnicodeDecodeError, RecursionError) as error:
+        # The first would repeat the text it could not read.
+        raise msgspec.DecodeError("not UTF-8, or nested too deep") from error
+
+
+def write(view: msgspec.Struct) -> bytes:
+    """`view` as FHIR JSON, decimals as they were written."""
+    return _ENCODER.encode(view)
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def coding_in(coding: Coding) -> case.Coding:
+    """A FHIR Coding as the model's."""
+    return case.Coding(coding.system, coding.code, coding.display)
+
+
+def coding_out(coding: case.Coding) -> Coding:
+    """The model's coding as FHIR's."""
+    return Coding(coding.system, coding.code, coding.display)
+
+
+def concept_in(concept: CodeableConcept | None) -> case.Concept | None:
+    """A CodeableConcept that no table gives a meaning to; None stays None."""
+    if concept is None:
+        return None
+    return case.Concept(tuple(map(coding_in, concept.coding)), concept.text)
+
+
+def concepts_in(concepts: tuple[CodeableConcept, ...]) -> tuple[case.Concept, ...]:
+    """Several concepts, as `concept_in`."""
+    return tuple(case.Concept(tuple(map(coding_in, c.coding)), c.text) for c in concepts)
+
+
+def concept_out(concept: case.Concept | None) -> CodeableConcept | None:
+    """The model's concept as FHIR's; None stays None."""
+    if concept is None:
+        return None
+    return CodeableConcept(tuple(map(coding_out, concept.codings)), concept.text)
+
+
+def concepts_out(concepts: tuple[case.Concept, ...]) -> tuple[CodeableConcept, ...]:
+    """Several concepts, as `concept_out`."""
+    return tuple(CodeableConcept(tuple(map(coding_out, c.codings)), c.text) for c in concepts)
+
+
+def quantity_in(quantity: Quantity | None) -> case.Quantity | None:
+    """A Quantity as recorded; None stays None."""
+    if quantity is None:
+        return None
+    return case.Quantity(quantity.value, quantity.comparator, quantity.unit, quantity.system, quantity.code)
+
+
+def quantity_out(quantity: case.Quantity | None) -> Quantity | None:
+    """The model's quantity as FHIR's; None stays None."""
+    if quantity is None:
+        return None
+    return Quantity(quantity.value, quantity.comparator, quantity.unit, quantity.system, quantity.code)
+
+
+def period_in(period: Period | None) -> case.Period | None:
+    """A Period; None stays None."""
+    return case.Period(period.start, period.end) if period else None
+
+
+def period_out(period: case.Period | None) -> Period | None:
+    """The model's period as FHIR's; None stays None."""
+    return Period(period.start, period.end) if period else None
+
+
+def identifiers_in(identifiers: tuple[Identifier, ...]) -> tuple[case.Identifier, ...]:
+    """Business identifiers."""
+    return tuple(case.Identifier(i.system, i.value) for i in identifiers)
+
+
+def identifiers_out(identifiers: tuple[case.Identifier, ...]) -> tuple[Identifier, ...]:
+    """The model's identifiers as FHIR's."""
+    return tuple(Identifier(i.system, i.value) for i in identifiers)
+
+
+def local_id(source: case.Source) -> str | None:
+    """The resource's id on its server; None if it has none yet."""
+    return source.reference.partition("/")[2] or None

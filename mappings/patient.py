@@ -1,0 +1,103 @@
+"""Patient <-> Subject (https://hl7.org/fhir/R4/patient.html). Name, address and telecom are never read."""
+
+from typing import Literal
+
+import msgspec
+from dm_fhir.mappings.datatypes import (
+    Coding,
+    Extension,
+    Identifier,
+    Meta,
+    Reference,
+    coding_in,
+    coding_out,
+    identifiers_in,
+    identifiers_out,
+    local_id,
+)
+
+from dm_fhir.model.case import Coding as ModelCoding
+from dm_fhir.model.case import Link, Source, Subject
+
+#: The elements that survive the way there and back.
+SUPPORTED = (
+    "resourceType", "id", "active", "identifier.system", "identifier.value", "gender", "birthDate", "deceasedBoolean",
+    "deceasedDateTime", "link.type", "link.other.reference",
+)  # fmt: skip
+
+_RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+_ETHNICITY = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity"
+_TEST_PATIENT = Coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", "HTEST")
+
+
+class PatientLink(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Patient.link: other, type."""
+
+    other: Reference
+    type: str
+
+
+class Patient(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="resourceType", tag="Patient"):
+    """The view of a Patient."""
+
+    id: str | None = None
+    meta: Meta | None = None
+    extension: tuple[Extension, ...] = ()
+    identifier: tuple[Identifier, ...] = ()
+    active: bool | None = None
+    gender: Literal["male", "female", "other", "unknown"] | None = None
+    birthDate: str | None = None
+    deceasedBoolean: bool | None = None
+    deceasedDateTime: str | None = None
+    link: tuple[PatientLink, ...] = ()
+
+
+def from_fhir(patient: Patient, source: Source) -> Subject:
+    """Who the patient is, as far as a case series needs it."""
+    return Subject(
+        source=source,
+        active=patient.active,
+        identifiers=identifiers_in(patient.identifier),
+        sex=patient.gender,
+        birth_date=patient.birthDate,
+        deceased=patient.deceasedBoolean,
+        deceased_at=patient.deceasedDateTime,
+        races=_codings(patient, _RACE),
+        ethnicities=_codings(patient, _ETHNICITY),
+        links=tuple(Link(link.other.reference or "", link.type) for link in patient.link),
+        test_patient=any(_is_test(label) for label in (patient.meta.security if patient.meta else ())),
+    )
+
+
+def to_fhir(subject: Subject) -> Patient:
+    """The Patient resource that says what `subject` knows."""
+    return Patient(
+        id=local_id(subject.source),
+        meta=Meta((_TEST_PATIENT,)) if subject.test_patient else None,
+        extension=(*_extension(_RACE, subject.races), *_extension(_ETHNICITY, subject.ethnicities)),
+        identifier=identifiers_out(subject.identifiers),
+        active=subject.active,
+        gender=subject.sex,  # type: ignore[arg-type]  # read from this same value set
+        birthDate=subject.birth_date,
+        deceasedBoolean=subject.deceased,
+        deceasedDateTime=subject.deceased_at,
+        link=tuple(PatientLink(Reference(link.other or None), link.type) for link in subject.links),
+    )
+
+
+def _is_test(label: Coding) -> bool:
+    return (label.system, label.code) == (_TEST_PATIENT.system, _TEST_PATIENT.code)
+
+
+def _codings(patient: Patient, url: str) -> tuple[ModelCoding, ...]:
+    parts = [part for extension in patient.extension if extension.url == url for part in extension.extension]
+    return tuple(coding_in(part.valueCoding) for part in parts if part.valueCoding is not None)
+
+
+def _extension(url: str, codings: tuple[ModelCoding, ...]) -> tuple[Extension, ...]:
+    """US Core's race or ethnicity: an OMB category each, and the text that the profile demands."""
+    if not codings:
+        return ()
+    text = ", ".join(coding.display or coding.code or "" for coding in codings)
+    categories = tuple(Extension("ombCategory", valueCoding=coding_out(coding)) for coding in codings)
+    return (Extension(url, extension=(*categories, Extension("text", valueString=text))),)

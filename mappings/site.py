@@ -1,0 +1,91 @@
+"""One site's mappings in one hand: its tables, its zone, the study's drug."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from dm_fhir.mappings import outcome_observation
+from dm_fhir.mappings.case import Record, read_case, read_medications
+from dm_fhir.mappings.codes import Row, Tables, load_tables
+from dm_fhir.mappings.datatypes import read
+from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.medication_administration import MedicationAdministration, medication_concept
+from dm_fhir.mappings.outcome_observation import OutcomeResource
+
+from dm_fhir.config import Config, Site
+from dm_fhir.errors import ConfigError
+from dm_fhir.model.case import Case, Outcome
+from dm_fhir.outcomes import battery
+
+#: Raised whenever the mappings make something else of the same records.
+VERSION = "1"
+
+
+class SiteMapper(NamedTuple):
+    """How this site's records become cases, and outcomes become its Observations."""
+
+    site: str
+    timezone: str
+    drug: str
+    tables: Tables
+    identifier_system: str = outcome_observation.IDENTIFIER_SYSTEM
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the tables, the drug, the zone, and the versions of mappings and rules."""
+        parts = (VERSION, battery.VERSION, self.tables.fingerprint, self.drug, self.timezone)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def drug_codes(self) -> Sequence[tuple[str, str]]:
+        """The codes (system, code) by which the study drug is found."""
+        return [(code.system or "", code.code or "") for code in self._drug_row().codes]
+
+    def gives_drug(self, body: bytes, medications: Collection[str]) -> bool:
+        """Whether a MedicationAdministration is one of the study drug, by its codes or as one of these `Medication/id`."""
+        try:
+            record = read(body, MedicationAdministration)
+            concept = medication_concept(record, self.tables, {})
+        except msgspec.DecodeError:
+            return False
+        if concept is not None:
+            return concept.variable == self.drug
+        reference = record.medicationReference.reference if record.medicationReference else None
+        return any((reference or "").partition("/_history/")[0].endswith(medication) for medication in medications)
+
+    def is_own(self, body: bytes) -> bool:
+        """Whether an Observation is one that we wrote."""
+        return outcome_observation.is_own(body)
+
+    def medications(self, records: Iterable[Record]) -> Mapping[str, Medication]:
+        """The site's Medications by `Medication/id`."""
+        return read_medications(records)
+
+    def case(self, reference: str, records: Iterable[Record], medications: Mapping[str, Medication]) -> Case:
+        """A patient's records as a case with its outcomes."""
+        case = read_case(reference, self.site, self.timezone, self.drug, records, self.tables, medications)
+        return msgspec.structs.replace(case, outcomes=battery.outcomes(case, self._drug_row().label_dose_mg))
+
+    def ready(self, outcome: Outcome, patient: str) -> OutcomeResource:
+        """An outcome that has a time, as it is written."""
+        return outcome_observation.to_fhir(outcome, self.drug, patient, ZoneInfo(self.timezone))
+
+    def taken_back(self, body: bytes) -> bytes:
+        """What we wrote, as it is written when it no longer holds."""
+        return outcome_observation.as_entered_in_error(body)
+
+    def _drug_row(self) -> Row:
+        return self.tables.rows["medication", self.drug]
+
+
+def site_mapper(config: Config, site: Site) -> SiteMapper:
+    """The mappings of `site`. Raises ConfigError for a faulty table, or a study drug that no table knows."""
+    tables = load_tables(site.tables)
+    row = tables.rows.get(("medication", config.drug))
+    if row is None or not row.codes:
+        raise ConfigError(
+            f"no mapping table of site {site.name} knows the study drug '{config.drug}'",
+            hint=f'add a table with [[medication]] variable = "{config.drug}" and its codes to tables of the site',
+        )
+    return SiteMapper(site.name, site.timezone, config.drug, tables)

@@ -1,0 +1,1 @@
+"""The shipped mapping tables: which code means what."""

@@ -1,0 +1,117 @@
+"""FHIR dates and times as they were written: partial dates stay partial, zones are kept, order may be unknown.
+
+A date is text (`2024`, `2024-03`, `2024-03-05`, `2024-03-05T10:00:00-04:00`). Where a comparison is needed it becomes
+a `Span`: the stretch of time in which it may lie (FHIR R4, data type dateTime).
+"""
+
+import re
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Literal, NamedTuple
+
+Precision = Literal["year", "month", "day", "time"]
+#: From the coarsest to the finest.
+PRECISIONS: tuple[Precision, ...] = ("year", "month", "day", "time")
+
+_FORM = re.compile(
+    r"(?P<year>\d{4})(?:-(?P<month>\d\d)(?:-(?P<day>\d\d)"
+    r"(?:T(?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?P<fraction>\.\d+)?)?(?P<zone>Z|[+-]\d\d:[0-5]\d)?)?)?)?",
+    re.ASCII,
+)
+
+
+class Span(NamedTuple):
+    """From `start` up to, not including, `end`, both in UTC. A time is a span without length."""
+
+    start: datetime
+    end: datetime
+    precision: Precision
+    zone_assumed: bool
+
+    def surely_before(self, other: "Span") -> bool:
+        """True only if every moment of this span lies before every moment of `other`."""
+        # A time has no length: it may lie on the first moment of a day without lying before that day.
+        return self.start < other.start if self.precision == "time" else self.end <= other.start
+
+
+def span(text: str, zone: tzinfo) -> Span:
+    """The stretch of time that `text` names; days, and times written without a zone, are those of `zone`.
+
+    Raises ValueError for anything that is no FHIR date or dateTime; the text is not repeated in it.
+    """
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise ValueError("not a FHIR date or dateTime")
+    # Years 1 and 9999 stand for "unknown" and "for ever", and have no neighbour to move into with another zone.
+    if not 1 < int(form["year"]) < 9999:
+        raise ValueError("a year that no record of a patient can mean")
+    if form["hour"] is not None:
+        return _time(form, zone)
+    first = date(int(form["year"]), int(form["month"] or 1), int(form["day"] or 1))
+    precision: Precision = "day" if form["day"] else "month" if form["month"] else "year"
+    return Span(_midnight(first, zone), _midnight(_next(first, precision), zone), precision, zone_assumed=False)
+
+
+def day(text: str, zone: tzinfo) -> date | None:
+    """The calendar day in `zone`; None if `text` names only a month or a year. Raises ValueError as `span` does."""
+    moment = span(text, zone)
+    return moment.start.astimezone(zone).date() if moment.precision in ("day", "time") else None
+
+
+def first_day(moment: Span, zone: tzinfo) -> date:
+    """The first calendar day in `zone` that `moment` may mean."""
+    return moment.start.astimezone(zone).date()
+
+
+def last_day(moment: Span, zone: tzinfo) -> date:
+    """The last calendar day in `zone` that `moment` may mean."""
+    end = moment.end if moment.precision == "time" else moment.end - timedelta(microseconds=1)
+    return end.astimezone(zone).date()
+
+
+def completed_years(birth: str, when: str, zone: tzinfo) -> tuple[int, int]:
+    """The least and the greatest age in completed years that the two dates allow; equal where the age is certain."""
+    born, seen = span(birth, zone), span(when, zone)
+    least = _years(last_day(born, zone), first_day(seen, zone))
+    return least, _years(first_day(born, zone), last_day(seen, zone))
+
+
+def with_zone(text: str, zone: tzinfo) -> str:
+    """`text` as FHIR R4 demands it: a time has seconds and a zone, here that of `zone` if it had none."""
+    form = _FORM.fullmatch(text)
+    if form is None or form["hour"] is None or (form["second"] and form["zone"] and form["hour"] != "24"):
+        return text
+    return span(text, zone).start.astimezone(zone).isoformat()
+
+
+def _years(born: date, seen: date) -> int:
+    return seen.year - born.year - ((seen.month, seen.day) < (born.month, born.day))
+
+
+def _time(form: re.Match[str], zone: tzinfo) -> Span:
+    hour, second = int(form["hour"]), int(form["second"] or 0)
+    microsecond = int((form["fraction"] or "")[1:7].ljust(6, "0"))
+    # 24:00 is the next day's midnight; a leap second has no room in datetime and counts as the second before it.
+    day_over = hour == 24 and form["minute"] == "00" and second == microsecond == 0
+    offset = zone if form["zone"] is None else _offset(form["zone"])
+    moment = datetime(
+        int(form["year"]), int(form["month"]), int(form["day"]), 0 if day_over else hour, int(form["minute"]),
+        59 if second == 60 else second, microsecond, tzinfo=offset,
+    )  # fmt: skip
+    moment = (moment + timedelta(days=day_over)).astimezone(UTC)
+    return Span(moment, moment, "time", zone_assumed=form["zone"] is None)
+
+
+def _offset(text: str) -> tzinfo:
+    return UTC if text == "Z" else datetime.fromisoformat(f"2000-01-01T00:00:00{text}").tzinfo or UTC
+
+
+def _midnight(when: date, zone: tzinfo) -> datetime:
+    return datetime(when.year, when.month, when.day, tzinfo=zone).astimezone(UTC)
+
+
+def _next(first: date, precision: Precision) -> date:
+    if precision == "day":
+        return first + timedelta(days=1)
+    if precision == "year":
+        return date(first.year + 1, 1, 1)
+    return date(first.year + first.month // 12, first.month % 12 + 1, 1)

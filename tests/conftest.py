@@ -1,0 +1,45 @@
+"""FHIR data that nobody here wrote, where they are at hand, and the promise that they are then used."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+#: Beside the repository, never in it: the publishers' files under their own licences.
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+collect_ignore = [] if REAL_DATA.is_dir() else ["mappings/test_real_data.py"]
+_executed = pytest.StashKey[set[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_executed] = set()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not REAL_DATA.is_dir():
+        terminalreporter.write_line(f"real data: not here ({REAL_DATA}), their tests were not collected")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    yield
+    if item.get_closest_marker("real_data"):
+        item.config.stash[_executed].add(item.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a full run that has the data and does not use them has failed."""
+    config = session.config
+    promised = REAL_DATA.is_dir() and os.environ.get("CI") == "true" and is_full(config)
+    if promised and not config.stash[_executed]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        reporter.write_line(f"\n{REAL_DATA} is here, and no test marked real_data was run", red=True)
+
+
+def is_full(config: pytest.Config) -> bool:
+    """Whether the run was not narrowed down to some folders, names or marks."""
+    narrowed = config.option.keyword or config.option.markexpr or config.option.collectonly
+    asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
+    return not narrowed and bool(asked & {config.rootpath, config.rootpath / "tests"})

@@ -424,3 +424,24 @@ def test_the_order_of_records_changes_nothing(crowded: Any, data: st.DataObject)
 
 def test_the_label_dose_comes_from_the_table() -> None:
     assert load_tables().rows["medication", "anifrolumab"].label_dose_mg == 300
+
+
+def test_each_infusion_has_its_dose_and_date_with_the_bags_it_was_made_of(clinic: Any) -> None:
+    infusions = [
+        clinic.infusion("a", "2024-04-15T10:00:00-04:00", dose=150),
+        clinic.infusion("b", "2024-04-15T10:20:00-04:00", dose=150),
+        clinic.infusion("c", "2024-05-13T10:00:00-04:00", dose=120, status="stopped"),
+        clinic.infusion("d", "2024-06-10T10:00:00-04:00", dose=None),
+        clinic.infusion("e", "2024-07-08T10:00:00-04:00", status="not-done"),
+    ]
+    doses = [one for one in battery.outcomes(clinic.case((), infusions)) if one.variable == "infusion_dose_mg"]
+
+    assert [(one.number, one.when, one.reasons, one.flags) for one in doses] == [
+        (300, "2024-04-15T10:00:00-04:00", (), ()),
+        (120, "2024-05-13T10:00:00-04:00", (), ("partial",)),
+        (None, "2024-06-10T10:00:00-04:00", ("dose_unknown",), ()),
+    ]
+    assert [one.source.reference for one in doses[0].inputs] == [
+        "MedicationAdministration/a",
+        "MedicationAdministration/b",
+    ]

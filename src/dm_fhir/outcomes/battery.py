@@ -213,7 +213,7 @@ def _no_follow_up(series: _Series) -> list[Outcome]:
 
 
 def _exposure(exposed: Exposure) -> list[Outcome]:
-    """Number of infusions, total dose, first and last date."""
+    """Number of infusions, total dose, first and last date; dose and date of each."""
     infusions = exposed.infusions
     first, last = (infusions[0].start, infusions[-1].start) if infusions else (None, None)
     none = () if infusions else ("no_exposure",)
@@ -230,7 +230,24 @@ def _exposure(exposed: Exposure) -> list[Outcome]:
         of_exposure("cumulative_dose_mg", number=dose, unit="mg", reasons=unknown),
         of_exposure("first_exposure", date=first, reasons=none),
         of_exposure("last_exposure", date=last, reasons=none),
+        *map(_infusion, infusions),
     ]
+
+
+def _infusion(infusion: Infusion) -> Outcome:
+    """The dose of one infusion at its time; a partial one is flagged."""
+    return Outcome(
+        "infusion_dose_mg",
+        exposure.RULE,
+        exposure.VERSION,
+        number=infusion.dose_mg,
+        unit="mg",
+        when=infusion.start,
+        about=infusion.sources[0].place,
+        reasons=() if infusion.dose_mg is not None else ("dose_unknown",),
+        flags=() if infusion.ordinal is not None else ("partial",),
+        inputs=tuple(Input("infusion", source) for source in infusion.sources),
+    )
 
 
 def _cumulative_dose(infusions: Sequence[Infusion]) -> Fraction | None:

@@ -16,6 +16,7 @@ _PARTS = {
 _WHOLE = {
     "infusions_completed": "completed infusions of the study drug",
     "cumulative_dose_mg": "cumulative dose of the study drug",
+    "infusion_dose_mg": "dose of one infusion of the study drug",
     "first_exposure": "first exposure to the study drug",
     "last_exposure": "last exposure to the study drug",
 }

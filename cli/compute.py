@@ -1,8 +1,14 @@
 """dm-fhir compute: store into cases and outcomes."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import click
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import json_option, opened, running, site_option
+
+if TYPE_CHECKING:
+    from dm_fhir.sync.compute import Computed
 
 
 @click.command("compute")
@@ -20,9 +26,12 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
 
     with opened(ctx, sites) as study, running(study, "compute", ("compute",)) as run:
         computed = compute(run.work, study.sites)
-        lines = [
-            f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged" for site, done in computed.items()
-        ]
         summaries = run.summaries()
         more = {"computed": {site: done._asdict() for site, done in computed.items()}}
+        lines = computed_lines(computed)
         return report("compute", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, **more)
+
+
+def computed_lines(computed: "Mapping[str, Computed]") -> list[str]:
+    """How many patients of each site were computed anew."""
+    return [f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged" for site, done in computed.items()]

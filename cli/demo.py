@@ -55,58 +55,52 @@ def command(ctx: click.Context, folder: Path, port: int | None, replace: bool) -
     """
     voice: Voice = ctx.obj[1]
     check_installed()
-    papers = (
-        _Paper("four-patients", "Anifrolumab in four patients with refractory dermatomyositis", four_patients()),
-        _Paper(
-            "twenty-four-patients", "Anifrolumab in 24 patients with refractory dermatomyositis", twenty_four_patients()
-        ),
-    )
-    sites = [site for paper in papers for site in paper.sites]
+    papers = _papers()
+    sites = [site.name for paper in papers for site in paper.sites]
     ports = choose_ports(len(sites), port)
     _prepare(folder, replace=replace)
-    keys = _keys(folder)
+    public_key = _public_key(folder)
     with ExitStack() as stack:
         with voice.step(f"started {len(sites)} FHIR servers on 127.0.0.1, one per site"):
-            servers = stack.enter_context(
-                server.running([site.name for site in sites], ports, folder / "servers", keys.public)
-            )
-        codes = [_paper(paper, folder, servers, keys.private, voice) for paper in papers]
+            servers = stack.enter_context(server.running(sites, ports, folder / "servers", public_key))
+        codes = [_paper(paper, folder, servers, voice) for paper in papers]
     _what_next(folder, papers)
     return worst_exit_code(codes)
 
 
-class _Keys(NamedTuple):
-    private: Path
-    public: Path
+def _papers() -> tuple[_Paper, ...]:
+    title = "Anifrolumab in {} patients with refractory dermatomyositis"
+    return (
+        _Paper("four-patients", title.format("four"), four_patients()),
+        _Paper("twenty-four-patients", title.format(24), twenty_four_patients()),
+    )
 
 
 def _prepare(folder: Path, *, replace: bool) -> None:
     """An empty folder for the demo. Only a folder that an earlier demo made is ever replaced."""
-    if replace and (folder / _MARK).is_file():
-        shutil.rmtree(folder)
-    if folder.exists():
-        again = (
-            "--replace begins again there"
-            if (folder / _MARK).is_file()
-            else "the demo never writes into a folder that is not its own"
-        )
-        raise ConfigError(f"{folder} exists already", hint=f"name another folder: dm-fhir demo DIR; {again}")
+    is_demo = (folder / _MARK).is_file()
+    if folder.exists() and not (is_demo and replace):
+        own = "--replace begins again there" if is_demo else "the demo never writes into a folder that is not its own"
+        raise ConfigError(f"{folder} exists already", hint=f"name another folder: dm-fhir demo DIR; {own}")
     try:
+        if is_demo:
+            shutil.rmtree(folder)
         folder.mkdir(parents=True, mode=0o700)
         (folder / _MARK).write_text(json.dumps({"made_by": "dm-fhir demo"}), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
+        raise ConfigError(f"{folder} cannot be made: {error.strerror or error}") from error
 
 
-def _keys(folder: Path) -> _Keys:
+def _public_key(folder: Path) -> Path:
+    """Of a new key pair in the folder's `keys`; the configs name the private one beside it."""
     from dm_fhir.fhir.keys import create_key_pair
 
     (folder / "keys").mkdir(mode=0o700)
-    private, public = create_key_pair((folder / "keys").resolve())
-    return _Keys(private, public)
+    _, public = create_key_pair((folder / "keys").resolve())
+    return public
 
 
-def _paper(paper: _Paper, folder: Path, servers: Sequence[Server], private_key: Path, voice: Voice) -> int:
+def _paper(paper: _Paper, folder: Path, servers: Sequence[Server], voice: Voice) -> int:
     """One paper's study from its config to its sentences; the worst exit code of its steps."""
     home = folder / paper.name
     home.mkdir(mode=0o700)
@@ -167,7 +161,7 @@ def _load(study: Study, paper: _Paper) -> None:
 
 
 def _check(study: Study) -> None:
-    sites, code = examined(study)
+    sites, code = examined(study.config, study.sites)
     failed = [f"{one.site}: {check.what}: {check.said}" for one in sites for check in one.checks if not check.ok]
     if code:
         raise DmFhirError("the demo's servers do not answer as they should: " + "; ".join(failed))

@@ -1,11 +1,14 @@
 """dm-fhir doctor: does the connection work?"""
 
+from collections.abc import Iterable
+
 import click
 import msgspec
-from dm_fhir.cli.study import Study, json_option, opened, site_option
+from dm_fhir.cli.reporter import closing_line, document
+from dm_fhir.cli.study import chosen, json_option, site_option
 from dm_fhir.mappings.site import site_mapper
 
-from dm_fhir.config import Site
+from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import DmFhirError, worst_exit_code
 from dm_fhir.sync.doctor import Check
 
@@ -22,15 +25,14 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
       dm-fhir doctor
       dm-fhir doctor --site leon --json
     """
-    with opened(ctx, sites) as study:
-        found, code = examined(study)
-        if as_json:
-            state = "failed" if code else "complete"
-            click.echo(msgspec.json.encode({"command": "doctor", "state": state, "exit_code": code, "sites": found}))
-        else:
-            click.echo("\n".join(line for site in found for line in _lines(site)))
-            click.echo(f"doctor: exit {code}")
-        return code
+    config = load_config(ctx.obj[0])
+    found, code = examined(config, chosen(config, sites))
+    if as_json:
+        click.echo(document("doctor", found, code))
+    else:
+        click.echo("\n".join(line for site in found for line in _lines(site)))
+        click.echo(closing_line("doctor", [], code))
+    return code
 
 
 class SiteChecks(msgspec.Struct, frozen=True):
@@ -40,22 +42,22 @@ class SiteChecks(msgspec.Struct, frozen=True):
     checks: list[Check]
 
 
-def examined(study: Study) -> tuple[list[SiteChecks], int]:
+def examined(config: Config, sites: Iterable[Site]) -> tuple[list[SiteChecks], int]:
     """What was tried at each site and what came of it; the exit code of the worst."""
-    found = [SiteChecks(site.name, _checks(study, site)) for site in study.sites]
+    found = [SiteChecks(site.name, _checks(config, site)) for site in sites]
     return found, worst_exit_code(check.exit_code for site in found for check in site.checks)
 
 
-def _checks(study: Study, site: Site) -> list[Check]:
+def _checks(config: Config, site: Site) -> list[Check]:
     from dm_fhir.fhir.login import connect
     from dm_fhir.sync.doctor import examine
 
     try:
-        mapper = site_mapper(study.config, site)
+        mapper = site_mapper(config, site)
         with connect(site) as connection:
             return examine(connection, mapper)
     except DmFhirError as error:
-        return [Check("config", False, error.message, error.exit_code)]
+        return [Check("config", False, str(error).replace("\n ", ";"), error.exit_code)]
 
 
 def _lines(site: SiteChecks) -> list[str]:

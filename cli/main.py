@@ -7,6 +7,7 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import NoReturn
 
@@ -55,7 +56,7 @@ class _Lazy(click.Group):
     help="The study's config; also $DM_FHIR_CONFIG.",
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only results and errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only results, warnings and errors.")
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
@@ -95,25 +96,42 @@ def _run(arguments: list[str]) -> int:
         code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _ended(arguments, error.exit_code, error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("dm-fhir: interrupted; what was finished is kept, continue with the same command", err=True)
-        return 130
+        text = "interrupted; what was finished is kept, continue with the same command"
+        click.echo(f"dm-fhir: {text}", err=True)
+        return _ended(arguments, 130, text)
     except DmFhirError as error:
-        _tell(error, as_json="--json" in arguments)
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        click.echo(f"dm-fhir: {error}", err=True)
+        return _ended(arguments, error.exit_code, str(error))
+    except Exception as error:  # noqa: BLE001  # the last resort: a traceback's text and values may be a patient's
+        text, frames = _internal(error)
+        click.echo(f"dm-fhir: {text}", err=True)
+        if {"-v", "--verbose"} & set(arguments):
+            click.echo("\n".join(f"  {frame}" for frame in frames), err=True)
+        return _ended(arguments, 1, text)
     return code if isinstance(code, int) else 0
 
 
-def _tell(error: Exception, *, as_json: bool) -> None:
-    click.echo(f"dm-fhir: {error}", err=True)
-    if as_json:
+def _ended(arguments: list[str], exit_code: int, text: str) -> int:
+    """A command that could not do its work still gives machines their object."""
+    if "--json" in arguments:
         from dm_fhir.cli.reporter import error_document
 
-        click.echo(error_document(error))
+        click.echo(error_document(next((name for name in arguments if name in COMMANDS), ""), exit_code, text))
+    return exit_code
+
+
+def _internal(error: Exception) -> tuple[str, list[str]]:
+    """What may be said of an unexpected error, and its frames: places in the program, no message, no values."""
+    frames = [
+        (str(frame.f_globals.get("__name__")).replace(".", "/"), line, frame.f_code.co_name)
+        for frame, line in walk_tb(error.__traceback__)
+    ]
+    ours = [frame for frame in frames if frame[0].startswith("dm_fhir/")]
+    file, line, _ = (ours or frames)[-1]
+    text = f"internal error: {type(error).__name__} at {file}.py:{line}; please report it"
+    return text, [f"{file}.py:{line}: {function}" for file, line, function in frames]
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import click
-from dm_fhir.cli.reporter import report
+from dm_fhir.cli.reporter import counted, report
 from dm_fhir.cli.study import Run, json_option, opened, running, site_option
 
 from dm_fhir.errors import ConfigError
@@ -33,17 +33,22 @@ def command(ctx: click.Context, sites: tuple[str, ...], full: bool, paths: tuple
       dm-fhir pull --site leon --from export/ --from extra.ndjson.gz
     """
     with opened(ctx, sites) as study, running(study, "pull", ("pull",)) as run:
-        more = _from_files(run, paths) if paths else _from_servers(run, full=full)
+        lines, more = _from_files(run, paths) if paths else _from_servers(run, full=full)
         summaries = run.summaries()
-        return report("pull", summaries, run.exit_code(summaries), as_json=as_json, **more)
+        return report("pull", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, **more)
 
 
-def _from_servers(run: Run, *, full: bool) -> dict[str, Any]:
+def _from_servers(run: Run, *, full: bool) -> tuple[list[str], dict[str, Any]]:
     from dm_fhir.sync.passes import pull
 
     patients = pull(run.work, run.study.sites, full=full)
     warn_of_empty_cohorts(run, patients)
-    return {"cohort": patients}
+    return cohort_lines(patients), {"cohort": patients}
+
+
+def cohort_lines(patients: dict[str, int]) -> list[str]:
+    """How many patients each site's cohort has."""
+    return [f"{site}: {count} patients in the cohort" for site, count in patients.items()]
 
 
 def warn_of_empty_cohorts(run: Run, patients: dict[str, int]) -> None:
@@ -57,7 +62,7 @@ def warn_of_empty_cohorts(run: Run, patients: dict[str, int]) -> None:
             )
 
 
-def _from_files(run: Run, paths: tuple[str, ...]) -> dict[str, Any]:
+def _from_files(run: Run, paths: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
     from dm_fhir.sync.files import pull_files
 
     study = run.study
@@ -71,4 +76,6 @@ def _from_files(run: Run, paths: tuple[str, ...]) -> dict[str, Any]:
     )
     for path in passed_over:
         study.voice.say(f"passed over, not a FHIR file: {path}")
-    return {"read": dict(sorted(types.items())), "passed_over": passed_over}
+    read = dict(sorted(types.items()))
+    lines = [f"{site}: read {counted(read) or 'nothing'}"]
+    return lines, {"read": read, "passed_over": passed_over}

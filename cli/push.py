@@ -1,12 +1,15 @@
 """dm-fhir push: outcomes onto the servers."""
 
+from collections.abc import Mapping
+
 import click
-from dm_fhir.cli.reporter import report
-from dm_fhir.cli.study import Run, json_option, opened, running, site_option
+from dm_fhir.cli.reporter import counted, report
+from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
+from dm_fhir.mappings.site import site_mapper
 
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.sync.push import Item, Result, count
+from dm_fhir.sync.push import TO_SEND, Item, Result, count
 
 
 @click.command("push")
@@ -24,30 +27,30 @@ def command(ctx: click.Context, sites: tuple[str, ...], dry_run: bool, as_json: 
       dm-fhir push --dry-run
       dm-fhir push --site leon
     """
-    from dm_fhir.sync.passes import plans, push
+    with opened(ctx, sites) as study:
+        return _planned(study, as_json=as_json) if dry_run else _pushed(study, as_json=as_json)
 
-    with opened(ctx, sites) as study, running(study, "push", ("push",)) as run:
-        if dry_run:
-            planned = plans(run.work, study.sites)
-            return report(
-                "push",
-                [],
-                0,
-                as_json=as_json,
-                lines=_planned(planned),
-                planned={s: count(i) for s, i in planned.items()},
-                dry_run=True,
-            )
+
+def _planned(study: Study, *, as_json: bool) -> int:
+    """What a push would do. It reads the store only: no request, no lock, no run."""
+    from dm_fhir.sync.push import plan
+
+    planned = {site.name: plan(study.db, site.name, site_mapper(study.config, site)) for site in study.sites}
+    counts = {site: count(items) for site, items in planned.items()}
+    lines = [line for site, items in planned.items() for line in _planned_lines(site, items)]
+    lines.append("dry run: nothing was sent")
+    return report("push", [], 0, as_json=as_json, lines=lines, planned=counts, dry_run=True)
+
+
+def _pushed(study: Study, *, as_json: bool) -> int:
+    from dm_fhir.sync.passes import push
+
+    with running(study, "push", ("push",)) as run:
         results = push(run.work, enabled_sites(run))
         summaries = run.summaries()
-        return report(
-            "push",
-            summaries,
-            run.exit_code(summaries),
-            as_json=as_json,
-            lines=result_lines(results),
-            pushed={s: r.counts for s, r in results.items()},
-        )
+        counts = {site: result.counts for site, result in results.items()}
+        lines = result_lines(results)
+        return report("push", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, pushed=counts)
 
 
 def enabled_sites(run: Run) -> list[Site]:
@@ -63,26 +66,18 @@ def enabled_sites(run: Run) -> list[Site]:
     return enabled
 
 
-def result_lines(results: dict[str, Result]) -> list[str]:
-    """What became of each site's outcomes, and each one that the server refused or somebody changed."""
+def result_lines(results: Mapping[str, Result]) -> list[str]:
+    """What became of each site's outcomes, and each one that is not on the server as it should be."""
     lines = []
     for site, result in results.items():
-        lines.append(
-            f"{site}: {', '.join(f'{number} {name}' for name, number in result.counts.items()) or 'nothing to push'}"
-        )
-        lines += [f"  rejected: {one}" for one in result.rejected] + [f"  conflict: {one}" for one in result.conflicts]
+        lines.append(f"{site}: outcomes: {counted(result.counts) or 'none'}")
+        lines += [f"  {trouble}" for trouble in result.troubles]
     return lines
 
 
-def _planned(planned: dict[str, list[Item]]) -> list[str]:
-    lines = []
-    for site, items in planned.items():
-        lines.append(
-            f"{site}: would be {', '.join(f'{number} {name}' for name, number in count(items).items()) or 'nothing'}"
-        )
-        lines += [
-            f"  {i.action}: {i.variable} of {i.patient}{f' at {i.about}' if i.about else ''}"
-            for i in items
-            if i.action in ("new", "changed", "retract")
-        ]
-    return lines
+def _planned_lines(site: str, items: list[Item]) -> list[str]:
+    to_send = [item for item in items if item.action in TO_SEND]
+    return [
+        f"{site}: outcomes: {counted(count(items)) or 'none'}",
+        *(f"  {i.action}: {i.variable} of {i.patient}{f' at {i.about}' if i.about else ''}" for i in to_send),
+    ]

@@ -1,13 +1,13 @@
 """Results as text for people or as one JSON object for machines. The last line of text is always the summary."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 import msgspec
 
-from dm_fhir.errors import DmFhirError
-from dm_fhir.sync.summary import SiteSummary
+from dm_fhir.sync.summary import Attention, SiteSummary
 
 _STATES = {0: "complete", 3: "partial"}
 _MOST_LINES = 10
@@ -32,22 +32,21 @@ def report(
     return exit_code
 
 
-def document(command: str, summaries: Sequence[SiteSummary], exit_code: int, **more: Any) -> str:
+def document(command: str, sites: Sequence[object], exit_code: int, **more: Any) -> str:
     """The JSON object: command, state, exit_code, sites, and what the command adds."""
     head = {"command": command, "state": _STATES.get(exit_code, "failed"), "exit_code": exit_code}
-    return msgspec.json.encode({**head, "sites": summaries, **more}).decode()
+    return msgspec.json.encode({**head, "sites": sites, **more}).decode()
 
 
-def error_document(error: Exception) -> str:
+def error_document(command: str, exit_code: int, error: str) -> str:
     """The JSON object of a command that could not do its work."""
-    code = error.exit_code if isinstance(error, DmFhirError) else 1
-    return msgspec.json.encode({"state": "failed", "exit_code": code, "sites": [], "error": str(error)}).decode()
+    return document(command, [], exit_code, state="failed", error=error)
 
 
 def site_lines(summary: SiteSummary) -> list[str]:
     """A site in a few lines: where it stands, then what needs attention."""
     lines = [f"{summary.site}: {_where(summary)}"]
-    lines += [f"  stopped: {line}" for line in (summary.error or "").splitlines()]
+    lines += [f"  stopped: {_in_a_line(summary.error)}"] if summary.error else []
     lines += _capped([_attention(one) for one in summary.attention], "units that need attention")
     lines += _capped([f"  set aside: {place} ({reason})" for place, reason in summary.set_aside.items()], "set aside")
     lines += _capped([f"  unreadable: {reference}" for reference in summary.unreadable], "unreadable")
@@ -56,45 +55,49 @@ def site_lines(summary: SiteSummary) -> list[str]:
 
 def _where(summary: SiteSummary) -> str:
     parts = [
-        f"complete until {summary.complete_until}"
-        if summary.complete_until
-        else "not complete"
-        if summary.units
-        else "never pulled",
-        f"resources {sum(summary.resources.values())}",
-        f"cases {summary.patients.get('case', 0)}",
-        f"findings {_counted(summary.findings)}" if summary.findings else "",
-        f"outcomes on the server {_counted(summary.pushed)}" if summary.pushed else "",
+        _how_far(summary),
+        f"{sum(summary.resources.values())} resources",
+        f"{summary.patients.get('case', 0)} cases" if summary.patients else "",
+        f"findings: {counted(summary.findings)}" if summary.findings else "",
+        f"outcomes on the server: {counted(summary.pushed)}" if summary.pushed else "",
     ]
     return "; ".join(part for part in parts if part)
 
 
-def _attention(one: Any) -> str:
+def _how_far(summary: SiteSummary) -> str:
+    if summary.complete_until:
+        return f"complete until {summary.complete_until}"
+    return "not complete" if summary.units else "never pulled"
+
+
+def _attention(one: Attention) -> str:
     whose = f"{one.patient} " if one.patient else ""
-    return f"  {one.state}: {whose}{one.query}: {one.message or one.reason}"
+    return f"  {one.state}: {whose}{one.query}: {_in_a_line(one.message or one.reason or '')}"
+
+
+def _in_a_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines())
 
 
 def _capped(lines: list[str], what: str) -> list[str]:
     more = len(lines) - _MOST_LINES
-    return (
-        lines
-        if more <= 0
-        else [*lines[:_MOST_LINES], f"  … and {more} more {what}; all of them: dm-fhir status --json"]
-    )
+    if more <= 0:
+        return lines
+    return [*lines[:_MOST_LINES], f"  … and {more} more {what}; all of them: dm-fhir status --json"]
 
 
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+def counted(counts: Mapping[str, int]) -> str:
+    """`3 complete, 1 partial`; empty if there is nothing."""
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
 
 
 def closing_line(command: str, summaries: Sequence[SiteSummary], exit_code: int) -> str:
     """The one line that a scheduler's log must have."""
-    units: dict[str, int] = {}
+    units: Counter[str] = Counter()
     for summary in summaries:
-        for state, count in summary.units.items():
-            units[state] = units.get(state, 0) + count
-    meaning = _NEXT.get(exit_code, "")
-    return f"{command}: units: {_counted(units) or 'none'}; exit {exit_code}{meaning}"
+        units.update(summary.units)
+    told = f"units: {counted(units) or 'none'}; " if summaries else ""
+    return f"{command}: {told}exit {exit_code}{_NEXT.get(exit_code, '')}"
 
 
 _NEXT = {

@@ -4,19 +4,22 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 from dm_fhir.cli.voice import Voice
 from dm_fhir.mappings.site import site_mapper
 
 from dm_fhir.config import Config, Site, load_config
-from dm_fhir.errors import DmFhirError, worst_exit_code
+from dm_fhir.errors import DmFhirError, StoreError, worst_exit_code
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run, end_run
 from dm_fhir.sync.lock import locked
-from dm_fhir.sync.passes import Pass
+from dm_fhir.sync.passes import Connect, Pass
 from dm_fhir.sync.summary import STEPS, SiteSummary, summarise
+
+if TYPE_CHECKING:
+    from dm_fhir.fhir.connection import Connection
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -76,21 +79,27 @@ def opened(ctx: click.Context, sites: Sequence[str] = ()) -> Iterator[Study]:
 def opened_study(path: Path, voice: Voice, sites: Sequence[str] = ()) -> Iterator[Study]:
     """The study whose config is at `path`, with the named sites, or all."""
     config = load_config(path)
-    chosen = tuple(config.site(name) for name in dict.fromkeys(sites)) if sites else config.sites
+    asked = chosen(config, sites)
     db = open_store(config.store_path, config.drug)
     try:
-        yield Study(config, chosen, db, voice)
+        yield Study(config, asked, db, voice)
+    except sqlite3.Error as error:
+        hint = "is the disk full, or the file being used by another program?"
+        raise StoreError(f"the store {config.store_path} failed: {error}", hint=hint) from error
     finally:
         db.close()
+
+
+def chosen(config: Config, names: Sequence[str]) -> tuple[Site, ...]:
+    """The named sites, or all. Raises ConfigError for a name that no site has."""
+    return tuple(config.site(name) for name in dict.fromkeys(names)) if names else config.sites
 
 
 @contextmanager
 def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Iterator[Run]:
     """A run under the store's lock. It is noted in the store when it begins and when it ends, also by an error."""
-    from dm_fhir.fhir.login import connect
-
     mappers = {site.name: site_mapper(study.config, site) for site in study.sites}
-    with locked(study.config.store_path, command):
+    with locked(study.config.store_path, command), _connecting(study.voice) as connect:
         number = begin_run(study.db, command)
         run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps)
         code = 1
@@ -105,3 +114,19 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
             raise
         finally:
             end_run(study.db, number, code)
+
+
+@contextmanager
+def _connecting(voice: Voice) -> Iterator[Connect]:
+    """How the run connects to its sites; in the end those who asked for more hear how many requests that took."""
+    from dm_fhir.fhir.login import connect
+
+    used: list[tuple[str, Connection]] = []
+
+    def counted(site: Site) -> "Connection":
+        used.append((site.name, connect(site)))
+        return used[-1][1]
+
+    yield counted
+    for site, one in used:
+        voice.detail(f"{site}: {one.requests_sent} requests, {one.writes_sent} of them writing, {one.retries} repeated")

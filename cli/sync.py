@@ -4,7 +4,8 @@ import time
 from typing import Any
 
 import click
-from dm_fhir.cli.pull import warn_of_empty_cohorts
+from dm_fhir.cli.compute import computed_lines
+from dm_fhir.cli.pull import cohort_lines, warn_of_empty_cohorts
 from dm_fhir.cli.push import result_lines
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, json_option, opened, running, site_option
@@ -19,7 +20,8 @@ from dm_fhir.sync.summary import SiteSummary
 def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
     """Pull, compute and push under a lock; each step only for what changed. Safe to run twice, safe to kill.
 
-    Sites without [site.push] enabled = true are read and computed, not written to.
+    Sites without [site.push] enabled = true are read and computed, not written to. Sites without an endpoint are computed
+    from the files that `pull --from` has read.
 
     \b
     Examples:
@@ -37,18 +39,16 @@ def synced(study: Study) -> tuple[list[str], dict[str, Any], list[SiteSummary], 
 
     started = time.monotonic()
     with running(study, "sync") as run:
-        patients = pull(run.work, study.sites)
+        patients = pull(run.work, [site for site in study.sites if site.endpoint])
         warn_of_empty_cohorts(run, patients)
         computed = compute(run.work, study.sites)
         results = push(run.work, [site for site in study.sites if site.push_enabled])
         summaries = run.summaries()
-        lines = [
-            f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged" for site, done in computed.items()
-        ]
         more: dict[str, Any] = {
             "cohort": patients,
             "computed": {site: done._asdict() for site, done in computed.items()},
             "pushed": {site: result.counts for site, result in results.items()},
             "seconds": round(time.monotonic() - started, 1),
         }
-        return [*lines, *result_lines(results)], more, summaries, run.exit_code(summaries)
+        lines = [*cohort_lines(patients), *computed_lines(computed), *result_lines(results)]
+        return lines, more, summaries, run.exit_code(summaries)

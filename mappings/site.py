@@ -10,7 +10,7 @@ from dm_fhir.mappings import outcome_observation
 from dm_fhir.mappings.case import Record, read_case, read_medications
 from dm_fhir.mappings.codes import Row, Tables, load_tables
 from dm_fhir.mappings.datatypes import read
-from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.medication import Medication, concept
 from dm_fhir.mappings.medication_administration import MedicationAdministration, medication_concept
 from dm_fhir.mappings.outcome_observation import OutcomeResource
 
@@ -53,6 +53,14 @@ class SiteMapper(NamedTuple):
             return concept.variable == self.drug
         reference = record.medicationReference.reference if record.medicationReference else None
         return any((reference or "").partition("/_history/")[0].endswith(medication) for medication in medications)
+
+    def is_drug(self, body: bytes) -> bool:
+        """Whether a Medication is the study drug, by its codes."""
+        try:
+            found = concept(read(body, Medication))
+        except msgspec.DecodeError:
+            return False
+        return self.tables.concept("medication", found.codings, found.text).variable == self.drug
 
     def is_own(self, body: bytes) -> bool:
         """Whether an Observation is one that we wrote."""

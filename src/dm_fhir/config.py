@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from dm_fhir.validation import faults
 DEFAULT_NAME = "dm-fhir.toml"
 DEFAULT_SCOPE = "system/*.read"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_Table = dict[str, object]
 
 
 class Secret(msgspec.Struct, frozen=True):
@@ -36,13 +38,15 @@ class Secret(msgspec.Struct, frozen=True):
             return (self.folder / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
+        except UnicodeDecodeError:  # its text would repeat the secret's bytes
+            raise ConfigError(f"the secret {self.place} is not text in UTF-8") from None
         except OSError as error:
             raise ConfigError(f"the secret {self.place} cannot be read: {error.strerror}") from error
 
     def _hint(self, kind: str, name: str) -> str:
-        return (
-            f"set the environment variable {name}" if kind == "env" else f"put it into {self.folder / name}, mode 0600"
-        )
+        if kind == "env":
+            return f"set the environment variable {name}"
+        return f"put it into {self.folder / name}, mode 0600"
 
     def __repr__(self) -> str:
         return f"Secret({self.place})"
@@ -119,7 +123,7 @@ class Config(msgspec.Struct, frozen=True):
 def load_config(path: Path) -> Config:
     """The study in `path`. Raises ConfigError listing every fault at once."""
     document = _read_toml(path)
-    found = faults(document, "site-config") or _rules(document)
+    found = [*faults(document, "site-config"), *_rules(document)]
     if found:
         raise ConfigError(f"{path} has {len(found)} fault{'s' * (len(found) > 1)}:", faults=found)
     return _build(document, path)
@@ -145,40 +149,60 @@ _NEEDS = {
 }
 
 
-def _rules(document: dict) -> list[str]:  # type: ignore[type-arg]  # shape checked by the schema just before
-    """What a schema cannot say: names twice, keys a login needs, known time zones, no plain http to elsewhere."""
-    found = _zone_fault("study.timezone", document["study"].get("timezone"))
-    names = [site["name"] for site in document["site"]]
-    found += [
-        f"site: the name '{name}' is used {names.count(name)} times" for name in set(names) if names.count(name) > 1
-    ]
-    for index, site in enumerate(document["site"]):
-        auth = site.get("auth", {"method": "none"})
-        missing = [key for key in _NEEDS[auth["method"]] if key not in auth]
-        found += [f"site[{index}].auth: '{key}' is missing, {auth['method']} needs it" for key in missing]
-        found += _zone_fault(f"site[{index}].timezone", site.get("timezone"))
-        found += _plain_http_fault(index, site)
+def _rules(document: dict[str, object]) -> list[str]:
+    """What a schema cannot say: names twice, keys a login needs, known time zones, no plain http to elsewhere.
+
+    Parts of a wrong shape are passed over: the schema has named them.
+    """
+    sites = document.get("site")
+    tables = [_table(site) for site in sites] if isinstance(sites, list) else []
+    names = Counter(name for name in (site.get("name") for site in tables) if isinstance(name, str))
+    found = _zone_fault("study.timezone", _table(document.get("study")).get("timezone"))
+    found += [f"site: the name '{name}' is used {count} times" for name, count in names.items() if count > 1]
+    for index, site in enumerate(tables):
+        found += _site_faults(f"site[{index}]", site)
     return found
 
 
-def _zone_fault(where: str, name: str | None) -> list[str]:
+def _site_faults(where: str, site: _Table) -> list[str]:
+    auth, allowed = _table(site.get("auth")), _table(site.get("pull")).get("allow_plain_http") is True
+    method = str(auth.get("method"))
+    found = [
+        f"{where}.auth: '{key}' is missing, {method} needs it" for key in _NEEDS.get(method, ()) if key not in auth
+    ]
+    found += _zone_fault(f"{where}.timezone", site.get("timezone"))
+    found += _address_fault(f"{where}.endpoint", site.get("endpoint"), allowed)
+    return found + _address_fault(f"{where}.auth.token_url", auth.get("token_url"), allowed)
+
+
+def _table(value: object) -> _Table:
+    return value if isinstance(value, dict) else {}
+
+
+def _zone_fault(where: str, name: object) -> list[str]:
+    if not isinstance(name, str) or not name:
+        return []
     try:
-        ZoneInfo(name or "UTC")
+        ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # zoneinfo raises all three for names that are no zone
         return [f"{where}: '{name}' is no time zone; expected a name such as Europe/Madrid"]
     return []
 
 
-def _plain_http_fault(index: int, site: dict) -> list[str]:  # type: ignore[type-arg]
-    url = urlsplit(site.get("endpoint", ""))
-    allowed = url.scheme != "http" or url.hostname in _LOOPBACK or site.get("pull", {}).get("allow_plain_http", False)
-    return (
-        []
-        if allowed
-        else [
-            f"site[{index}].endpoint: plain http sends patient data in the clear; use https, or set pull.allow_plain_http = true"
-        ]
-    )
+def _address_fault(where: str, address: object, allow_plain_http: bool) -> list[str]:
+    """What makes an http(s) address unusable; that it is one at all is the schema's part."""
+    if not isinstance(address, str) or not address.startswith(("http://", "https://")):
+        return []
+    try:
+        url = urlsplit(address)
+        usable = bool(url.hostname) and url.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        usable = False
+    if not usable:
+        return [f"{where}: has no usable host and port"]
+    if url.scheme == "https" or url.hostname in _LOOPBACK or allow_plain_http:
+        return []
+    return [f"{where}: plain http sends patient data in the clear; use https, or set pull.allow_plain_http = true"]
 
 
 def _build(document: dict, path: Path) -> Config:  # type: ignore[type-arg]
@@ -188,7 +212,8 @@ def _build(document: dict, path: Path) -> Config:  # type: ignore[type-arg]
         path=path,
         title=study["title"],
         drug=study["drug"],
-        store_path=folder / os.environ.get("DM_FHIR_STORE", document.get("store", {}).get("path", "dm-fhir.sqlite")),
+        store_path=folder
+        / (os.environ.get("DM_FHIR_STORE") or document.get("store", {}).get("path", "dm-fhir.sqlite")),
         pseudonym_key=Secret(key, folder) if key else None,
         sites=tuple(_site(site, study.get("timezone", "UTC"), folder) for site in document["site"]),
     )

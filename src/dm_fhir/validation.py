@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import date, time
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -25,7 +26,7 @@ def faults(document: Any, schema_name: str) -> list[str]:
     The values of the document are not repeated in the faults: a config may hold secrets, a case series patient data.
     """
     errors = _validator(schema_name).iter_errors(document)
-    return [f"{_path(error)}: {_message(error)}" for error in sorted(errors, key=_path)]
+    return list(dict.fromkeys(f"{_path(error)}: {_message(error)}" for error in sorted(errors, key=_place)))
 
 
 @cache
@@ -33,6 +34,11 @@ def _validator(schema_name: str) -> "Validator":
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(schema_text(schema_name)))
+
+
+def _place(error: "ValidationError") -> list[tuple[int, int, str]]:
+    """Sorts entries by number and keys by name."""
+    return [(1, part, "") if isinstance(part, int) else (0, 0, str(part)) for part in error.absolute_path]
 
 
 def _path(error: "ValidationError") -> str:
@@ -44,7 +50,7 @@ def _message(error: "ValidationError") -> str:
     rule, expected, given, schema = str(error.validator), error.validator_value, error.instance, error.schema
     told: dict[str, Callable[[Any, Any, Any], str]] = {
         "additionalProperties": lambda _, given, schema: _unknown_keys(given, list(schema.get("properties", {}))),
-        "required": lambda expected, given, _: f"'{next(key for key in expected if key not in given)}' is missing",
+        "required": lambda expected, given, _: "; ".join(f"'{key}' is missing" for key in expected if key not in given),
         "enum": lambda expected, *_: f"must be one of {', '.join(map(str, expected))}",
         "const": lambda expected, *_: f"must be {expected}",
         "type": lambda expected, given, _: f"must be {expected}, is {_type_name(given)}",
@@ -69,5 +75,6 @@ def _unknown_key(key: str, known: list[str]) -> str:
 
 
 def _type_name(value: Any) -> str:
-    names = {bool: "true/false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+    names = {bool: "true/false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table",
+             date: "a date", time: "a time"}  # fmt: skip
     return next((name for kind, name in names.items() if isinstance(value, kind)), "null")

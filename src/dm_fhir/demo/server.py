@@ -6,7 +6,6 @@ https://pypi.org/project/sekmet-fhir/ (Apache-2.0). Validation strict, login by 
 import importlib.util
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,15 @@ _STARTS_WITHIN_SECONDS = 30
 _ENDS_WITHIN_SECONDS = 5
 
 
+#: The server ends when its standard input does: however we die, no server is left.
+_PROGRAM = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from sekmet.cli import app
+app()
+"""
+
+
 class Server(NamedTuple):
     """A running server of one site."""
 
@@ -36,7 +44,9 @@ class Server(NamedTuple):
 def check_installed() -> None:
     """Raises ConfigError if the server is not installed, naming the line that installs it."""
     if importlib.util.find_spec("sekmet") is None:
-        raise ConfigError("the demo needs the FHIR server sekmet-fhir", hint="install it with: pip install 'dm-fhir[demo]'")
+        raise ConfigError(
+            "the demo needs the FHIR server sekmet-fhir", hint="install it with: pip install 'dm-fhir[demo]'"
+        )
 
 
 def choose_ports(count: int, first: int | None) -> list[int]:
@@ -46,7 +56,9 @@ def choose_ports(count: int, first: int | None) -> list[int]:
     ports = list(range(first, first + count))
     for port in ports:
         if not _is_free(port):
-            raise ConfigError(f"port {port} on {HOST} is in use", hint="choose another with --port, or leave it out for free ones")
+            raise ConfigError(
+                f"port {port} on {HOST} is in use", hint="choose another with --port, or leave it out for free ones"
+            )
     return ports
 
 
@@ -94,11 +106,19 @@ def _start(site: str, port: int, folder: Path, public_key: Path) -> Server:
     endpoint, log = f"http://{HOST}:{port}/fhir", folder / "server.log"
     settings = folder / "settings.yaml"
     settings.write_text(json.dumps(_settings(endpoint, port, folder, public_key)), encoding="utf-8")  # JSON is YAML
-    command = [sys.executable, "-c", "from sekmet.cli import app; app()", "serve", "-c", str(settings)]
+    command = [sys.executable, "-c", _PROGRAM, "serve", "-c", str(settings)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEKMET_")}
     with log.open("wb") as output:
         # A session of its own: Ctrl-C reaches only us, and we stop it in order.
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=folder, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+        )
     return Server(site, endpoint, process, log)
 
 
@@ -127,7 +147,9 @@ def _wait_until_up(server: Server) -> None:
             if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.05)
-    raise DmFhirError(f"the server of {server.site} did not answer within {_STARTS_WITHIN_SECONDS} s:\n{_tail(server.log)}")
+    raise DmFhirError(
+        f"the server of {server.site} did not answer within {_STARTS_WITHIN_SECONDS} s:\n{_tail(server.log)}"
+    )
 
 
 def _tail(log: Path) -> str:
@@ -136,11 +158,12 @@ def _tail(log: Path) -> str:
 
 def _stop(servers: Sequence[Server]) -> None:
     for server in servers:
-        if server.process.poll() is None:
-            os.killpg(server.process.pid, signal.SIGTERM)
+        server.process.terminate()
     for server in servers:
         try:
             server.process.wait(_ENDS_WITHIN_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(server.process.pid, signal.SIGKILL)
+            server.process.kill()
             server.process.wait()
+        if server.process.stdin is not None:
+            server.process.stdin.close()

@@ -4,6 +4,7 @@ import msgspec
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.resource import NOT_READABLE
 
 
 class _Parameter(msgspec.Struct, frozen=True):
@@ -57,7 +58,7 @@ def read_capability(connection: Connection) -> Capability:
     answer = connection.get("metadata", accept=(400, 404, 405, 406, 410))
     try:
         capability = msgspec.json.decode(answer.body, type=Capability)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_READABLE:
         raise _not_fhir(connection, "its /metadata is not a FHIR resource") from None
     if capability.resourceType != "CapabilityStatement":
         raise _not_fhir(connection, "its /metadata is not a CapabilityStatement")

@@ -4,13 +4,15 @@ Nothing is trusted: redirects are not followed, the environment's proxies and .n
 the configured origin only, and every answer has a deadline, a size limit and a checked end.
 """
 
+import base64
+import re
 import time
 import zlib
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from typing import NamedTuple, Protocol
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import requests
@@ -19,15 +21,26 @@ import urllib3
 
 from dm_fhir.config import Pull
 from dm_fhir.errors import AnswerUnusable, ConfigError, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.fhir.resource import NOT_READABLE
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
 LONGEST_RETRY_AFTER_SECONDS = 300
 _CHUNK_BYTES = 64 * 1024
-_TRY_AGAIN = (408, 429, 500, 502, 503, 504)
+#: Statuses that may pass.
+TRY_AGAIN = (408, 429, 500, 502, 503, 504)
+_HEADERS = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip"}
+_ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
+_UNSENDABLE = (
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    UnicodeError,
+)
 
 
 class Answer(NamedTuple):
-    """What the server answered, decompressed and complete."""
+    """What the server answered, decompressed, complete, and without a byte-order mark."""
 
     status: int
     headers: requests.structures.CaseInsensitiveDict[str]
@@ -37,10 +50,7 @@ class Answer(NamedTuple):
     @property
     def date(self) -> datetime | None:
         """The server's clock when it answered; None if it did not say."""
-        try:
-            return parsedate_to_datetime(self.headers["Date"]).astimezone(UTC)
-        except (KeyError, ValueError):
-            return None
+        return _http_date(self.headers.get("Date", ""))
 
 
 class Login(Protocol):
@@ -135,7 +145,7 @@ class Connection:
 
     def absolute(self, url: str) -> str:
         """`url` on the endpoint. Raises RequestFailed for another origin: credentials never go there."""
-        if "://" not in url:
+        if not _ABSOLUTE.match(url):
             return f"{self.endpoint}/{url}"
         if not same_origin(url, self.endpoint):
             raise RequestFailed("the server points to another host", reason="foreign-address")
@@ -147,22 +157,18 @@ class Connection:
     def _with_login(
         self, method: str, url: str, body: bytes | None, accept: tuple[int, ...], headers: dict[str, str]
     ) -> Answer:
-        answer = self._once(method, url, body, headers)
+        sent = {**headers, **self.login.headers()}
+        answer = self._once(method, url, body, sent)
         if answer.status == 401:
             self.login.renew()
-            answer = self._once(method, url, body, headers)
-        return self._judged(answer, method, accept)
+            sent = {**headers, **self.login.headers()}
+            answer = self._once(method, url, body, sent)
+        return self._judged(answer, self._place(method, url), accept, _secrets(sent))
 
     def _once(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
         """One request and its whole answer, whatever its status."""
-        limits, place = self.limits, _place(method, url)
-        sent = {
-            "Accept": "application/fhir+json",
-            "Accept-Encoding": "gzip",
-            **self.own_headers,
-            **headers,
-            **self.login.headers(),
-        }
+        limits, place = self.limits, self._place(method, url)
+        sent = {**_HEADERS, **self.own_headers, **headers}
         if body is not None:
             sent.setdefault("Content-Type", "application/fhir+json")
         self.requests_sent += 1
@@ -174,19 +180,27 @@ class Connection:
                 method, url, data=body, headers=sent, timeout=timeout, stream=True, allow_redirects=False
             ) as response:
                 return Answer(response.status_code, response.headers, _read(response, deadline, place), url)
-        except requests.exceptions.SSLError as error:
-            raise _tls_failure(error, url) from None
+        except _UNSENDABLE:
+            # Its text would repeat the header, which may be the credential.
+            raise ConfigError(
+                f"no request can be made of {place}: the address, a header or the credential holds characters that HTTP forbids"
+            ) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _TryAgain(_transport_failure(error, url, place)) from None
+            raise _certificate_failure(error, url) or _TryAgain(_transport_failure(error, url, place)) from None
 
-    def _judged(self, answer: Answer, method: str, accept: tuple[int, ...]) -> Answer:
-        status, place = answer.status, _place(method, answer.url)
+    def _place(self, method: str, url: str) -> str:
+        """What was asked, without endpoint and query: it goes into messages."""
+        return f"{method} {urlsplit(url).path.removeprefix(urlsplit(self.endpoint).path).lstrip('/')}"
+
+    def _judged(self, answer: Answer, place: str, accept: tuple[int, ...], secrets: Sequence[str]) -> Answer:
+        status = answer.status
         if 200 <= status < 300 or status in accept:
             return answer
-        said = _server_says(answer.body)
+        text = server_says(answer.body, hide=secrets)
+        said = f": {text}" if text else ""
         if status == 401:
             raise LoginRefused(f"the server does not accept the credentials (401 for {place}){said}")
-        if status in _TRY_AGAIN:
+        if status in TRY_AGAIN:
             raise _TryAgain(
                 RequestFailed(f"{place} answered {status}{said}", reason=f"http-{status}", status=status),
                 _retry_after(answer),
@@ -199,6 +213,14 @@ class Connection:
         raise RequestFailed(f"{place} answered {status}{said}", reason=reason, status=status)
 
 
+def _secrets(headers: dict[str, str]) -> list[str]:
+    """What of the headers must not come back in a message: the credential, and the password in it."""
+    kind, _, credential = headers.get("Authorization", "").partition(" ")
+    if kind != "Basic":
+        return [credential]
+    return [credential, base64.b64decode(credential).decode().partition(":")[2]]
+
+
 def same_origin(url: str, endpoint: str) -> bool:
     """Whether `url` has the endpoint's scheme, host and port, and no user in it."""
     try:
@@ -209,37 +231,38 @@ def same_origin(url: str, endpoint: str) -> bool:
     return same and one.username is None
 
 
-def _port(url: Any) -> int | None:
+def _port(url: SplitResult) -> int | None:
     return url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-def _place(method: str, url: str) -> str:
-    """What was asked, without host and query: it goes into messages."""
-    return f"{method} {urlsplit(url).path.rsplit('/fhir/', 1)[-1].lstrip('/')}"
 
 
 def _read(response: requests.Response, deadline: float, place: str) -> bytes:
     """The whole body, decompressed here because a cut-off gzip stream with the right length passes silently in requests."""
     gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
     inflate = zlib.decompressobj(31) if gzipped else None
-    parts, size = [], 0
-    for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
-        pieces = _inflated(inflate, chunk, place) if inflate else (chunk,)
-        for piece in pieces:
+    parts, size, is_empty = [], 0, True
+    for chunk in _arriving(response, deadline, place):
+        is_empty = False
+        for piece in _inflated(inflate, chunk, place) if inflate else (chunk,):
             parts.append(piece)
             size += len(piece)
             if size > LARGEST_ANSWER_BYTES:
                 raise AnswerUnusable(
                     f"the answer to {place} is larger than {LARGEST_ANSWER_BYTES // 2**20} MiB", reason="too-large"
                 )
-        if time.monotonic() > deadline:
-            raise _TryAgain(AnswerUnusable(f"{place} did not arrive in time", reason="too-slow"))
-    if inflate and not inflate.eof and size:
+    if inflate and not inflate.eof and not is_empty:
         raise _TryAgain(AnswerUnusable(f"the answer to {place} is cut off", reason="body-incomplete"))
-    return b"".join(parts)
+    return b"".join(parts).removeprefix(BYTE_ORDER_MARK)
 
 
-def _inflated(inflate: "zlib._Decompress", chunk: bytes, place: str) -> Any:
+def _arriving(response: requests.Response, deadline: float, place: str) -> Iterator[bytes]:
+    """The body as it comes. A read that waits for a full chunk would sit out a dripping server far beyond the deadline."""
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
+        yield chunk
+        if time.monotonic() > deadline:
+            raise _TryAgain(AnswerUnusable(f"the answer to {place} did not arrive in time", reason="too-slow"))
+
+
+def _inflated(inflate: "zlib._Decompress", chunk: bytes, place: str) -> Iterator[bytes]:
     """The chunk decompressed a piece at a time, so that a small chunk cannot fill the memory."""
     while chunk:
         try:
@@ -273,8 +296,11 @@ def _transport_failure(error: Exception, url: str, place: str) -> RequestFailed 
     return ServerUnavailable(f"the connection to {host} broke", hint="run again later")
 
 
-def _tls_failure(error: Exception, url: str) -> ServerUnavailable | ConfigError:
+def _certificate_failure(error: Exception, url: str) -> ServerUnavailable | ConfigError | None:
+    """What is wrong with the server's certificate; None if the failure is another."""
     host, text = urlsplit(url).netloc, str(error)
+    if "certificate verify failed" not in text:
+        return None
     if "expired" in text:
         return ServerUnavailable(f"the certificate of {host} has expired", hint="the hospital must renew it")
     return ConfigError(
@@ -289,19 +315,28 @@ def _wait(state: tenacity.RetryCallState) -> float:
     if asked is None:
         return tenacity.wait_random_exponential(multiplier=1, max=8)(state)
     if asked > LONGEST_RETRY_AFTER_SECONDS:
-        raise ServerUnavailable(f"the server asks to wait {asked / 60:.0f} minutes", hint="run again then")
+        until = datetime.now(UTC) + timedelta(seconds=asked)
+        raise ServerUnavailable(
+            f"the server asks to wait {asked / 60:.0f} minutes, until {until:%Y-%m-%d %H:%M} UTC", hint="run again then"
+        )
     return asked
 
 
 def _retry_after(answer: Answer) -> float | None:
     """Seconds to wait by Retry-After (a whole number, or a date by the server's own clock); None if it says neither."""
     text = answer.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
+    if re.fullmatch("[0-9]{1,9}", text):
         return float(text)
+    until = _http_date(text)
+    return max(0.0, (until - (answer.date or datetime.now(UTC))).total_seconds()) if until else None
+
+
+def _http_date(text: str) -> datetime | None:
+    """The moment that an HTTP header names; None if it names none."""
     try:
-        until = parsedate_to_datetime(text)
-        return max(0.0, (until.astimezone(UTC) - (answer.date or datetime.now(UTC))).total_seconds())
-    except (ValueError, TypeError):
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser raises for text that is no date
         return None
 
 
@@ -322,16 +357,17 @@ class _Said(msgspec.Struct, frozen=True):
     error_description: str | None = None
 
 
-def server_says(body: bytes) -> str:
-    """The sentence of an OperationOutcome or an OAuth error that helps, at most 200 characters; empty if there is none."""
+def server_says(body: bytes, hide: Sequence[str] = ()) -> str:
+    """The sentence of an OperationOutcome or an OAuth error that helps, on one line, at most 200 characters; or nothing.
+
+    A server may repeat what it was sent; `hide` is blotted out.
+    """
     try:
         said = msgspec.json.decode(body, type=_Said)
-    except msgspec.DecodeError:
+    except NOT_READABLE:
         return ""
     texts = [(issue.details.text if issue.details else None) or issue.diagnostics or issue.code for issue in said.issue]
-    return next((text for text in (*texts, said.error_description, said.error) if text), "")[:200]
-
-
-def _server_says(body: bytes) -> str:
-    text = server_says(body)
-    return f": {text}" if text else ""
+    text = next((text for text in (*texts, said.error_description, said.error) if text), "")
+    for secret in filter(None, hide):
+        text = text.replace(secret, "…")
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:200]

@@ -6,18 +6,25 @@ Every line and every entry is accounted for: a resource, or why it is not one.
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.fhir.resource import Resource, Unusable, read_resource
+from dm_fhir.fhir.connection import BYTE_ORDER_MARK
+from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
 
 STANDARD_INPUT = "-"
 _LINES = (".ndjson", ".jsonl")
 _SUFFIXES = (".json", *_LINES)
+#: Why a whole file breaks off.
+DAMAGE = ("file-cut-off", "file-damaged")
+_BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class Item(NamedTuple):
@@ -48,16 +55,14 @@ def find_files(paths: list[str]) -> tuple[list[str], list[str]]:
     found: list[str] = []
     passed_over: list[str] = []
     for path in paths:
-        if path == STANDARD_INPUT or Path(path).is_file():
+        if Path(path).is_dir():
+            for file in sorted(str(file) for file in Path(path).rglob("*") if file.is_file()):
+                (found if _is_fhir_name(file) and _holds_resources(file) else passed_over).append(file)
+        elif path == STANDARD_INPUT or Path(path).exists():
             found.append(path)
-        elif Path(path).is_dir():
-            inside = sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
-            chosen = [file for file in inside if _is_fhir_name(file) and _holds_resources(file)]
-            found += chosen
-            passed_over += [file for file in inside if file not in chosen]
         else:
             raise ConfigError(f"{path} does not exist", hint="give a file, a folder, or - for standard input")
-    return found, passed_over
+    return list(dict.fromkeys(found)), list(dict.fromkeys(passed_over))
 
 
 def read_file(path: str) -> Iterator[Item]:
@@ -65,8 +70,8 @@ def read_file(path: str) -> Iterator[Item]:
     with _open(path) as file:
         try:
             yield from _items(file, path)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            reason = "file-cut-off" if isinstance(error, EOFError) else "file-damaged"
+        except _BROKEN_GZIP as error:
+            reason = DAMAGE[0] if isinstance(error, EOFError) else DAMAGE[1]
             yield Item(path, None, reason, b"")
 
 
@@ -85,68 +90,80 @@ def _holds_resources(path: str) -> bool:
                 if b'"resourceType"' in before + chunk:
                     return True
                 before = chunk[-16:]
-        except (EOFError, zlib.error, gzip.BadGzipFile):
+        except _BROKEN_GZIP:
             return True
     return not before.strip()
 
 
-def _open(path: str) -> BinaryIO:
+@contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    """The file's content, whether gzipped or not. Standard input stays open."""
+    with _raw(path) as raw:
+        if raw.peek(2)[:2] == b"\x1f\x8b":
+            with gzip.open(raw) as file:
+                yield file  # type: ignore[misc]  # a GzipFile reads as any binary file does
+        else:
+            yield raw
+
+
+def _raw(path: str) -> AbstractContextManager[BufferedReader]:
     if path == STANDARD_INPUT:
-        return sys.stdin.buffer
+        return nullcontext(sys.stdin.buffer)  # type: ignore[arg-type]  # a BufferedReader, typed more widely
     try:
-        file = Path(path).open("rb")  # noqa: SIM115  # the caller closes it
+        return Path(path).open("rb")
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    if file.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.open(file)  # type: ignore[return-value]
-    return file
 
 
 def _items(file: BinaryIO, path: str) -> Iterator[Item]:
     """NDJSON by its name, or by a first line that is whole while more follow; else one JSON document."""
-    first, second = file.readline(), file.readline()
-    if path.removesuffix(".gz").endswith(_LINES) or (second.strip() and _is_whole(first)):
-        for number, line in enumerate(_chain(first, second, file), start=1):
-            yield from _line(line, f"{path}:{number}")
+    head = _head(file)
+    filled = [line for line in head if line.strip()]
+    if path.removesuffix(".gz").endswith(_LINES) or (len(filled) == 2 and _is_whole(filled[0])):
+        for number, line in enumerate(chain(head, file), start=1):
+            yield from _document(line.strip(), f"{path}:{number}")
     else:
-        yield from _document(b"".join((first, second, file.read())), path)
+        yield from _document(b"".join((*head, file.read())).strip(), path)
 
 
-def _chain(first: bytes, second: bytes, rest: BinaryIO) -> Iterator[bytes]:
-    yield first
-    yield second
-    yield from rest
+def _head(file: Iterable[bytes]) -> list[bytes]:
+    """The lines up to the second that is not blank, without a byte-order mark."""
+    head: list[bytes] = []
+    filled = 0
+    for line in file:
+        head.append(line if head else line.removeprefix(BYTE_ORDER_MARK))
+        filled += bool(head[-1].strip())
+        if filled == 2:
+            break
+    return head
 
 
 def _is_whole(line: bytes) -> bool:
     try:
         msgspec.json.decode(line, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_READABLE:
         return False
     return True
 
 
-def _line(line: bytes, place: str) -> Iterator[Item]:
-    if line.strip():
-        yield _item(line.strip(), place)
-
-
-def _document(body: bytes, path: str) -> Iterator[Item]:
-    """A Bundle's entries, or the one resource."""
-    body = body.strip().removeprefix(b"\xef\xbb\xbf")
+def _document(body: bytes, place: str) -> Iterator[Item]:
+    """A Bundle's entries, or the one resource; nothing for a blank line."""
     try:
         bundle = msgspec.json.decode(body, type=_Bundle)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_READABLE:
         bundle = _Bundle()
     if bundle.resourceType == "Bundle":
         for index, entry in enumerate(bundle.entry):
-            yield _item(bytes(entry.resource), f"{path}:entry[{index}]")
+            yield _item(bytes(entry.resource), f"{place}:entry[{index}]")
     elif body:
-        yield _item(body, path)
+        yield _item(body, place)
 
 
 def _item(body: bytes, place: str) -> Item:
     try:
-        return Item(place, read_resource(body), None, body)
+        resource = read_resource(body)
     except Unusable as error:
         return Item(place, None, error.reason, body)
+    if resource.type == "Bundle":  # one whose entries cannot be told apart, or one inside another
+        return Item(place, None, "unreadable", body)
+    return Item(place, resource, None, body)

@@ -7,6 +7,9 @@ import msgspec
 
 from dm_fhir.errors import DmFhirError
 
+#: What decoding foreign bytes may raise: not JSON or of another shape, bad UTF-8, nested beyond the stack.
+NOT_READABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 
 class Unusable(DmFhirError):
     """Bytes that cannot be kept as a resource; `reason` is one word for it."""
@@ -59,12 +62,16 @@ _REFERENCE = msgspec.json.Decoder(_Reference)
 
 
 def read_resource(body: bytes) -> Resource:
-    """The resource in `body`. Raises Unusable: `not-json`, `no-type`, `no-id` or `unreadable`."""
+    """The resource in `body`. Raises Unusable: `no-resource`, `not-json`, `too-deep`, `unreadable`, `no-type` or `no-id`."""
+    if body == b"null":
+        raise Unusable("no-resource", "it is empty")
     try:
         header = _HEADER.decode(body)
     except msgspec.ValidationError:
         raise Unusable("unreadable", "its resourceType, id or meta is not of the type that FHIR says") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except RecursionError:
+        raise Unusable("too-deep", "it is nested too deeply") from None
+    except NOT_READABLE:
         raise Unusable("not-json", "it is not JSON") from None
     if not header.resourceType:
         raise Unusable("no-type", "it has no resourceType")
@@ -77,17 +84,8 @@ def read_resource(body: bytes) -> Resource:
 
 def local_reference(reference: str) -> str:
     """`Type/id` of a reference however it is written: relative, absolute or with a version."""
-    path = reference.partition("/_history/")[0]
+    path = reference.partition("/_history/")[0].rstrip("/")
     return "/".join(path.split("/")[-2:])
-
-
-def canonical(body: bytes) -> bytes:
-    """The same JSON with sorted keys and no blanks, so that two spellings of one content compare equal."""
-    return _CANONICAL.encode(_ANY.decode(body))
-
-
-_ANY = msgspec.json.Decoder(dec_hook=None, float_hook=lambda text: msgspec.Raw(text.encode()))
-_CANONICAL = msgspec.json.Encoder(order="sorted")
 
 
 def _subject(header: _Header) -> str | None:
@@ -95,7 +93,7 @@ def _subject(header: _Header) -> str | None:
         if bytes(raw):
             try:
                 reference = _REFERENCE.decode(raw).reference
-            except msgspec.DecodeError:
+            except NOT_READABLE:
                 continue
             if reference:
                 return local_reference(reference)

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
 from dm_fhir.fhir.connection import Answer, Connection, server_says
-from dm_fhir.fhir.resource import Resource, Unusable, read_resource
+from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
 
 PAGE_BUDGET = 5000
 EMPTY_PAGES_IN_A_ROW = 10
@@ -78,7 +78,7 @@ def pages(connection: Connection, url: str) -> Iterator[Page]:
     visited: set[str] = set()
     seen: set[str] = set()
     without_news = empty = 0
-    following: str | None = url
+    following: str | None = connection.absolute(url)
     while following is not None:
         if following in visited:
             raise RequestFailed("the server repeats a page it has given before", reason="paging-loop")
@@ -87,13 +87,13 @@ def pages(connection: Connection, url: str) -> Iterator[Page]:
         visited.add(following)
         page = read_page(connection.get(following), connection)
         yield page
+        following = page.next_url
         news = {resource.reference for resource in page.resources} - seen
         seen |= news
-        empty = 0 if page.resources else empty + 1
+        empty = 0 if page.resources or page.rejected else empty + 1
         without_news = without_news + 1 if page.resources and not news else 0
-        if without_news >= PAGES_WITHOUT_NEWS or empty >= EMPTY_PAGES_IN_A_ROW:
+        if following and (without_news >= PAGES_WITHOUT_NEWS or empty >= EMPTY_PAGES_IN_A_ROW):
             raise RequestFailed("pages go on coming that bring nothing new", reason="no-new-ids")
-        following = page.next_url
 
 
 def read_page(answer: Answer, connection: Connection) -> Page:
@@ -121,10 +121,14 @@ def read_page(answer: Answer, connection: Connection) -> Page:
 
 
 def _bundle(answer: Answer) -> _Bundle:
-    body = answer.body.removeprefix(b"\xef\xbb\xbf")
+    body = answer.body
     try:
         bundle = _BUNDLE.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except RecursionError:
+        raise AnswerUnusable("the answer is nested too deeply", reason="too-deep") from None
+    except msgspec.ValidationError:
+        raise AnswerUnusable("the answer is JSON but not a FHIR Bundle", reason="not-fhir") from None
+    except NOT_READABLE:
         kind = answer.headers.get("Content-Type", "").partition(";")[0]
         if "html" in kind or body.lstrip().startswith(b"<"):
             raise AnswerUnusable("the answer is HTML, not FHIR: a proxy or a login page?", reason="not-fhir") from None
@@ -139,13 +143,16 @@ def _bundle(answer: Answer) -> _Bundle:
 def _is_operation_outcome(body: bytes) -> bool:
     try:
         return _BUNDLE.decode(body).resourceType == "OperationOutcome"
-    except msgspec.DecodeError:
+    except NOT_READABLE:
         return False
 
 
 def _message(body: bytes) -> str:
     """What an OperationOutcome inside a page says. Raises RequestFailed if it says that the search failed."""
-    issues = msgspec.json.decode(body, type=_OperationOutcome).issue
+    try:
+        issues = msgspec.json.decode(body, type=_OperationOutcome).issue
+    except NOT_READABLE:
+        issues = ()
     text = server_says(body) or "an OperationOutcome without text"
     if any(issue.severity in ("error", "fatal") for issue in issues):
         raise RequestFailed(f"the server answers: {text}", reason="outcome-error")
@@ -157,12 +164,19 @@ def _next(bundle: _Bundle, url: str, connection: Connection) -> tuple[str | None
     link = next((link.url for link in bundle.link if link.relation == "next" and link.url), None)
     if link is None:
         return None, False
-    target, own = urlsplit(urljoin(url, link)), urlsplit(connection.endpoint)
-    if target.scheme not in ("http", "https") or target.username is not None:
+    own, target = urlsplit(connection.endpoint), _target(url, link)
+    if target is None or target.scheme not in ("http", "https") or target.username is not None:
         raise RequestFailed("the next page has an unusable address", reason="bad-next")
     # A server behind a proxy names itself by its inner address. Under our own path it is the same server.
-    if not (target.path == own.path or target.path.startswith(own.path + "/")):
+    if not f"{target.path}/".startswith(f"{own.path}/") or ".." in target.path.split("/"):
         raise RequestFailed("the next page is on another host or outside the endpoint", reason="foreign-next")
     rewritten = (target.scheme, target.netloc) != (own.scheme, own.netloc)
     # A bare + in a query means a blank; servers put it into the zone of a date (see docs/servers.md).
     return urlunsplit((own.scheme, own.netloc, target.path, target.query.replace("+", "%2B"), "")), rewritten
+
+
+def _target(url: str, link: str) -> SplitResult | None:
+    try:
+        return urlsplit(urljoin(url, link))
+    except ValueError:  # such as half an IPv6 address
+        return None

@@ -6,12 +6,13 @@ Mode 0600, WAL, synchronous=FULL: what is committed survives kill -9 and a power
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dm_fhir.errors import StoreError
 
 SCHEMA_VERSION = 1
+_HINT = "is [store] path right, and the disk not full?"
 
 _SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -40,7 +41,7 @@ CREATE TABLE resource_version (
 -- What arrived and cannot be kept as a resource: its bytes, where it stood and why.
 CREATE TABLE quarantine (
   site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL,
-  hash TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, query, place, hash)
+  hash TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, patient, query, place, hash)
 ) STRICT;
 CREATE TABLE case_document (
   site TEXT NOT NULL, patient TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run,
@@ -67,33 +68,37 @@ CREATE TABLE push (
 
 def open_store(path: Path, drug: str) -> sqlite3.Connection:
     """The study's store, made if there is none. Raises StoreError if it is another drug's, newer, or no store at all."""
-    existed = path.exists()
-    if not existed:
+    if path.is_file():
+        _check_database(path)
+    elif not path.exists():
         _create_private(path)
-    try:
-        db = sqlite3.connect(path, isolation_level=None, timeout=30)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
-        _migrate(db, path)
-    except sqlite3.DatabaseError as error:
-        raise StoreError(
-            f"{path} cannot be used as a store: {error}", hint="is [store] path right, and the disk not full?"
-        ) from error
-    _check_drug(db, path, drug)
+    with ExitStack() as on_failure:
+        try:
+            db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            on_failure.callback(db.close)
+            _check_ours(db, path)
+            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+                db.execute(f"PRAGMA {pragma}")
+            _migrate(db)
+            _check_drug(db, path, drug)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} cannot be used as a store: {error}", hint=_HINT) from error
+        on_failure.pop_all()
     return db
 
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing, on disk when it ends."""
-    db.execute("BEGIN IMMEDIATE")
+    """All of it or nothing, on disk when it ends. Raises StoreError when the disk is full or the file in use."""
     try:
+        db.execute("BEGIN IMMEDIATE")
         yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
+        db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"the store cannot be written: {error}", hint=_HINT) from error
+    finally:
+        if db.in_transaction:  # a full disk may have rolled back already
+            db.execute("ROLLBACK")
 
 
 def setting(db: sqlite3.Connection, name: str, default: str) -> str:
@@ -115,15 +120,37 @@ def _create_private(path: Path) -> None:
         ) from error
 
 
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+def _check_database(path: Path) -> None:
+    """SQLite would take a file of a few bytes for an empty database."""
+    with path.open("rb") as file:
+        if file.read(16) not in (b"", b"SQLite format 3\0"):
+            raise StoreError(f"{path} cannot be used as a store: it is not a database", hint=_HINT)
+
+
+def _check_ours(db: sqlite3.Connection, path: Path) -> None:
+    """Before anything is changed in the file: it may be another program's database."""
+    version = _version(db)
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and ("setting" not in tables or version == 0):
+        raise StoreError(f"{path} is another program's database", hint=_HINT)
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"{path} was written by a newer dm-fhir (store version {version})",
             hint="install that version or a later one",
         )
-    if version == 0:
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Make the tables, unless another process has just done so."""
+    with transaction(db):
+        if _version(db) == 0:
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _check_drug(db: sqlite3.Connection, path: Path, drug: str) -> None:

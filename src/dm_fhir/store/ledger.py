@@ -37,10 +37,10 @@ _COLUMNS = 'site, patient, query, state, expected, received, "unique", pages, re
 
 def put_unit(db: sqlite3.Connection, unit: Unit) -> None:
     """Write the row, in the transaction of the page that it counts."""
-    values = [getattr(unit, name) for name in Unit.__struct_fields__]
-    values[11] = msgspec.json.encode(unit.notes).decode()
-    values[14] = now()
-    db.execute(f"INSERT OR REPLACE INTO unit ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)  # noqa: S608  # fixed names
+    values = {**msgspec.structs.asdict(unit), "notes": msgspec.json.encode(unit.notes).decode(), "ended": now()}
+    db.execute(
+        f"INSERT OR REPLACE INTO unit ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values())
+    )
 
 
 def get_unit(db: sqlite3.Connection, site: str, patient: str, query: str) -> Unit | None:
@@ -53,7 +53,7 @@ def get_unit(db: sqlite3.Connection, site: str, patient: str, query: str) -> Uni
 
 def units(db: sqlite3.Connection, site: str) -> list[Unit]:
     """All rows of a site, in order of patient and query."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? ORDER BY patient, query", (site,))  # noqa: S608
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? ORDER BY patient, query", (site,))
     return [_unit(row) for row in rows]
 
 

@@ -34,7 +34,7 @@ def put_push(db: sqlite3.Connection, site: str, pushed: Pushed, run: int) -> Non
 
 def pushed(db: sqlite3.Connection, site: str) -> dict[str, Pushed]:
     """Everything written to a site, by identifier."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,))  # noqa: S608
+    rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,))
     return {row[0]: Pushed._make(row) for row in rows}
 
 

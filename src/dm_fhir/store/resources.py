@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
 Filed = Literal["new", "changed", "unchanged", "older"]
@@ -50,11 +51,9 @@ def put_resource(db: sqlite3.Connection, site: str, resource: Incoming, run: int
             (*key, *values, resource.subject, run, resource.body),
         )
         return "new"
-    if current[0] == resource.hash or (
-        resource.version is not None and current[1] == resource.version and current[2] == resource.last_updated
-    ):
+    if current[0] == resource.hash or (None not in values and current[1:] == values[:2]):
         return "unchanged"
-    if resource.last_updated and current[2] and resource.last_updated < current[2]:
+    if _is_before(resource.version, resource.last_updated, *current[1:]):
         db.execute(
             "INSERT OR IGNORE INTO resource_version VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*key, *values, run, resource.body),
@@ -69,6 +68,23 @@ def put_resource(db: sqlite3.Connection, site: str, resource: Incoming, run: int
         "WHERE site = ? AND type = ? AND id = ?", (*values, resource.subject, run, resource.body, *key),
     )  # fmt: skip
     return "changed"
+
+
+def _is_before(version: str | None, updated: str | None, their_version: str | None, their_updated: str | None) -> bool:
+    """Whether the first is known to be older: by the server's clock, else by numbered versions."""
+    ours, theirs = _moment(updated), _moment(their_updated)
+    if ours and theirs and ours != theirs:
+        return ours < theirs
+    numbered = [int(v) for v in (version, their_version) if v and v.isdecimal() and len(v) < 20]
+    return len(numbered) == 2 and numbered[0] < numbered[1]
+
+
+def _moment(updated: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(updated or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def set_aside(

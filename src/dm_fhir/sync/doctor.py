@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+
+import msgspec
 
 from dm_fhir.errors import DmFhirError, LoginRefused, ServerUnavailable
 from dm_fhir.fhir.capability import Capability, read_capability
@@ -12,7 +13,7 @@ from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import SEARCHES, patient_search
 
 
-class Check(NamedTuple):
+class Check(msgspec.Struct, frozen=True):
     """One thing tried: what, whether it works, what the server said, and the exit code a pull would end with."""
 
     what: str
@@ -45,6 +46,8 @@ def examine(connection: Connection, mapper: Mapper) -> list[Check]:
 def _try(what: str, attempt: Callable[[], str]) -> Check:
     try:
         return Check(what, True, attempt())
+    except LoginRefused as error:  # whatever was tried: the first request of all may be the one that is refused
+        return Check("login", False, error.message, error.exit_code)
     except DmFhirError as error:
         return Check(what, False, error.message, error.exit_code)
 

@@ -1,14 +1,16 @@
 """Pull from files: every line and entry of FHIR files into the store, each file one unit of the ledger."""
 
+import os
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from msgspec.structs import replace
 
-from dm_fhir.fhir.files import Item, find_files, read_file
+from dm_fhir.fhir.files import DAMAGE, Item, find_files, read_file
 from dm_fhir.store.database import transaction
-from dm_fhir.store.ledger import Unit, now, put_unit
+from dm_fhir.store.ledger import Unit, get_unit, now, put_unit
 from dm_fhir.store.resources import clear_set_aside, put_resource, set_aside
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import Progress
@@ -19,7 +21,7 @@ ITEMS_PER_COMMIT = 5000
 def pull_files(
     db: sqlite3.Connection, site: str, paths: Sequence[str], mapper: Mapper, run: int, progress: Progress
 ) -> tuple[Counter[str], list[str]]:
-    """Read all files behind `paths`; how many resources of each type they held, and the files passed over by their name.
+    """Read all files behind `paths`; how many resources of each type they held, and the files passed over.
 
     Raises ConfigError for a path that does not exist.
     """
@@ -27,62 +29,67 @@ def pull_files(
     types: Counter[str] = Counter()
     for index, path in enumerate(files):
         progress(site, index, len(files))
-        types += _pull_file(db, site, path, mapper, run)
+        types += _FileUnit(db, site, path, mapper, run).pull()
     progress(site, len(files), len(files))
     return types, passed_over
 
 
-def _pull_file(db: sqlite3.Connection, site: str, path: str, mapper: Mapper, run: int) -> Counter[str]:
-    unit = Unit(site, "", f"file: {path}", run=run)
-    with transaction(db):
-        clear_set_aside(db, site, unit.query)
-        put_unit(db, unit)
-    types: Counter[str] = Counter()
-    notes: Counter[str] = Counter()
-    batch: list[Item] = []
-    for item in read_file(path):
-        batch.append(item)
-        if len(batch) == ITEMS_PER_COMMIT:
-            _commit(db, unit, batch, types, notes, mapper)
-            batch = []
-    _commit(db, unit, batch, types, notes, mapper, is_last=True)
-    return types
+class _FileUnit:
+    """One file on its way into the store, and the ledger row that counts it."""
+
+    def __init__(self, db: sqlite3.Connection, site: str, path: str, mapper: Mapper, run: int) -> None:
+        query = f"file: {_printable(path)}"
+        before = get_unit(db, site, "", query)
+        self._db, self._path, self._mapper = db, path, mapper
+        self._unit = Unit(site, "", query, watermark=before.watermark if before else None, run=run)
+        self._types: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
+        self._seen: set[int] = set()  # hashes of references: a file may hold millions
+
+    def pull(self) -> Counter[str]:
+        """Store the whole file, batch by batch; how many resources of each type it held."""
+        with transaction(self._db):
+            clear_set_aside(self._db, self._unit.site, self._unit.query)
+            put_unit(self._db, self._unit)
+        items = read_file(self._path)
+        while batch := list(islice(items, ITEMS_PER_COMMIT)):
+            self._commit(batch, "interrupted")
+        self._commit((), next((reason for reason in DAMAGE if self._notes[reason]), None))
+        return self._types
+
+    def _commit(self, batch: Iterable[Item], reason: str | None) -> None:
+        """Store a batch together with the row that counts it; no reason: the file's end was reached."""
+        with transaction(self._db):
+            for item in batch:
+                self._notes[self._filed(item)] += 1
+            put_unit(self._db, self._counted(reason))
+
+    def _filed(self, item: Item) -> str:
+        """Store one item; what became of it."""
+        if item.resource is None:
+            reason, place = item.reason or "unreadable", _printable(item.place)
+            set_aside(self._db, self._unit.site, "", self._unit.query, place, reason, item.body, self._unit.run)
+            return reason if reason in DAMAGE else "set_aside"
+        self._types[item.resource.type] += 1
+        self._seen.add(hash(item.resource.reference))
+        if item.resource.type == "Observation" and self._mapper.is_own(item.resource.body):
+            return "own_outcome"
+        return put_resource(self._db, self._unit.site, item.resource, self._unit.run)
+
+    def _counted(self, reason: str | None) -> Unit:
+        """The file's row: complete when its end was reached, whatever single lines were worth."""
+        return replace(
+            self._unit,
+            state="partial" if reason else "complete",
+            received=self._notes.total(),
+            unique=len(self._seen),
+            pages=1,
+            reason=reason,
+            notes={name: count for name, count in sorted(self._notes.items()) if count},
+            watermark=self._unit.watermark if reason else now(),
+        )
 
 
-def _commit(
-    db: sqlite3.Connection,
-    unit: Unit,
-    batch: list[Item],
-    types: Counter[str],
-    notes: Counter[str],
-    mapper: Mapper,
-    *,
-    is_last: bool = False,
-) -> None:
-    """Store a batch and the ledger row that counts it, in one transaction."""
-    with transaction(db):
-        for item in batch:
-            if item.resource is None:
-                notes["set_aside"] += 1
-                set_aside(db, unit.site, "", unit.query, item.place, item.reason or "unreadable", item.body, unit.run)
-                continue
-            types[item.resource.type] += 1
-            own = item.resource.type == "Observation" and mapper.is_own(item.resource.body)
-            notes["own_outcome" if own else put_resource(db, unit.site, item.resource, unit.run)] += 1
-        damage = next((item.reason for item in batch if item.reason in ("file-cut-off", "file-damaged")), None)
-        put_unit(db, _counted(unit, types, notes, damage, is_last=is_last))
-
-
-def _counted(unit: Unit, types: Counter[str], notes: Counter[str], damage: str | None, *, is_last: bool) -> Unit:
-    """The file's row: complete when its end was reached, whatever single lines were worth."""
-    reason = damage or (None if is_last else "interrupted")
-    return replace(
-        unit,
-        state="partial" if reason else "complete",
-        received=types.total() + notes["set_aside"],
-        unique=types.total(),
-        pages=1,
-        reason=reason,
-        notes=dict(sorted(notes.items())),
-        watermark=None if reason else now(),
-    )
+def _printable(path: str) -> str:
+    """The path, also where its name is not UTF-8: SQLite takes no other text."""
+    return os.fsencode(path).decode("utf-8", "replace")

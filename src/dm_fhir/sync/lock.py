@@ -12,7 +12,6 @@ from dm_fhir.store.ledger import now
 @contextmanager
 def locked(store_path: Path, command: str) -> Iterator[None]:
     """Hold the store's lock. Raises Locked at once, naming the holder, if another run has it."""
-
     from filelock import FileLock, Timeout
 
     holder = store_path.with_name(store_path.name + ".holder")
@@ -34,12 +33,12 @@ def locked(store_path: Path, command: str) -> Iterator[None]:
 
 def _read(holder: Path) -> str:
     try:
-        return holder.read_text(encoding="utf-8")
+        text = holder.read_text(encoding="utf-8")
     except OSError:
-        return "a run that has just begun or ended"
+        text = ""
+    return text or "a run that has just begun or ended"
 
 
 def _write(holder: Path, text: str) -> None:
-
     with os.fdopen(os.open(holder, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(text)

@@ -33,6 +33,9 @@ class Mapper(Protocol):
     def gives_drug(self, body: bytes, medications: Collection[str]) -> bool:
         """Whether a MedicationAdministration is one of the study drug, by its codes or as one of these `Medication/id`."""
 
+    def is_drug(self, body: bytes) -> bool:
+        """Whether a Medication is the study drug, by its codes."""
+
     def is_own(self, body: bytes) -> bool:
         """Whether an Observation is one that we wrote."""
 

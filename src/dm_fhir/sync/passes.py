@@ -13,7 +13,7 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import Progress, pull_site
-from dm_fhir.sync.push import Item, Result, count, plan, push_site
+from dm_fhir.sync.push import TO_SEND, Result, plan, push_site, unsent
 
 Connect = Callable[[Site], Connection]
 T = TypeVar("T")
@@ -49,19 +49,14 @@ def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
     return found
 
 
-def plans(work: Pass, sites: Iterable[Site]) -> dict[str, list[Item]]:
-    """What a push would do at each site. Sends nothing."""
-    return {site.name: plan(work.db, site.name, work.mappers[site.name]) for site in sites}
-
-
 def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
     """Write each site's outcomes onto its server. A site with nothing to send is not even connected to."""
 
     def one(site: Site) -> Result:
         mapper = work.mappers[site.name]
         items = plan(work.db, site.name, mapper)
-        if not any(item.action in ("new", "changed", "retract") for item in items):
-            return Result(count(items), [], [])
+        if not any(item.action in TO_SEND for item in items):
+            return unsent(items)
         with work.connect(site) as connection:
             return push_site(work.db, site.name, connection, mapper, work.run, items, work.progress("push"))
 

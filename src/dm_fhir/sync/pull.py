@@ -1,7 +1,8 @@
 """Pull: everything of a site's cohort into the store, every patient x query accounted for in the ledger.
 
 A page and its ledger row are committed together. A unit begins as `partial, interrupted`, so that a killed run leaves
-the truth behind, and its watermark moves only when it is complete.
+the truth behind, and its watermark moves only when it is complete. Units that were not even begun keep one unit open,
+the whole plan.
 """
 
 import sqlite3
@@ -20,7 +21,7 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource, Unusable, local_reference, read_resource
 from dm_fhir.fhir.search import Page, pages, search_url
 from dm_fhir.store.database import transaction
-from dm_fhir.store.ledger import Unit, get_unit, put_unit, units
+from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, units
 from dm_fhir.store.resources import clear_set_aside, has_resource, put_resource, resources_of, set_aside
 from dm_fhir.sync.mapper import Mapper
 
@@ -28,6 +29,8 @@ from dm_fhir.sync.mapper import Mapper
 OVERLAP = timedelta(minutes=10)
 MOST_FOREIGN = 10
 COHORT = "cohort"
+#: The unit that is complete when every other one of the site has been tried.
+PLAN = "whole plan"
 #: Each type of a patient's record with the search parameter that finds the patient's. AdverseEvent has no `patient` in R4.
 SEARCHES = (
     ("MedicationAdministration", "patient"),
@@ -88,6 +91,8 @@ def pull_site(
     units that were not reached keep their rows.
     """
     puller = Puller(db, site, connection, mapper, read_capability(connection), run, full)
+    plan = replace(_begun(puller, "", PLAN), message="the last pull did not get through")
+    put_unit(db, plan)
     patients = _cohort(puller)
     for index, patient in enumerate(patients):
         progress(site.name, index, len(patients))
@@ -95,6 +100,7 @@ def pull_site(
     for type_name in site.pull.whole_types:
         _pull_whole(puller, type_name, set(patients))
     progress(site.name, len(patients), len(patients))
+    put_unit(db, replace(plan, state="complete", reason=None, message=None, watermark=now()))
     return len(patients)
 
 
@@ -107,30 +113,28 @@ def is_attention_needed(site: Site, unit: Unit) -> bool:
 def _cohort(puller: Puller) -> list[str]:
     """The patients who were given the study drug, found now or in an earlier pull, in order.
 
-    What comes back is checked: a server that ignores `code` would otherwise hand us the whole hospital.
+    What comes back is checked: a server that ignores `code` would otherwise hand us the whole hospital. These searches
+    always ask for all: a new patient may be given an old Medication, and a killed run forgets whom it had found.
     """
     codes = ",".join(f"{system}|{code}" for system, code in puller.mapper.drug_codes())
     found = _subjects(_search(puller, _administrations(puller, "code", codes, ())))
     # Administrations that only refer to a Medication are not found by code on most servers.
-    by_code = Query(
-        "", f"{COHORT}: Medication by code", "Medication", (("code", codes),), lambda r: r.type == "Medication"
-    )
-    medications = [resource.reference for resource in _search(puller, by_code)]
+    medications = [resource.reference for resource in _search(puller, _drug_medications(puller, codes))]
     if medications:
         found |= _subjects(_search(puller, _administrations(puller, "medication", ",".join(medications), medications)))
     known = {unit.patient for unit in units(puller.db, puller.site.name) if unit.patient}
     return sorted(found | known)
 
 
+def _drug_medications(puller: Puller, codes: str) -> Query:
+    name = f"{COHORT}: Medication by code"
+    return Query("", name, "Medication", (("code", codes),), lambda r: puller.mapper.is_drug(r.body), incremental=False)
+
+
 def _administrations(puller: Puller, parameter: str, value: str, medications: Collection[str]) -> Query:
     name = f"{COHORT}: MedicationAdministration by {parameter}"
-    return Query(
-        "",
-        name,
-        "MedicationAdministration",
-        ((parameter, value),),
-        lambda r: puller.mapper.gives_drug(r.body, medications),
-    )
+    type_name, asked = "MedicationAdministration", ((parameter, value),)
+    return Query("", name, type_name, asked, lambda r: puller.mapper.gives_drug(r.body, medications), incremental=False)
 
 
 def _subjects(resources: Iterable[Resource]) -> set[str]:
@@ -156,20 +160,9 @@ def _of_patient(type_name: str, parameter: str, patient: str) -> Query:
 
 def _pull_whole(puller: Puller, type_name: str, patients: Collection[str]) -> None:
     """A type that cannot be searched by patient. Always all of it: a new patient's old records must come too."""
-    _drain(
-        _search(
-            puller,
-            Query(
-                "",
-                f"{type_name}, whole",
-                type_name,
-                (),
-                lambda r: r.subject in patients,
-                "not_in_cohort",
-                incremental=False,
-            ),
-        )
-    )
+    name = f"{type_name}, whole"
+    query = Query("", name, type_name, (), lambda r: r.subject in patients, "not_in_cohort", incremental=False)
+    _drain(_search(puller, query))
 
 
 def _drain(resources: Iterator[Resource]) -> None:
@@ -254,19 +247,7 @@ class _Tally:
         self._unit = replace(self._unit, expected=page.total if page.total is not None else self._unit.expected)
         with transaction(self._puller.db):
             kept = [resource for resource in page.resources if self._file(resource)]
-            for index, (reason, body) in enumerate(page.rejected):
-                self._rejected += 1
-                place = f"page {self._pages}, entry {index}"
-                set_aside(
-                    self._puller.db,
-                    self._unit.site,
-                    self._unit.patient,
-                    self._unit.query,
-                    place,
-                    reason,
-                    body,
-                    self._unit.run,
-                )
+            self._set_aside(page)
             self._notes["server_message"] += len(page.messages)
             self._notes["next_rewritten"] += page.rewritten
             self._write()
@@ -345,6 +326,13 @@ class _Tally:
         self._notes["other_type"] += resource.type != self._query.type
         self._notes[put_resource(self._puller.db, self._unit.site, resource, self._unit.run)] += 1
         return True
+
+    def _set_aside(self, page: Page) -> None:
+        unit = self._unit
+        for index, (reason, body) in enumerate(page.rejected):
+            place = f"page {self._pages}, entry {index}"
+            set_aside(self._puller.db, unit.site, unit.patient, unit.query, place, reason, body, unit.run)
+        self._rejected += len(page.rejected)
 
     def _close(self, **values: object) -> None:
         self._unit = replace(self._unit, **values)

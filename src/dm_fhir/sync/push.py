@@ -2,11 +2,12 @@
 
 The identifier is the outcome's own, so a conditional update finds what an earlier run wrote. What has not changed since
 is not sent at all. Before a request goes out, the store knows about it; after it, what the server kept is read back and
-compared. A resource that we did not write, or that somebody else has changed since, is never touched.
+compared. A resource that somebody else has changed since we wrote it is never touched.
 """
 
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -25,6 +26,13 @@ from dm_fhir.store.pushes import Pushed, pushed, put_push
 from dm_fhir.sync.mapper import Mapper
 
 Action = Literal["new", "changed", "unchanged", "retract", "without_time"]
+TO_SEND = ("new", "changed", "retract")
+#: Statuses by which a server refuses this very content. Whatever else fails may pass, and is looked at again next time.
+_REFUSES_CONTENT = (400, 422)
+_CONFLICTS = {
+    409: "the server refuses it as a conflict",
+    412: "the server holds more than one copy of it; none was changed",
+}
 Progress = Callable[[str, int, int], None]
 
 
@@ -41,11 +49,10 @@ class Item(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How many outcomes ended how. `rejected` and `conflict` name identifier, variable and what the server said."""
+    """How many outcomes ended how. `troubles` names those that are not on the server as they should be, and why."""
 
     counts: dict[str, int]
-    rejected: list[str]
-    conflicts: list[str]
+    troubles: list[str]
 
 
 def plan(db: sqlite3.Connection, site: str, mapper: Mapper) -> list[Item]:
@@ -78,12 +85,14 @@ def push_site(
     return _result(ended)
 
 
+def unsent(items: Iterable[Item]) -> Result:
+    """What there is to say when none of `items` needs a request: what was refused before still is."""
+    return _result([(item, None) for item in items])
+
+
 def count(items: Iterable[Item]) -> dict[str, int]:
     """How many outcomes there are for each action."""
-    counts: dict[str, int] = {}
-    for item in items:
-        counts[item.action] = counts.get(item.action, 0) + 1
-    return counts
+    return dict(Counter(item.action for item in items))
 
 
 def _item(row: OutcomeRow, mapper: Mapper, before: dict[str, Pushed]) -> Item:
@@ -96,11 +105,11 @@ def _item(row: OutcomeRow, mapper: Mapper, before: dict[str, Pushed]) -> Item:
 
 
 def _action(body: bytes, old: Pushed | None) -> Action:
+    """What the server refused is not sent again until it changes; a conflict is looked at again each time."""
     if old is None:
         return "new"
-    same = old.hash == _hash(body)
-    # What the server refused is not sent again until it changes.
-    return "unchanged" if same and old.state in ("confirmed", "rejected", "conflict") else "changed"
+    is_settled = old.state in ("confirmed", "rejected")
+    return "unchanged" if is_settled and old.hash == _fingerprint(body) else "changed"
 
 
 def _retraction(old: Pushed, mapper: Mapper) -> Item:
@@ -108,18 +117,22 @@ def _retraction(old: Pushed, mapper: Mapper) -> Item:
 
 
 def _result(ended: Sequence[tuple[Item, Pushed | None]]) -> Result:
-    counts: dict[str, int] = {}
-    rejected, conflicts = [], []
-    for item, after in ended:
-        state = after.state if after else (item.before.state if item.before else "")
-        key = item.action if state in ("confirmed", "retracted", "") else state
-        counts[key] = counts.get(key, 0) + 1
-        message = f"{item.variable} of {item.patient}: {(after or item.before or _NOTHING).message}"
-        if state == "rejected":
-            rejected.append(message)
-        elif state == "conflict":
-            conflicts.append(message)
-    return Result(counts, rejected, conflicts)
+    after = [(item, became or item.before) for item, became in ended]
+    counts = Counter(_ending(item, row) for item, row in after)
+    troubles = [
+        f"{_TROUBLES[row.state]}: {item.variable} of {item.patient}: {row.message}"
+        for item, row in after
+        if row is not None and row.state in _TROUBLES
+    ]
+    return Result(dict(counts), troubles)
+
+
+def _ending(item: Item, after: Pushed | None) -> str:
+    return _TROUBLES.get(after.state, item.action) if after else item.action
+
+
+#: The states of a pushed outcome that somebody should look at, as people read them.
+_TROUBLES = {"rejected": "rejected", "conflict": "conflict", "sending": "not settled"}
 
 
 class _Pusher(NamedTuple):
@@ -152,9 +165,11 @@ class _Pusher(NamedTuple):
                 item, "conflict", f"the server holds {len(copies)} copies of it, 1 was expected; none was changed"
             )
         copy = copies[0]
-        if _holds(copy.body, item.body):  # an earlier run was cut off after the server had stored it
+        kept = _fingerprint(copy.body)
+        if kept == _fingerprint(item.body):  # an earlier run was cut off after the server had stored it
             return self._confirmed(item, copy)
-        if _holds(copy.body, before.body):
+        # What we last wrote; or were writing when we were cut off, and the outcome has changed again since.
+        if kept in (_fingerprint(before.body), before.hash):
             return None
         return self._note(item, "conflict", f"{copy.reference} was changed by somebody else; left as it is")
 
@@ -169,9 +184,9 @@ class _Pusher(NamedTuple):
         return read_page(answer, self.connection).resources
 
     def _refused(self, item: Item, error: RequestFailed) -> Pushed:
-        if error.status == 412:
-            return self._note(item, "conflict", "the server holds more than one copy of it; none was changed")
-        return self._note(item, "conflict" if error.status == 409 else "rejected", error.message)
+        if error.status in _CONFLICTS:
+            return self._note(item, "conflict", _CONFLICTS[error.status])
+        return self._note(item, "rejected" if error.status in _REFUSES_CONTENT else "sending", error.message)
 
     def _read_back(self, item: Item) -> Pushed:
         """What the server kept, by its own word: exactly one resource with our identifier, holding what we sent."""
@@ -194,7 +209,7 @@ class _Pusher(NamedTuple):
         old = item.before or _NOTHING
         row = Pushed(
             item.identifier, item.patient, item.variable, item.about, state, server_id or old.server_id, version or old.version,
-            _hash(item.body), message, old.body or item.body if body is None else body,
+            _fingerprint(item.body), message, old.body or item.body if body is None else body,
         )  # fmt: skip
         put_push(self.db, self.site, row, self.run)
         return row
@@ -202,19 +217,32 @@ class _Pusher(NamedTuple):
 
 _NOTHING = Pushed("", "", "", "", "", None, None, "", None, b"")
 _EXACT = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+_SORTED = msgspec.json.Encoder(order="sorted")
 
 
-def _hash(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+#: What a server adds to every resource.
+_OF_THE_SERVER = ("id", "meta", "text")
 
 
-def _holds(kept: bytes, sent: bytes) -> bool:
-    """Whether the server's copy says everything that we sent; it may add id, meta and text."""
-    return not _altered(kept, sent)
+def _fingerprint(body: bytes) -> str:
+    """The same for everything that says what `body` says, however its keys are ordered and its numbers written."""
+    content = {name: value for name, value in _EXACT.decode(body).items() if name not in _OF_THE_SERVER}
+    return hashlib.sha256(_SORTED.encode(_normal(content))).hexdigest()
+
+
+def _normal(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _normal(inner) for name, inner in value.items()}
+        case list():
+            return [_normal(inner) for inner in value]
+        case bool() | str() | None:
+            return value
+    return ["number", f"{Decimal(value).normalize():f}"]
 
 
 def _altered(kept: bytes, sent: bytes) -> list[str]:
-    """The elements in which the server's copy differs from what we sent."""
+    """The elements in which the server's copy differs from what we sent; it may add id, meta and text."""
     theirs, ours = _EXACT.decode(kept), _EXACT.decode(sent)
-    added = {name for name in theirs if name not in ours} - {"id", "meta", "text"}
+    added = {name for name in theirs if name not in ours}.difference(_OF_THE_SERVER)
     return sorted({name for name, value in ours.items() if theirs.get(name) != value} | added)

@@ -26,7 +26,7 @@ class Attention(msgspec.Struct, frozen=True):
 
 
 class SiteSummary(msgspec.Struct, frozen=True):
-    """One site as the store knows it. `complete_until` is None unless every unit is complete."""
+    """One site as the store knows it. `complete_until` is None while any unit needs attention."""
 
     site: str
     complete_until: str | None
@@ -44,7 +44,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
         """The code that the ledger asks for, as far as these steps answer for it."""
         codes = [0]
         if "pull" in steps:
-            codes += [3] if self.attention or self.set_aside else []
+            codes += [3] if self.attention or self.set_aside or not self.units else []
             codes += [5] if self.units and set(self.units) == {"refused"} else []
         if "compute" in steps and self.unreadable:
             codes.append(3)
@@ -57,15 +57,18 @@ class SiteSummary(msgspec.Struct, frozen=True):
 def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> SiteSummary:
     """The site's state. `error` is what stopped this run there, if anything did."""
     name = site.name
+    units = ledger.units(db, name)
+    attention = [_attention(unit) for unit in units if is_attention_needed(site, unit)]
+    marks = [unit.watermark for unit in units if unit.watermark is not None]
     return SiteSummary(
         site=name,
-        complete_until=ledger.complete_until(db, name),
+        complete_until=None if attention else min(marks, default=None),
         units=ledger.counts_by_state(db, name),
         resources=resources.counts_by_type(db, name),
         patients=cases.counts_by_state(db, name),
         findings=cases.findings_by_code(db, name),
         pushed=pushes.counts_by_state(db, name),
-        attention=[_attention(unit) for unit in ledger.units(db, name) if is_attention_needed(site, unit)],
+        attention=attention,
         set_aside=dict(resources.quarantined(db, name)),
         unreadable=[f"{reference} ({path})" if path else reference for _, reference, path in cases.errors(db, name)],
         error=error,

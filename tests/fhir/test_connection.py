@@ -1,0 +1,492 @@
+"""The connection over real sockets: what is tried again, what ends a try, what never leaves the origin."""
+
+import gzip
+import json
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dm_fhir.errors import AnswerUnusable, ConfigError, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.fhir import connection as module
+from dm_fhir.fhir.connection import Connection, same_origin, server_says
+
+if TYPE_CHECKING:
+    from conftest import Connect, Loopback, Scripted
+
+TOKEN = "tok-5ecret-abc"
+ZIPPED = {"Content-Type": "application/fhir+json", "Content-Encoding": "gzip"}
+
+
+class FixedLogin:
+    """A credential that counts how often it was renewed."""
+
+    renewed = 0
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {TOKEN}{self.renewed}"}
+
+    def renew(self) -> None:
+        self.renewed += 1
+
+
+def outcome(text: str) -> bytes:
+    """An OperationOutcome that says `text`."""
+    return json.dumps({"resourceType": "OperationOutcome", "issue": [{"diagnostics": text}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "date", "waited"),
+    [
+        (503, "3", None, 3),
+        (429, "0", None, 0),
+        (503, "Sat, 01 Mar 2025 10:00:04 GMT", "Sat, 01 Mar 2025 10:00:00 GMT", 4),
+        (429, "Sat, 01 Mar 2025 10:00:04 -0000", "Sat, 01 Mar 2025 12:00:00 +0200", 4),
+        (503, "Sat, 01 Mar 2025 09:00:00 GMT", "Sat, 01 Mar 2025 10:00:00 GMT", 0),
+    ],
+)
+def test_the_wait_that_the_server_asks_for_is_kept(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float],
+    status: int, retry_after: str, date: str | None, waited: float,
+) -> None:  # fmt: skip
+    headers = {"Retry-After": retry_after} | ({"Date": date} if date else {})
+    loopback.answers("Observation", scripted(status, b"", headers), scripted())
+    connection = connect()
+    assert connection.get("Observation").status == 200
+    assert (waits, connection.retries, connection.requests_sent) == ([waited], 1, 2)
+
+
+@pytest.mark.parametrize(
+    "retry_after",
+    [
+        "-5",
+        "3.5",
+        "1e3",
+        "",
+        "soon",
+        "٣",
+        "9" * 400,
+        "Fri, 31 Dec 9999 23:00:00 -0300",
+        "Sat, 41 Mar 2025 10:00:00 GMT",
+    ],
+)
+def test_a_wait_that_is_none_falls_back_to_ours(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float], retry_after: str
+) -> None:
+    headers = {"Retry-After": retry_after.encode().decode("latin-1")}
+    loopback.answers("Observation", scripted(503, b"", headers), scripted())
+    assert connect().get("Observation").status == 200
+    assert len(waits) == 1
+    assert 0 <= waits[0] <= 1
+
+
+def test_a_wait_beyond_the_limit_ends_the_run_with_the_time_to_come_back(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float]
+) -> None:
+    loopback.answers("Observation", scripted(503, b"", {"Retry-After": "18000"}))
+    with pytest.raises(ServerUnavailable, match=r"wait 300 minutes, until 2\d{3}-\d\d-\d\d \d\d:\d\d UTC") as caught:
+        connect().get("Observation")
+    assert caught.value.exit_code == 4
+    assert (waits, len(loopback.asked)) == ([], 1)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_five_tries_then_the_request_has_failed(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float], status: int
+) -> None:
+    loopback.answers("Observation", scripted(status, outcome("index rebuilding")))
+    with pytest.raises(RequestFailed, match=f"GET Observation answered {status}: index rebuilding") as caught:
+        connect().get("Observation?patient=Patient/77")
+    assert (caught.value.reason, caught.value.status, caught.value.exit_code) == (f"http-{status}", status, 3)
+    assert (len(loopback.asked), len(waits)) == (5, 4)
+    assert all(wait <= limit for wait, limit in zip(waits, (1, 2, 4, 8), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "refused"), (404, "http-404"), (400, "http-400"), (422, "http-422")]
+)
+def test_a_refusal_is_not_tried_again(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", status: int, reason: str
+) -> None:
+    loopback.answers("Observation", scripted(status, outcome("no")))
+    with pytest.raises(RequestFailed) as caught:
+        connect().get("Observation")
+    assert (caught.value.reason, caught.value.status, len(loopback.asked)) == (reason, status, 1)
+
+
+def test_an_accepted_status_is_an_answer(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted(412, b"{}"))
+    assert connect().get("Observation", accept=(412,)).status == 412
+
+
+def test_one_401_earns_one_new_login(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted(401, b""), scripted())
+    assert connect(FixedLogin()).get("Observation").status == 200
+    assert [asked.headers["Authorization"][-1] for asked in loopback.asked] == ["0", "1"]
+
+
+def test_a_second_401_is_a_refused_login(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float]
+) -> None:
+    loopback.answers("Observation", scripted(401, b""))
+    with pytest.raises(LoginRefused, match="does not accept the credentials") as caught:
+        connect(FixedLogin()).get("Observation")
+    assert (caught.value.exit_code, len(loopback.asked), waits) == (5, 2, [])
+
+
+def test_a_server_that_repeats_the_credential_does_not_get_it_into_a_message(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted(403, outcome(f"token {TOKEN}0 lacks scope")))
+    with pytest.raises(RequestFailed) as caught:
+        connect(FixedLogin()).get("Observation?patient=Patient/77&name=Garcia")
+    assert str(caught.value) == "GET Observation answered 403: token … lacks scope"
+
+
+def test_nothing_listens(loopback: "Loopback", connect: "Connect", waits: list[float]) -> None:
+    loopback.stop()
+    with pytest.raises(ServerUnavailable, match=f"cannot connect to {loopback.host}: connection refused") as caught:
+        connect().get("metadata")
+    assert (caught.value.exit_code, len(waits)) == (4, 4)
+
+
+def test_a_connection_dropped_once_is_tried_again(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float]
+) -> None:
+    loopback.answers("Observation", scripted(drop=True), scripted())
+    assert connect().get("Observation").status == 200
+    assert len(waits) == 1
+
+
+def test_a_connection_dropped_always_is_a_server_that_is_gone(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted(drop=True))
+    with pytest.raises(ServerUnavailable, match=loopback.host):
+        connect().get("Observation?patient=77")
+    assert len(loopback.asked) == 5
+
+
+def test_a_server_that_never_answers(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted(body=b"x" * 10, pause=0.2))
+    with pytest.raises(RequestFailed, match="was not answered in time") as caught:
+        connect(tries=1, read_timeout_seconds=0.05).get("Observation")
+    assert caught.value.reason == "read-timeout"
+
+
+def test_a_body_shorter_than_announced_is_cut_off(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted(length=5000))
+    with pytest.raises(AnswerUnusable, match="the answer to GET Observation is cut off") as caught:
+        connect().get("Observation")
+    assert (caught.value.reason, len(loopback.asked)) == ("body-incomplete", 5)
+
+
+def test_a_body_shorter_than_announced_once_does_no_harm(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted(length=5000), scripted())
+    assert connect().get("Observation").body == b'{"resourceType":"Bundle"}'
+
+
+def test_what_follows_a_body_longer_than_announced_does_not_reach_the_next_answer(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted(body=b'{"a":1}HTTP/1.1 200 OK\r\n\r\npoison', length=7))
+    loopback.answers("Condition", scripted(body=b'{"b":2}'))
+    connection = connect()
+    assert [connection.get(path).body for path in ("Observation", "Condition")] == [b'{"a":1}', b'{"b":2}']
+
+
+def test_a_gzipped_answer_is_unpacked(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    body = b'{"resourceType":"Bundle","x":"' + b"y" * 3_000_000 + b'"}'
+    loopback.answers("Observation", scripted(body=gzip.compress(body), headers=ZIPPED))
+    assert connect().get("Observation").body == body
+    assert loopback.asked[0].headers["Accept-Encoding"] == "gzip"
+
+
+def test_an_empty_answer_called_gzip_is_empty(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted(body=b"", headers=ZIPPED))
+    assert connect().get("Observation").body == b""
+
+
+@pytest.mark.parametrize("kept", [12, 40, 900])
+def test_half_a_gzip_stream_with_a_matching_length_is_cut_off(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", kept: int
+) -> None:
+    packed = gzip.compress(random.Random(1).randbytes(2000))
+    loopback.answers("Observation", scripted(body=packed[:kept], headers=ZIPPED))
+    with pytest.raises(AnswerUnusable, match="is cut off") as caught:
+        connect().get("Observation")
+    assert (caught.value.reason, len(loopback.asked)) == ("body-incomplete", 5)
+
+
+def test_a_damaged_gzip_stream(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    packed = bytearray(gzip.compress(random.Random(1).randbytes(2000)))
+    packed[-8:-4] = b"\0\0\0\0"  # the checksum
+    loopback.answers("Observation", scripted(body=bytes(packed), headers=ZIPPED))
+    with pytest.raises(AnswerUnusable, match="is damaged") as caught:
+        connect().get("Observation")
+    assert (caught.value.reason, len(loopback.asked)) == ("body-corrupt", 5)
+
+
+def test_a_gzip_bomb_is_stopped_at_the_limit(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16 MiB in 16 KiB; no more than a piece beyond the limit is ever unpacked."""
+    unpacked: list[int] = []
+    bomb = gzip.compress(b" " * 2**24)
+
+    def counting(inflate: "zlib._Decompress", chunk: bytes, place: str) -> Any:
+        for piece in inflated(inflate, chunk, place):
+            unpacked.append(len(piece))
+            yield piece
+
+    inflated = module._inflated
+    monkeypatch.setattr(module, "LARGEST_ANSWER_BYTES", 2 * 2**20)
+    monkeypatch.setattr(module, "_inflated", counting)
+    loopback.answers("Observation", scripted(body=bomb, headers=ZIPPED))
+    with pytest.raises(AnswerUnusable, match="larger than 2 MiB") as caught:
+        connect().get("Observation")
+    assert (caught.value.reason, len(loopback.asked)) == ("too-large", 1)
+    assert max(unpacked) <= 2**20
+    assert sum(unpacked) <= 3 * 2**20
+
+
+def test_a_large_plain_answer_is_stopped_too(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_ANSWER_BYTES", 1000)
+    loopback.answers("Observation", scripted(body=b"x" * 1001))
+    with pytest.raises(AnswerUnusable) as caught:
+        connect().get("Observation")
+    assert caught.value.reason == "too-large"
+
+
+def test_a_dripping_answer_ends_at_the_deadline(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    """Every byte comes within the read timeout; the whole would take 10 s."""
+    loopback.answers("Observation", scripted(body=b"x" * 1000, pause=0.01))
+    began = time.monotonic()
+    with pytest.raises(AnswerUnusable, match="did not arrive in time") as caught:
+        connect(tries=1, total_timeout_seconds=0.05).get("Observation")
+    assert caught.value.reason == "too-slow"
+    assert time.monotonic() - began < 1
+
+
+def test_a_redirect_is_not_followed_and_the_credential_stays_here(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    other = type(loopback)()
+    loopback.answers("Observation", scripted(307, b"", {"Location": f"{other.endpoint}/Observation"}))
+    try:
+        with pytest.raises(RequestFailed, match="redirects are not followed") as caught:
+            connect(FixedLogin()).get("Observation")
+    finally:
+        other.stop()
+    assert (caught.value.reason, other.asked, len(loopback.asked)) == ("redirect", [], 1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://evil.example/fhir/Observation", "https://{host}/fhir/Observation", "http://user@{host}/fhir/Observation",
+        "http://{host}:443:443/fhir", "http://127.0.0.1:1/fhir/Observation", "HTTP://evil.example/", "file:///etc/passwd",
+    ],
+)  # fmt: skip
+def test_an_address_of_another_origin_is_refused(loopback: "Loopback", connect: "Connect", url: str) -> None:
+    with pytest.raises(RequestFailed) as caught:
+        connect(FixedLogin()).get(url.format(host=loopback.host))
+    assert (caught.value.reason, loopback.asked) == ("foreign-address", [])
+
+
+def test_an_address_inside_a_query_is_part_of_a_path(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation", scripted())
+    assert connect().get("Observation?code=http://loinc.org|2157-6").status == 200
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("https://H.example:443/x", "https://h.example/r4"),
+        ("http://h.example/x", "http://h.example:80"),
+        ("https://[::1]:8443/x", "https://[::1]:8443/r4"),
+    ],
+)
+def test_the_same_origin_in_other_words(url: str, endpoint: str) -> None:
+    assert same_origin(url, endpoint)
+
+
+def test_netrc_and_proxies_of_the_environment_are_ignored(
+    loopback: "Loopback",
+    scripted: "type[Scripted]",
+    connect: "Connect",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login spy password stolen\n")
+    netrc.chmod(0o600)
+    for name, value in {"HOME": str(tmp_path), "NETRC": str(netrc), "http_proxy": "http://127.0.0.1:1"}.items():
+        monkeypatch.setenv(name, value)
+    loopback.answers("Observation", scripted())
+    connect(FixedLogin()).get("Observation")
+    connect().get("Observation")
+    assert [asked.headers.get("Authorization") for asked in loopback.asked] == [f"Bearer {TOKEN}0", None]
+
+
+def test_the_sites_own_headers_are_sent(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted())
+    connect().request("PUT", "Observation", body=b"{}", headers={"If-Match": 'W/"1"'})
+    sent = loopback.asked[0].headers
+    assert (sent["Epic-Client-ID"], sent["If-Match"], sent["Accept"]) == ("ours", 'W/"1"', "application/fhir+json")
+    assert (sent["Content-Type"], loopback.asked[0].body) == ("application/fhir+json", b"{}")
+
+
+def test_reads_and_writes_are_counted(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted())
+    connection = connect()
+    connection.get("Observation")
+    connection.request("PUT", "Observation", body=b"{}")
+    assert (connection.requests_sent, connection.writes_sent) == (2, 1)
+
+
+def test_one_socket_serves_many_requests(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted())
+    connection = connect()
+    for _ in range(3):
+        connection.get("Observation")
+    assert (len(loopback.asked), loopback.connections) == (3, 1)
+
+
+@pytest.mark.parametrize("credential", ["two\r\nlines 5ecret", "5ecret €"])
+def test_a_credential_that_cannot_be_a_header_is_a_config_error_that_does_not_show_it(
+    connect: "Connect", loopback: "Loopback", credential: str
+) -> None:
+    class Odd(FixedLogin):
+        def headers(self) -> dict[str, str]:
+            return {"Authorization": credential}
+
+    with pytest.raises(ConfigError, match="characters that HTTP forbids") as caught:
+        connect(Odd()).get("Observation")
+    assert "5ecret" not in repr(caught.value)
+    assert caught.value.__suppress_context__
+    assert loopback.asked == []
+
+
+def test_a_byte_order_mark_is_taken_off(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("Observation", scripted(body=b"\xef\xbb\xbf{}"))
+    assert connect().get("Observation").body == b"{}"
+
+
+def test_the_servers_clock(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    dates = ["Sat, 01 Mar 2025 12:00:00 +0200", "yesterday", "Fri, 31 Dec 9999 23:00:00 -0300"]
+    loopback.answers("Observation", *(scripted(headers={"Date": date}) for date in dates), scripted())
+    connection = connect()
+    found = [connection.get("Observation").date for _ in range(4)]
+    assert [date and date.isoformat() for date in found] == ["2025-03-01T10:00:00+00:00", None, None, None]
+
+
+def test_what_the_server_says_is_one_line_of_200_characters() -> None:
+    assert server_says(outcome("a\r\n\tb\x1b[31m " + "c" * 500)) == "a b [31m " + "c" * 191
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"issue":[{"details":{"text":"told"},"diagnostics":"deep"}]}', "told"),
+        (b'{"issue":[{"code":"processing"}]}', "processing"),
+        (b'{"error":"invalid_client","error_description":"unknown key"}', "unknown key"),
+        (b'{"error":"invalid_client"}', "invalid_client"),
+        (b"<html>", ""),
+        (b"", ""),
+        (b'{"issue":[{"diagnostics":"\xff\xfe"}]}', ""),
+        (b'{"issue":' + b"[" * 100_000, ""),
+    ],
+)
+def test_the_sentence_that_helps(body: bytes, said: str) -> None:
+    assert server_says(body) == said
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Callable[[int], tuple[Path, Path]]:
+    """Makes a self-signed certificate for 127.0.0.1 that ends in so many days."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def make(days: int) -> tuple[Path, Path]:
+        key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+        now = datetime.datetime.now(datetime.UTC)
+        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - datetime.timedelta(9)).not_valid_after(now + datetime.timedelta(days))
+        signed = builder.add_extension(alternative, critical=True).sign(key, hashes.SHA256())
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        certificate, private = tmp_path / "certificate.pem", tmp_path / "key.pem"
+        certificate.write_bytes(signed.public_bytes(pem))
+        private.write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+        return certificate, private
+
+    return make
+
+
+def with_tls(loopback: "Loopback", certificate: Path, key: Path) -> str:
+    """Make the server speak TLS; its endpoint."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    loopback.server.socket = context.wrap_socket(loopback.server.socket, server_side=True)
+    return loopback.endpoint.replace("http:", "https:")
+
+
+def test_a_certificate_of_an_unknown_issuer_is_a_config_error(
+    loopback: "Loopback", connect: "Connect", certificate: Callable[[int], tuple[Path, Path]], waits: list[float]
+) -> None:
+    connection = connect(endpoint=with_tls(loopback, *certificate(9)))
+    with pytest.raises(ConfigError, match=f"the certificate of {loopback.host} cannot be trusted"):
+        connection.get("metadata")
+    assert (waits, loopback.asked) == ([], [])
+
+
+def test_an_expired_certificate_says_so(
+    loopback: "Loopback", connect: "Connect", certificate: Callable[[int], tuple[Path, Path]], waits: list[float]
+) -> None:
+    trusted, key = certificate(-1)
+    connection = connect(endpoint=with_tls(loopback, trusted, key))
+    connection._session.verify = str(trusted)
+    with pytest.raises(ServerUnavailable, match="has expired"):
+        connection.get("metadata")
+    assert (waits, loopback.asked) == ([], [])
+
+
+def test_a_port_without_tls_is_not_blamed_on_the_certificate(loopback: "Loopback", connect: "Connect") -> None:
+    with pytest.raises(ServerUnavailable, match="the connection to .* broke"):
+        connect(endpoint=loopback.endpoint.replace("http:", "https:")).get("metadata")
+
+
+def test_a_connection_is_a_context(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
+    loopback.answers("metadata", scripted())
+    before = threading.active_count()
+    with connect() as connection:
+        assert isinstance(connection, Connection)
+        assert connection.get("metadata").status == 200
+    deadline = time.monotonic() + 1
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert threading.active_count() == before  # the server's thread ends when the socket is closed

@@ -1,0 +1,71 @@
+"""Cases with their outcomes and findings, and what was written to the server."""
+
+import sqlite3
+
+import pytest
+
+from dm_fhir.store import cases, pushes
+from dm_fhir.store.cases import CaseRow, FindingRow, OutcomeRow, fingerprint_of, put_case
+from dm_fhir.store.ledger import last_run
+from dm_fhir.store.pushes import Pushed, put_push, pushed
+
+
+def finding(code: str, severity: str = "warning") -> FindingRow:
+    """A finding about Observation/1."""
+    return FindingRow(code, severity, "Observation/1", "value", "left out")
+
+
+def test_a_case_is_replaced_whole(db: sqlite3.Connection) -> None:
+    case = CaseRow("Patient/1", "case", b"{}")
+    two = [OutcomeRow("Patient/1", name, "week 12", b"{}") for name in ("mmt8", "cdasi")]
+    put_case(db, "leon", case, "f1", 1, two, [finding("unit"), finding("range", "error")])
+    assert [outcome.variable for outcome in cases.outcomes(db, "leon")] == ["cdasi", "mmt8"]
+    assert (cases.findings_by_code(db, "leon"), cases.errors(db, "leon")) == (
+        {"range": 1, "unit": 1},
+        [("range", "Observation/1", "value")],
+    )
+    put_case(db, "leon", case._replace(body=b"[]"), "f2", 1, two[:1], [finding("unit")])
+    assert (cases.cases(db, "leon"), cases.outcomes(db, "leon")) == ([case._replace(body=b"[]")], two[:1])
+    assert (cases.findings_by_code(db, "leon"), cases.errors(db, "leon")) == ({"unit": 1}, [])
+    assert fingerprint_of(db, "leon", "Patient/1") == "f2"
+
+
+def test_one_patients_case_leaves_the_others_alone(db: sqlite3.Connection) -> None:
+    for site, patient in (("leon", "Patient/2"), ("leon", "Patient/1"), ("madrid", "Patient/1")):
+        put_case(
+            db, site, CaseRow(patient, "case", b"{}"), "f", 1, [OutcomeRow(patient, "ck", "", b"")], [finding("x")]
+        )
+    put_case(db, "leon", CaseRow("Patient/1", "no-diagnosis", b""), "g", 1, [], [])
+    assert [case.patient for case in cases.cases(db, "leon")] == ["Patient/2"]
+    assert cases.counts_by_state(db, "leon") == {"case": 1, "no-diagnosis": 1}
+    assert [len(cases.outcomes(db, site)) for site in ("leon", "madrid")] == [1, 1]
+    assert [cases.findings_by_code(db, site) for site in ("leon", "madrid")] == [{"x": 1}, {"x": 1}]
+
+
+def test_a_case_never_made_has_no_fingerprint(db: sqlite3.Connection) -> None:
+    assert fingerprint_of(db, "leon", "Patient/1") is None
+
+
+SENDING = Pushed("urn:x|k1", "Patient/1", "cdasi", "week 12", "sending", None, None, "h1", None, b"{}")
+
+
+def test_a_push_is_remembered_by_its_identifier(db: sqlite3.Connection) -> None:
+    put_push(db, "leon", SENDING, 1)
+    assert pushed(db, "leon") == {"urn:x|k1": SENDING}
+    confirmed = SENDING._replace(state="confirmed", server_id="77", version="1", message="1 differs")
+    put_push(db, "leon", confirmed, 1)
+    put_push(db, "leon", SENDING._replace(identifier="urn:x|k2"), 1)
+    put_push(db, "madrid", SENDING, 1)
+    assert pushed(db, "leon")["urn:x|k1"] == confirmed
+    assert (pushes.counts_by_state(db, "leon"), pushes.counts_by_state(db, "madrid")) == (
+        {"confirmed": 1, "sending": 1},
+        {"sending": 1},
+    )
+
+
+def test_a_push_belongs_to_a_run_and_has_a_known_state(db: sqlite3.Connection) -> None:
+    assert last_run(db) is not None
+    for wrong, run in ((SENDING, 99), (SENDING._replace(state="sent"), 1)):
+        with pytest.raises(sqlite3.IntegrityError):
+            put_push(db, "leon", wrong, run)
+    assert pushed(db, "leon") == {}

@@ -1,0 +1,118 @@
+"""The ledger: what is written is read back, and a site is complete only when everything of it is."""
+
+import os
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from dm_fhir.errors import StoreError
+from dm_fhir.store.database import transaction
+from dm_fhir.store.ledger import (
+    Unit,
+    begin_run,
+    complete_until,
+    counts_by_state,
+    end_run,
+    get_unit,
+    last_run,
+    now,
+    put_unit,
+    units,
+)
+
+EARLY, LATE = "2025-06-01T10:00:00Z", "2025-06-02T10:00:00Z"
+
+
+def complete(query: str, watermark: str, patient: str = "Patient/1") -> Unit:
+    """A unit that was read to its end."""
+    return Unit("leon", patient, query, state="complete", reason=None, watermark=watermark, run=1)
+
+
+def test_a_row_is_read_back_as_it_was_written(db: sqlite3.Connection) -> None:
+    unit = Unit(
+        "leon", "Patient/1", "Observation?patient", "partial", 1000, 990, 980, 10, 2, "short", "990 of 1000", {"duplicate": 10},
+        EARLY, 1,
+    )  # fmt: skip
+    put_unit(db, unit)
+    read = get_unit(db, "leon", "Patient/1", "Observation?patient")
+    assert read is not None
+    assert replace(read, ended="") == unit
+    assert read.ended.endswith("Z")
+
+
+def test_a_unit_that_was_never_tried_has_no_row(db: sqlite3.Connection) -> None:
+    put_unit(db, complete("Observation?patient", EARLY))
+    keys = [
+        ("leon", "Patient/1", "Condition?patient"),
+        ("leon", "", "Observation?patient"),
+        ("x", "Patient/1", "Observation?patient"),
+    ]
+    assert [get_unit(db, *key) for key in keys] == [None, None, None]
+
+
+def test_a_unit_begins_as_interrupted() -> None:
+    unit = Unit("leon", "", "q")
+    assert (unit.state, unit.reason, unit.watermark) == ("partial", "interrupted", None)
+
+
+def test_a_row_is_replaced_and_rows_are_in_order(db: sqlite3.Connection) -> None:
+    for patient, query in (("Patient/2", "a"), ("Patient/1", "b"), ("Patient/1", "a"), ("Patient/2", "a")):
+        put_unit(db, complete(query, EARLY, patient))
+    assert [(unit.patient, unit.query) for unit in units(db, "leon")] == [
+        ("Patient/1", "a"),
+        ("Patient/1", "b"),
+        ("Patient/2", "a"),
+    ]
+    assert (counts_by_state(db, "leon"), units(db, "madrid")) == ({"complete": 3}, [])
+
+
+@pytest.mark.parametrize("state", ["partial", "failed", "refused", "unsupported"])
+def test_a_site_is_complete_until_its_oldest_watermark_and_only_if_all_is_complete(
+    db: sqlite3.Connection, state: str
+) -> None:
+    assert complete_until(db, "leon") is None
+    put_unit(db, complete("a", LATE))
+    assert complete_until(db, "leon") == LATE
+    put_unit(db, complete("b", EARLY))
+    assert complete_until(db, "leon") == EARLY
+    put_unit(db, replace(complete("c", LATE), state=state))
+    assert complete_until(db, "leon") is None
+    assert counts_by_state(db, "leon") == {"complete": 2, state: 1}
+
+
+def test_a_complete_unit_without_a_watermark_proves_nothing(db: sqlite3.Connection) -> None:
+    put_unit(db, complete("a", LATE))
+    put_unit(db, replace(complete("b", LATE), watermark=None))
+    assert complete_until(db, "leon") is None
+
+
+def test_a_state_that_does_not_exist_is_refused(db: sqlite3.Connection) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        put_unit(db, replace(complete("a", LATE), state="done"))
+
+
+def test_a_row_is_rolled_back_with_its_page(db: sqlite3.Connection) -> None:
+    put_unit(db, complete("a", EARLY))
+    with pytest.raises(StoreError), transaction(db):
+        put_unit(db, complete("a", LATE))
+        raise sqlite3.OperationalError("disk full")
+    assert complete_until(db, "leon") == EARLY
+
+
+def test_runs_are_numbered_and_the_last_one_is_told(db: sqlite3.Connection) -> None:
+    assert begin_run(db, "sync") == 2
+    command, started, ended, code = last_run(db) or ("", "", "", 0)
+    assert (command, ended, code) == ("sync", None, None)
+    end_run(db, 2, 3)
+    assert (last_run(db) or ())[0::3] == ("sync", 3)
+    assert str((last_run(db) or ())[2]) >= started
+    assert db.execute("SELECT pid, ended FROM run ORDER BY id").fetchall()[0] == (os.getpid(), None)
+
+
+def test_now_is_utc_to_the_second() -> None:
+    said = datetime.fromisoformat(now())
+    assert said.tzinfo == UTC
+    assert abs((datetime.now(UTC) - said).total_seconds()) < 2
+    assert len(now()) == len("2025-06-01T10:00:00Z")

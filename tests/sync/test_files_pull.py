@@ -1,0 +1,184 @@
+"""Files into the store: every line counted, damage named, and the same content however often it is read."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dm_fhir.fhir.files import read_file
+from dm_fhir.store.database import open_store
+from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
+from dm_fhir.store.resources import counts_by_type, quarantined
+from dm_fhir.sync import files as module
+from dm_fhir.sync.files import pull_files
+
+
+class FakeMapper:
+    """Knows as its own what says so."""
+
+    def is_own(self, body: bytes) -> bool:
+        return b"written-by-us" in body
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A store in which run 1 has begun."""
+    store = open_store(tmp_path / "study.sqlite", "anifrolumab")
+    begin_run(store, "pull")
+    yield store
+    store.close()
+
+
+def observation(number: int, tail: str = "") -> str:
+    """One line of NDJSON."""
+    return f'{{"resourceType":"Observation","id":"o{number}","subject":{{"reference":"Patient/1"}}{tail}}}\n'
+
+
+def pull(db: sqlite3.Connection, *paths: Path, progress: Any = lambda *_: None) -> tuple[dict[str, int], list[str]]:
+    """Pull the files into site leon, in run 1."""
+    types, passed_over = pull_files(db, "leon", [str(path) for path in paths], FakeMapper(), 1, progress)  # type: ignore[arg-type]
+    return dict(types), passed_over
+
+
+def row(db: sqlite3.Connection, path: Path) -> Unit:
+    """The file's row of the ledger."""
+    unit = get_unit(db, "leon", "", f"file: {path}")
+    assert unit is not None
+    return unit
+
+
+def content(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """All resources, old and new, and what was set aside."""
+    found: list[tuple[Any, ...]] = []
+    for table in ("resource", "resource_version", "quarantine"):
+        found += db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4, 5").fetchall()  # noqa: S608
+    return found
+
+
+def test_the_counts_are_the_lines(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "in" / "a.ndjson"
+    path.parent.mkdir()
+    path.write_text('{"resourceType":"Patient","id":"1"}\n' + "".join(map(observation, range(7))))
+    (tmp_path / "in" / "readme.txt").write_text("x")
+    steps: list[tuple[str, int, int]] = []
+    types, passed_over = pull(db, tmp_path / "in", progress=lambda *step: steps.append(step))
+    assert (types, passed_over) == ({"Patient": 1, "Observation": 7}, [str(tmp_path / "in" / "readme.txt")])
+    assert counts_by_type(db, "leon") == types
+    unit = row(db, path)
+    assert (unit.state, unit.reason, unit.received, unit.unique, unit.pages) == ("complete", None, 8, 8, 1)
+    assert (unit.notes, unit.run, str(unit.watermark)[-1]) == ({"new": 8}, 1, "Z")
+    assert steps == [("leon", 0, 1), ("leon", 1, 1)]
+
+
+def test_damaged_lines_are_set_aside_and_the_rest_goes_on(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text(observation(1) + "{oops\n" + '{"resourceType":"Observation"}\n' + observation(2))
+    assert pull(db, path)[0] == {"Observation": 2}
+    assert quarantined(db, "leon") == [(f"{path}:2", "not-json"), (f"{path}:3", "no-id")]
+    assert db.execute("SELECT body FROM quarantine WHERE reason = 'not-json'").fetchone() == (b"{oops",)
+    unit = row(db, path)
+    assert (unit.state, unit.received, unit.unique, unit.notes) == ("complete", 4, 2, {"new": 2, "set_aside": 2})
+
+
+def test_a_mended_line_is_no_longer_set_aside(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text(observation(1) + "{oops\n")
+    pull(db, path)
+    path.write_text(observation(1) + observation(2))
+    pull(db, path)
+    assert (quarantined(db, "leon"), row(db, path).notes) == ([], {"new": 1, "unchanged": 1})
+
+
+def test_what_we_wrote_ourselves_is_counted_and_not_stored(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text(observation(1) + observation(2, ',"note":"written-by-us"'))
+    assert pull(db, path)[0] == {"Observation": 2}
+    assert (counts_by_type(db, "leon"), row(db, path).notes) == ({"Observation": 1}, {"new": 1, "own_outcome": 1})
+
+
+def test_reading_twice_changes_nothing(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text("".join(map(observation, range(5))) + "{oops\n")
+    assert pull(db, path) == ({"Observation": 5}, [])
+    before = content(db)
+    assert pull(db, path) == ({"Observation": 5}, [])
+    assert (content(db), row(db, path).notes) == (before, {"set_aside": 1, "unchanged": 5})
+    assert len(before) == 6
+
+
+def test_a_line_that_stands_twice_is_one_resource(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text(observation(1) * 3)
+    assert pull(db, path)[0] == {"Observation": 3}
+    unit = row(db, path)
+    assert (counts_by_type(db, "leon"), unit.received, unit.unique) == ({"Observation": 1}, 3, 1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5000])
+def test_a_cut_off_file_is_partial_however_it_falls_into_batches(
+    db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(module, "ITEMS_PER_COMMIT", size)
+    path = tmp_path / "a.ndjson"
+    path.write_text(observation(1) + observation(2))
+    pull(db, path)
+    watermark = row(db, path).watermark
+    cut_off = module.Item(str(path), None, "file-cut-off", b"")
+    monkeypatch.setattr(module, "read_file", lambda name: iter([*read_file(name), cut_off]))
+    pull(db, path)
+    unit = row(db, path)
+    assert (unit.state, unit.reason, unit.received, unit.unique) == ("partial", "file-cut-off", 3, 2)
+    assert unit.notes == {"file-cut-off": 1, "unchanged": 2}
+    assert unit.watermark == watermark is not None
+    assert quarantined(db, "leon") == [(str(path), "file-cut-off")]
+
+
+def test_a_file_whose_name_is_no_utf8(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"a\xf1o.ndjson")
+    path.write_text(observation(1) + "{oops\n")
+    assert pull(db, path)[0] == {"Observation": 1}
+    assert [unit.query for unit in units(db, "leon")] == [f"file: {tmp_path}/a\ufffdo.ndjson"]
+    assert quarantined(db, "leon") == [(f"{tmp_path}/a\ufffdo.ndjson:2", "not-json")]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dm_fhir.store.database import open_store
+from dm_fhir.store.ledger import begin_run
+from dm_fhir.sync import files
+class Mapper:
+    seen = 0
+    def is_own(self, body):
+        Mapper.seen += 1
+        if Mapper.seen == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return False
+files.ITEMS_PER_COMMIT = 10
+db = open_store(Path(sys.argv[1]), "anifrolumab")
+files.pull_files(db, "leon", [sys.argv[2]], Mapper(), begin_run(db, "pull"), lambda *_: None)
+"""
+
+
+@pytest.mark.parametrize(("killed_at", "stored"), [(1, 0), (10, 0), (11, 10), (25, 20)])
+def test_kill_9_between_batches_and_the_same_again_gives_the_same_store(
+    db: sqlite3.Connection, tmp_path: Path, killed_at: int, stored: int
+) -> None:
+    path, store = tmp_path / "a.ndjson", tmp_path / "killed.sqlite"
+    path.write_text("".join(map(observation, range(30))) + "{oops\n")
+    line = [sys.executable, "-c", KILLED, str(store), str(path), str(killed_at)]
+    assert subprocess.run(line, check=False, timeout=30).returncode == -signal.SIGKILL
+    killed = open_store(store, "anifrolumab")
+    unit = row(killed, path)
+    assert (unit.state, unit.reason, unit.received, unit.watermark) == ("partial", "interrupted", stored, None)
+    assert counts_by_type(killed, "leon") == ({"Observation": stored} if stored else {})
+    assert pull(killed, path) == pull(db, path) == ({"Observation": 30}, [])
+    assert content(killed) == content(db)
+    assert (row(killed, path).state, row(killed, path).unique) == ("complete", 30)
+    killed.close()

@@ -1,0 +1,84 @@
+"""One run at a time: the second is told who holds the lock, and a dead holder holds none."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dm_fhir.errors import Locked
+from dm_fhir.sync.lock import locked
+
+HOLDER = """
+import sys
+from pathlib import Path
+from dm_fhir.sync.lock import locked
+with locked(Path(sys.argv[1]), "sync"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store's path."""
+    return tmp_path / "study.sqlite"
+
+
+def refused(store: Path) -> str:
+    """What a second run is told."""
+    with pytest.raises(Locked) as caught, locked(store, "pull"):
+        pass
+    assert caught.value.exit_code == 11
+    return str(caught.value)
+
+
+def test_a_second_run_is_told_who_holds_the_lock(store: Path) -> None:
+    with locked(store, "sync"):
+        said = refused(store)
+        assert f"lock of study.sqlite: dm-fhir sync, process {os.getpid()}, since 2" in said
+        assert re.search(r"since 2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", said)
+
+
+def test_the_lock_is_free_when_its_run_ends_however_it_ends(store: Path) -> None:
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), locked(store, "sync"):
+            raise error
+        assert not store.with_name("study.sqlite.holder").exists()
+    with locked(store, "pull"):
+        assert "dm-fhir pull" in refused(store)
+
+
+def test_another_store_has_another_lock(store: Path, tmp_path: Path) -> None:
+    with locked(store, "sync"), locked(tmp_path / "other.sqlite", "sync"):
+        assert refused(tmp_path / "other.sqlite").startswith("another run holds the lock of other.sqlite")
+
+
+def test_who_holds_and_what_is_locked_is_private(store: Path) -> None:
+    with locked(store, "sync"):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in store.parent.iterdir()}
+    assert modes == {"study.sqlite.lock": 0o600, "study.sqlite.holder": 0o600}
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_a_holder_that_has_not_yet_said_who_it_is(store: Path, text: str | None) -> None:
+    with locked(store, "sync"):
+        holder = store.with_name("study.sqlite.holder")
+        holder.unlink() if text is None else holder.write_text(text)
+        assert "a run that has just begun or ended" in refused(store)
+
+
+def test_a_process_holds_the_lock_until_it_is_killed(store: Path) -> None:
+    command = [sys.executable, "-c", HOLDER, str(store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        assert f"dm-fhir sync, process {process.pid}, since" in refused(store)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    assert store.with_name("study.sqlite.holder").exists()
+    with locked(store, "pull"):
+        assert f"dm-fhir pull, process {os.getpid()}" in refused(store)

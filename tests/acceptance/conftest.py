@@ -38,8 +38,8 @@ _DISTURBED = """
 import importlib, os, sys
 from datetime import timedelta
 from dm_fhir.cli.main import run
-from dm_fhir.sync import pull
-pull.OVERLAP = timedelta(0)  # it would hide what a killed run forgot
+from dm_fhir.sync import unit
+unit.OVERLAP = timedelta(0)  # it would hide what a killed run forgot
 place, number, when, signal, pid, *arguments = sys.argv[1:]
 module, _, path = place.partition(":")
 *holders, name = path.split(".")

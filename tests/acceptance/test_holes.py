@@ -11,7 +11,7 @@ import pytest
 
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.sync import pull
+from dm_fhir.sync import unit
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import HospitalMaker, StudyMaker
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_a_search_that_breaks_off_is_asked_again_as_a_whole(
     new_hospital: HospitalMaker, new_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(unit, "OVERLAP", timedelta(0))
     study = new_study(new_hospital(), more="page_size = 3", push=False)
     time.sleep(1.1)  # what was loaded is now older than any watermark of this test
     request = Connection.request

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dm_fhir.sync import pull
+from dm_fhir.sync import unit
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Hospital, HospitalMaker, Json, Loop, Study, StudyMaker
@@ -20,9 +20,9 @@ SMALL_PAGES = "page_size = 3"
 PULLS = [
     ("dm_fhir.fhir.connection:Connection.request", 1, "before"),
     ("dm_fhir.sync.pull:_cohort", 1, "after"),  # the cohort is complete, and nobody of it has been asked for
-    ("dm_fhir.sync.pull:put_resource", 9, "after"),  # in the middle of a page's transaction
-    ("dm_fhir.sync.pull:put_unit", 14, "before"),
-    ("dm_fhir.sync.pull:put_unit", 30, "after"),
+    ("dm_fhir.sync.unit:put_resource", 9, "after"),  # in the middle of a page's transaction
+    ("dm_fhir.sync.unit:put_unit", 14, "before"),
+    ("dm_fhir.sync.unit:put_unit", 30, "after"),
     ("dm_fhir.fhir.connection:Connection.request", 24, "after"),  # a page has arrived and is not yet stored
     ("dm_fhir.sync.compute:put_case", 2, "before"),
 ]
@@ -40,7 +40,7 @@ PUSHES = [
 @pytest.fixture
 def _no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later pull reaches back no further than it must: the overlap would hide what was forgotten."""
-    monkeypatch.setattr(pull, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(unit, "OVERLAP", timedelta(0))
 
 
 @pytest.fixture(scope="module")

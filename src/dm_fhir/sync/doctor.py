@@ -10,7 +10,8 @@ from dm_fhir.fhir.capability import Capability, read_capability
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.search import Page, read_page, search_url
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.pull import SEARCHES, patient_search
+from dm_fhir.sync.pull import SEARCHES
+from dm_fhir.sync.unit import patient_search
 
 
 class Check(msgspec.Struct, frozen=True):

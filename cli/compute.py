@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
+
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import json_option, opened, running, site_option
 

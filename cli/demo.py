@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import click
+
 from dm_fhir.cli.doctor import examined
 from dm_fhir.cli.push import result_lines
 from dm_fhir.cli.report import study_sentences, write_report
@@ -15,7 +16,6 @@ from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, opened_study, running
 from dm_fhir.cli.sync import synced
 from dm_fhir.cli.voice import Voice
-
 from dm_fhir.demo import server
 from dm_fhir.demo.cohorts import SampleSite, four_patients, twenty_four_patients
 from dm_fhir.demo.server import CLIENT_ID, Server, check_installed, choose_ports

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import click
 import msgspec
+
 from dm_fhir.cli.reporter import closing_line, document
 from dm_fhir.cli.study import chosen, json_option, site_option
-from dm_fhir.mappings.site import site_mapper
-
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import DmFhirError, worst_exit_code
+from dm_fhir.mappings.site import site_mapper
 from dm_fhir.sync.doctor import Check
 
 

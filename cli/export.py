@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import click
-from dm_fhir.cli.study import opened, site_option
 
+from dm_fhir.cli.study import opened, site_option
 from dm_fhir.errors import ConfigError, DmFhirError
 
 

@@ -86,10 +86,11 @@ def main(ctx: click.Context, config: Path, verbose: bool, quiet: bool, log_forma
 def run() -> NoReturn:
     """Run the command line and leave with its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(call(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def call(arguments: list[str]) -> int:
+    """Run one command line inside this process and give its exit code; tests of tables use it too."""
     from dm_fhir.errors import DmFhirError
 
     try:

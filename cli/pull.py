@@ -3,9 +3,9 @@
 from typing import Any
 
 import click
+
 from dm_fhir.cli.reporter import counted, report
 from dm_fhir.cli.study import Run, json_option, opened, running, site_option
-
 from dm_fhir.errors import ConfigError
 
 

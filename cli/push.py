@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 import click
+
 from dm_fhir.cli.reporter import counted, report
 from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
-from dm_fhir.mappings.site import site_mapper
-
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
+from dm_fhir.mappings.site import site_mapper
 from dm_fhir.sync.push import TO_SEND, Item, Result, count
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from dm_fhir.cli.study import Study, opened, site_option
 
+from dm_fhir.cli.study import Study, opened, site_option
 from dm_fhir.errors import ConfigError
 
 if TYPE_CHECKING:

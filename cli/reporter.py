@@ -50,6 +50,8 @@ def site_lines(summary: SiteSummary) -> list[str]:
     lines += _capped([_attention(one) for one in summary.attention], "units that need attention")
     lines += _capped([f"  set aside: {place} ({reason})" for place, reason in summary.set_aside.items()], "set aside")
     lines += _capped([f"  unreadable: {reference}" for reference in summary.unreadable], "unreadable")
+    if summary.without_patient:
+        lines.append(f"  in no case, because they name no patient: {counted(summary.without_patient)}")
     return lines
 
 

@@ -1,9 +1,9 @@
 """dm-fhir status: what the store knows."""
 
 import click
+
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import json_option, opened, site_option
-
 from dm_fhir.errors import worst_exit_code
 from dm_fhir.store.ledger import last_run
 from dm_fhir.sync.summary import summarise

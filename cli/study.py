@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
-from dm_fhir.cli.voice import Voice
-from dm_fhir.mappings.site import site_mapper
 
+from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import DmFhirError, StoreError, worst_exit_code
+from dm_fhir.mappings.site import site_mapper
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run, end_run
 from dm_fhir.sync.lock import locked

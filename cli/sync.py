@@ -4,12 +4,12 @@ import time
 from typing import Any
 
 import click
+
 from dm_fhir.cli.compute import computed_lines
 from dm_fhir.cli.pull import cohort_lines, warn_of_empty_cohorts
 from dm_fhir.cli.push import result_lines
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, json_option, opened, running, site_option
-
 from dm_fhir.sync.summary import SiteSummary
 
 

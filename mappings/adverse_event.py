@@ -1,9 +1,9 @@
 """AdverseEvent -> AdverseEvent of the case series (https://hl7.org/fhir/R4/adverseevent.html)."""
 
 import msgspec
+
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import CodeableConcept, Reference, coding_in
-
 from dm_fhir.model import case
 from dm_fhir.model.case import Source
 

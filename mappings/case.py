@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
+
 from dm_fhir.mappings import adverse_event, condition, medication_administration, observation, patient, therapy
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import read
 from dm_fhir.mappings.medication import Medication
 from dm_fhir.mappings.outcome_observation import is_own
-
 from dm_fhir.model.case import (
     Administration,
     AdverseEvent,

@@ -1,9 +1,9 @@
 """Condition -> diagnosis or manifestation (https://hl7.org/fhir/R4/condition.html)."""
 
 import msgspec
+
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import CodeableConcept, Period, Reference, coding_in
-
 from dm_fhir.model import case
 from dm_fhir.model.case import Source
 

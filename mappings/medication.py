@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
+
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import CodeableConcept, Reference, concept_in, concept_out, read
-
 from dm_fhir.model.case import Concept
 
 

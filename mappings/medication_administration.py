@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 import msgspec
+
 from dm_fhir.mappings.codes import Tables, unit_names
 from dm_fhir.mappings.datatypes import (
     CodeableConcept,
@@ -26,7 +27,6 @@ from dm_fhir.mappings.datatypes import (
 )
 from dm_fhir.mappings.medication import Medication, contained
 from dm_fhir.mappings.medication import medication_concept as medication_concept
-
 from dm_fhir.model import case
 from dm_fhir.model.case import Administration, Concept, Source
 

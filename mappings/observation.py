@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import msgspec
+
 from dm_fhir.mappings.codes import Row, Tables, unit_names
 from dm_fhir.mappings.datatypes import (
     CodeableConcept,
@@ -25,7 +26,6 @@ from dm_fhir.mappings.datatypes import (
     quantity_in,
     quantity_out,
 )
-
 from dm_fhir.model import case
 from dm_fhir.model.case import Assessment, Concept, Measured, Result, Source
 from dm_fhir.outcomes import mmt8

@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
 from dm_fhir.mappings.codes import OWN_SYSTEM, UCUM
 from dm_fhir.mappings.datatypes import read
-
 from dm_fhir.model.case import Input, Outcome
 from dm_fhir.model.dates import with_zone
 from dm_fhir.model.exact import rounded, to_decimal

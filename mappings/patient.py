@@ -3,6 +3,7 @@
 from typing import Literal
 
 import msgspec
+
 from dm_fhir.mappings.datatypes import (
     Coding,
     Extension,
@@ -15,7 +16,6 @@ from dm_fhir.mappings.datatypes import (
     identifiers_out,
     local_id,
 )
-
 from dm_fhir.model.case import Coding as ModelCoding
 from dm_fhir.model.case import Link, Source, Subject
 

@@ -6,6 +6,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+from dm_fhir.config import Config, Site
+from dm_fhir.errors import ConfigError
 from dm_fhir.mappings import outcome_observation
 from dm_fhir.mappings.case import Record, read_case, read_medications
 from dm_fhir.mappings.codes import Row, Tables, load_tables
@@ -13,9 +16,6 @@ from dm_fhir.mappings.datatypes import read
 from dm_fhir.mappings.medication import Medication, concept
 from dm_fhir.mappings.medication_administration import MedicationAdministration, medication_concept
 from dm_fhir.mappings.outcome_observation import OutcomeResource
-
-from dm_fhir.config import Config, Site
-from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.outcomes import battery
 

@@ -7,10 +7,10 @@ an administration (R-EXP).
 from collections.abc import Mapping
 
 import msgspec
+
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import CodeableConcept, Period, Reference, concept_in, concepts_in, period_in
 from dm_fhir.mappings.medication import Medicated, Medication, medication_concept
-
 from dm_fhir.model import case
 from dm_fhir.model.case import Concept, Source, Therapy
 

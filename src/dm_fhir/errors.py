@@ -5,11 +5,11 @@
     ├── Locked                     exit 11  another run is at work: wait for it
     ├── LoginRefused               exit 5   mend the credentials, or ask the hospital
     ├── ServerUnavailable          exit 4   try later
-    ├── PushConflict               exit 7   somebody else changed what we wrote: look at it
     ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
     │   └── AnswerUnusable         exit 3   an answer came but is not usable FHIR
     └── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
 
+Exit 7, a conflict on push, comes from the ledger and not from an error: the other outcomes go on.
 Messages name references (`Observation/123`), never names, dates of birth, identifiers, values or secrets.
 """
 
@@ -75,12 +75,6 @@ class ServerUnavailable(DmFhirError):
     """The server cannot be reached, or asks to come back later than this run can wait."""
 
     exit_code = 4
-
-
-class PushConflict(DmFhirError):
-    """The server holds something else than we wrote, or more than one copy of it."""
-
-    exit_code = 7
 
 
 class RequestFailed(DmFhirError):

@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote
 
 import msgspec
 import pytest
-from dm_fhir.cli import main
 
+from dm_fhir.cli import main
 from dm_fhir.config import Auth, Pull, Secret, Site
 from dm_fhir.demo.cohorts import SampleSite, four_patients
 from dm_fhir.demo.loading import load
@@ -83,7 +83,7 @@ def typed(*arguments: str) -> Ran:
     """Type `dm-fhir` with these arguments, in this process."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err):
-        code = main._run(list(arguments))
+        code = main.call(list(arguments))
     texts = []
     for stream in (out, err):
         stream.flush()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from dm_fhir.cli.report import study_sentences
 from dm_fhir.cli.study import opened_study
 from dm_fhir.cli.voice import Voice
-
 from dm_fhir.sync.lock import locked
 from dm_fhir.sync.pull import SEARCHES
 

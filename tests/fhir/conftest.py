@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             time.sleep(scripted.pause)
 
-    do_GET = do_POST = do_PUT = _answer  # noqa: N815  # http.server's names
+    do_GET = do_POST = do_PUT = _answer  # http.server's names
 
 
 @pytest.fixture

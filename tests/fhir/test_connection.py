@@ -1,8 +1,8 @@
 """The connection over real sockets: what is tried again, what ends a try, what never leaves the origin."""
 
 import gzip
+import hashlib
 import json
-import random
 import threading
 import time
 import zlib
@@ -19,6 +19,8 @@ from dm_fhir.fhir.connection import Connection, same_origin, server_says
 if TYPE_CHECKING:
     from conftest import Connect, Loopback, Scripted
 
+#: 2,048 bytes that do not compress.
+NOISE = b"".join(hashlib.sha256(bytes([n])).digest() for n in range(64))
 TOKEN = "tok-5ecret-abc"
 ZIPPED = {"Content-Type": "application/fhir+json", "Content-Encoding": "gzip"}
 
@@ -222,7 +224,7 @@ def test_an_empty_answer_called_gzip_is_empty(
 def test_half_a_gzip_stream_with_a_matching_length_is_cut_off(
     loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", kept: int
 ) -> None:
-    packed = gzip.compress(random.Random(1).randbytes(2000))
+    packed = gzip.compress(NOISE)
     loopback.answers("Observation", scripted(body=packed[:kept], headers=ZIPPED))
     with pytest.raises(AnswerUnusable, match="is cut off") as caught:
         connect().get("Observation")
@@ -230,7 +232,7 @@ def test_half_a_gzip_stream_with_a_matching_length_is_cut_off(
 
 
 def test_a_damaged_gzip_stream(loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect") -> None:
-    packed = bytearray(gzip.compress(random.Random(1).randbytes(2000)))
+    packed = bytearray(gzip.compress(NOISE))
     packed[-8:-4] = b"\0\0\0\0"  # the checksum
     loopback.answers("Observation", scripted(body=bytes(packed), headers=ZIPPED))
     with pytest.raises(AnswerUnusable, match="is damaged") as caught:
@@ -476,7 +478,7 @@ def test_an_expired_certificate_says_so(
 
 
 def test_a_port_without_tls_is_not_blamed_on_the_certificate(loopback: "Loopback", connect: "Connect") -> None:
-    with pytest.raises(ServerUnavailable, match="the connection to .* broke"):
+    with pytest.raises(ServerUnavailable, match=f"the connection to {loopback.host} broke"):
         connect(endpoint=loopback.endpoint.replace("http:", "https:")).get("metadata")
 
 

@@ -44,6 +44,7 @@ def read(path: Path) -> list[tuple[str, str]]:
         ("a.json", b" \n\n", []),
         ("a.json", ONE + b"\n" + TWO, ["a.json:1 Patient/1", "a.json:2 Observation/2"]),
         ("a.json", ONE + b"\n\n" + TWO + b"\n", ["a.json:1 Patient/1", "a.json:3 Observation/2"]),
+        ("a.json", b"\n".join((ONE, TWO, ONE)), ["a.json:1 Patient/1", "a.json:2 Observation/2", "a.json:3 Patient/1"]),
         ("a.json", MARK + ONE + b"\n" + TWO, ["a.json:1 Patient/1", "a.json:2 Observation/2"]),
         ("a.json", ONE, ["a.json Patient/1"]),
         ("a.json", PRETTY, ["a.json Patient/1"]),
@@ -141,3 +142,13 @@ def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         list(read_file(str(tmp_path / "gone.ndjson")))
+
+
+def test_inside_a_bundle_a_patient_may_be_called_by_the_full_url(tmp_path: Path) -> None:
+    patient = b'{"fullUrl":"urn:uuid:77","resource":{"resourceType":"Patient","id":"1"}}'
+    theirs = b'{"resource":{"resourceType":"Observation","id":"2","subject":{"reference":"urn:uuid:77"}}}'
+    strange = b'{"resource":{"resourceType":"Observation","id":"3","subject":{"reference":"urn:uuid:88"}}}'
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"resourceType":"Bundle","entry":[' + b",".join((theirs, strange, patient)) + b"]}")
+    subjects = [item.resource.subject for item in read_file(str(path)) if item.resource]
+    assert subjects == ["Patient/1", "urn:uuid:88", "Patient/1"]

@@ -190,7 +190,7 @@ def test_a_login_that_is_out_of_order_is_not_a_refusal(
     answer_tokens(loopback, scripted, '{"access_token":"t"}')
     loopback.answers(path, scripted(503, b""))
     login = login_for(site(method="smart-backend", client_id="me", private_key=pem(key)), waits.append)
-    with pytest.raises(ServerUnavailable, match="is unavailable: .* answered 503") as caught:
+    with pytest.raises(ServerUnavailable, match=r"is unavailable: .* answered 503") as caught:
         login.headers()
     assert (caught.value.exit_code, len(waits)) == (4, 4)
 

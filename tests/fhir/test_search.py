@@ -105,7 +105,7 @@ def test_a_next_on_an_inner_host_is_brought_back_to_the_endpoint(
     ],
 )
 def test_a_next_that_leads_away_is_not_followed(search: Any, loopback: "Loopback", following: str, reason: str) -> None:
-    read, error = search(bundle(observation(1), following=following.format(host=loopback.host)))
+    _, error = search(bundle(observation(1), following=following.format(host=loopback.host)))
     assert (error.reason, loopback.paths()) == (reason, [SEARCH])
 
 
@@ -146,13 +146,13 @@ def test_empty_pages_in_between_are_passed_through(search: Any) -> None:
 
 
 def test_ten_empty_pages_in_a_row_end_the_search(search: Any, loopback: "Loopback") -> None:
-    read, error = search(*(bundle(following=f"?page={n}") for n in range(20)))
+    _, error = search(*(bundle(following=f"?page={n}") for n in range(20)))
     assert (error.reason, len(loopback.asked)) == ("no-new-ids", 10)
 
 
 def test_the_page_budget(search: Any, loopback: "Loopback", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dm_fhir.fhir.search.PAGE_BUDGET", 3)
-    read, error = search(*(bundle(observation(n), following=f"?page={n}") for n in range(9)))
+    _, error = search(*(bundle(observation(n), following=f"?page={n}") for n in range(9)))
     assert (error.reason, len(loopback.asked)) == ("page-budget", 3)
 
 

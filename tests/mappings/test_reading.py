@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+
 from dm_fhir.mappings import medication_administration, therapy
 from dm_fhir.mappings.case import read_case, read_medications
 from dm_fhir.mappings.codes import UCUM, load_tables
 from dm_fhir.mappings.datatypes import read
 from dm_fhir.mappings.observation import Observation
-
 from dm_fhir.model.case import Case, Coding, Concept, Quantity, Source
 
 TABLES = load_tables()

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from dm_fhir.mappings import medication_administration, observation, patient
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.mappings.datatypes import read, write
 from dm_fhir.mappings.medication import Medication
-
 from dm_fhir.model.case import Source
 
 pytestmark = pytest.mark.real_data

@@ -8,14 +8,14 @@ demands of strings.
 from decimal import Decimal
 from typing import Any
 
-from dm_fhir.mappings import medication_administration, observation, patient
-from dm_fhir.mappings.codes import Tables, load_tables
-from dm_fhir.mappings.datatypes import concept_out, read, write
-from dm_fhir.mappings.medication import Medication
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dm_fhir.mappings import medication_administration, observation, patient
+from dm_fhir.mappings.codes import Tables, load_tables
+from dm_fhir.mappings.datatypes import concept_out, read, write
+from dm_fhir.mappings.medication import Medication
 from dm_fhir.model.case import (
     Administration,
     Assessment,

@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from dm_fhir.mappings import medication_administration, observation
 from dm_fhir.mappings.codes import OWN_SYSTEM, Tables, load_tables
 from dm_fhir.mappings.datatypes import read
-
 from dm_fhir.model.case import Administration, Assessment, Case, Source
 
 ZONE = "America/New_York"

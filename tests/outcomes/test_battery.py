@@ -10,11 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from dm_fhir.mappings.codes import load_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dm_fhir.mappings.codes import load_tables
 from dm_fhir.model.case import Administration, Assessment, Outcome
 from dm_fhir.model.dates import span
 from dm_fhir.outcomes import battery, exposure

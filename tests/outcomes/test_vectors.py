@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+
 from dm_fhir.mappings import therapy
 from dm_fhir.mappings.datatypes import read
-
 from dm_fhir.model.case import Assessment, Outcome, Source, Therapy
 from dm_fhir.model.dates import span
 from dm_fhir.model.exact import rounded

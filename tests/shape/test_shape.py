@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
-from dm_fhir.cli.main import COMMANDS, main
 
+from dm_fhir.cli.main import COMMANDS, main
 from dm_fhir.errors import EXIT_CODES, EXIT_PRECEDENCE
 
 ROOT = Path(__file__).parents[2]

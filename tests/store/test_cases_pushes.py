@@ -7,7 +7,7 @@ import pytest
 from dm_fhir.store import cases, pushes
 from dm_fhir.store.cases import CaseRow, FindingRow, OutcomeRow, fingerprint_of, put_case
 from dm_fhir.store.ledger import last_run
-from dm_fhir.store.pushes import Pushed, put_push, pushed
+from dm_fhir.store.pushes import Pushed, pushed, put_push
 
 
 def finding(code: str, severity: str = "warning") -> FindingRow:

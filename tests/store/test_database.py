@@ -44,18 +44,28 @@ def test_a_transaction_is_all_or_nothing(db: sqlite3.Connection) -> None:
     with transaction(db):
         add(db)
     for error in (KeyboardInterrupt, ValueError):
-        with pytest.raises(error), transaction(db):
-            add(db)
-            raise error
+        with pytest.raises(error):
+            _add_and_fail(db, error)
     assert (runs(db), db.in_transaction) == (2, False)
+
+
+def _add_and_fail(db: sqlite3.Connection, error: type[BaseException]) -> None:
+    with transaction(db):
+        add(db)
+        raise error
+
+
+def _add_much(db: sqlite3.Connection) -> None:
+    with transaction(db):
+        add(db)
+        db.execute("INSERT INTO setting VALUES ('big', ?)", ("x" * 100_000,))
 
 
 def test_a_full_disk_rolls_back_and_is_a_store_error(db: sqlite3.Connection) -> None:
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(StoreError, match="the store cannot be written: database or disk is full"), transaction(db):
-        add(db)
-        db.execute("INSERT INTO setting VALUES ('big', ?)", ("x" * 100_000,))
+    with pytest.raises(StoreError, match="the store cannot be written: database or disk is full"):
+        _add_much(db)
     assert (runs(db), db.in_transaction) == (1, False)
     with transaction(db):
         add(db)

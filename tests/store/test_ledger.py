@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from dm_fhir.errors import StoreError
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import (
     Unit,
@@ -17,6 +16,7 @@ from dm_fhir.store.ledger import (
     end_run,
     get_unit,
     last_run,
+    needs_attention,
     now,
     put_unit,
     units,
@@ -82,6 +82,17 @@ def test_a_site_is_complete_until_its_oldest_watermark_and_only_if_all_is_comple
     assert counts_by_state(db, "leon") == {"complete": 2, state: 1}
 
 
+def test_a_type_that_the_site_does_not_offer_holds_nothing_up(db: sqlite3.Connection) -> None:
+    put_unit(db, complete("a", LATE))
+    missing = replace(complete("AdverseEvent?subject", EARLY), state="unsupported")
+    put_unit(db, missing)
+    assert complete_until(db, "leon", ("AdverseEvent",)) == LATE
+    assert complete_until(db, "leon", ("Condition",)) is None
+    assert needs_attention(missing)
+    assert not needs_attention(missing, ("AdverseEvent",))
+    assert needs_attention(replace(missing, state="failed"), ("AdverseEvent",))
+
+
 def test_a_complete_unit_without_a_watermark_proves_nothing(db: sqlite3.Connection) -> None:
     put_unit(db, complete("a", LATE))
     put_unit(db, replace(complete("b", LATE), watermark=None))
@@ -93,11 +104,16 @@ def test_a_state_that_does_not_exist_is_refused(db: sqlite3.Connection) -> None:
         put_unit(db, replace(complete("a", LATE), state="done"))
 
 
+def put_pair(db: sqlite3.Connection) -> None:
+    """A good row and one that the store refuses."""
+    put_unit(db, complete("a", LATE))
+    put_unit(db, replace(complete("b", LATE), run=99))
+
+
 def test_a_row_is_rolled_back_with_its_page(db: sqlite3.Connection) -> None:
     put_unit(db, complete("a", EARLY))
-    with pytest.raises(StoreError), transaction(db):
-        put_unit(db, complete("a", LATE))
-        raise sqlite3.OperationalError("disk full")
+    with pytest.raises(sqlite3.IntegrityError), transaction(db):
+        put_pair(db)
     assert complete_until(db, "leon") == EARLY
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dm_fhir.cli import main
 
+from dm_fhir.cli import main
 from dm_fhir.testing import MockedServer, mocked_server
 
 CONFIG = """
@@ -67,7 +67,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def run(config: Path, *arguments: str) -> int:
-    return main._run(["--quiet", "--config", str(config), *arguments])
+    return main.call(["--quiet", "--config", str(config), *arguments])
 
 
 def test_a_local_code_becomes_an_outcome_on_the_server(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,3 +137,28 @@ def test_paging_gives_everything_once() -> None:
             url = next((link["url"] for link in page.get("link", [])), "")
     assert sorted(found) == ["b", "f", "g"]
     assert isinstance(server, MockedServer)
+
+
+def test_records_that_name_no_patient_are_counted_and_shown(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stray = {**observation("s", "2025-03-01", 20), "subject": {"display": "somebody"}}
+    (tmp_path / "stray.ndjson").write_text(json.dumps(stray), encoding="utf-8")
+    assert run(config, "pull", "--from", str(tmp_path / "stray.ndjson")) == 0
+    assert "in no case, because they name no patient: 1 Observation" in capsys.readouterr().out
+
+
+def test_a_record_without_subject_belongs_to_the_patient_it_was_asked_for(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mocked_server(RESOURCES) as server:
+        del server.resources["Observation/b"]["subject"]
+        server.fail("GET Observation?patient", 200, _page(server, "b", "f", "g"))
+        assert run(config, "sync", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["sites"][0]["without_patient"] == {}
+    assert len([one for one in server.resources.values() if "derivedFrom" in one]) == 5
+
+
+def _page(server: MockedServer, *names: str) -> bytes:
+    entries = [{"resource": server.resources[f"Observation/{name}"]} for name in names]
+    return json.dumps({"resourceType": "Bundle", "type": "searchset", "total": 3, "entry": entries}).encode()

@@ -37,6 +37,7 @@ class Item(NamedTuple):
 
 
 class _Entry(msgspec.Struct, frozen=True):
+    fullUrl: str | None = None
     resource: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -153,10 +154,22 @@ def _document(body: bytes, place: str) -> Iterator[Item]:
     except NOT_READABLE:
         bundle = _Bundle()
     if bundle.resourceType == "Bundle":
-        for index, entry in enumerate(bundle.entry):
-            yield _item(bytes(entry.resource), f"{place}:entry[{index}]")
+        yield from _entries(bundle, place)
     elif body:
         yield _item(body, place)
+
+
+def _entries(bundle: _Bundle, place: str) -> Iterator[Item]:
+    """Every entry. Inside a Bundle a patient may be called by the entry's fullUrl (urn:uuid:…) instead of Patient/id."""
+    items = [_item(bytes(entry.resource), f"{place}:entry[{index}]") for index, entry in enumerate(bundle.entry)]
+    called = {
+        e.fullUrl: i.resource.reference for e, i in zip(bundle.entry, items, strict=True) if e.fullUrl and i.resource
+    }
+    for item in items:
+        if item.resource is not None and item.resource.subject in called:
+            yield item._replace(resource=item.resource._replace(subject=called[item.resource.subject]))
+        else:
+            yield item
 
 
 def _item(body: bytes, place: str) -> Item:

@@ -266,7 +266,7 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     left_out: dict[str, int] = {}
 
 
-class CaseSeries(msgspec.Struct, frozen=True, omit_defaults=True):
+class CaseSeries(msgspec.Struct, frozen=True):
     """All cases of a study. `complete_until` is per site; None where that site has never been read completely."""
 
     title: str

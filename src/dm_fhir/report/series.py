@@ -21,7 +21,7 @@ def case_series(
     if not identified:
         key = _key(db, config)
         found = [pseudonymised(case, key) for case in found]
-    until = {site.name: complete_until(db, site.name) for site in sites}
+    until = {site.name: complete_until(db, site.name, site.pull.optional_types) for site in sites}
     return CaseSeries(config.title, config.drug, tuple(found), until, pseudonymised=not identified)
 
 

@@ -5,6 +5,7 @@ Mode 0600, WAL, synchronous=FULL: what is committed survives kill -9 and a power
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from dm_fhir.errors import StoreError
 
 SCHEMA_VERSION = 1
+_PATIENCE_SECONDS = 30
 _HINT = "is [store] path right, and the disk not full?"
 
 _SCHEMA = """
@@ -74,11 +76,12 @@ def open_store(path: Path, drug: str) -> sqlite3.Connection:
         _create_private(path)
     with ExitStack() as on_failure:
         try:
-            db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_SECONDS)
             on_failure.callback(db.close)
             _check_ours(db, path)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                db.execute(f"PRAGMA {pragma}")
+            _switch_to_wal(db)
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
             _migrate(db)
             _check_drug(db, path, drug)
         except sqlite3.DatabaseError as error:
@@ -129,8 +132,10 @@ def _check_database(path: Path) -> None:
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
     """Before anything is changed in the file: it may be another program's database."""
+    db.execute("BEGIN")  # both as of one moment: another process may be making the store
     version = _version(db)
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    db.execute("COMMIT")
     if tables and ("setting" not in tables or version == 0):
         raise StoreError(f"{path} is another program's database", hint=_HINT)
     if version > SCHEMA_VERSION:
@@ -138,6 +143,20 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer dm-fhir (store version {version})",
             hint="install that version or a later one",
         )
+
+
+def _switch_to_wal(db: sqlite3.Connection) -> None:
+    """It needs the file for itself for a moment, and for that SQLite does not wait by itself."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
@@ -62,13 +63,20 @@ def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     return dict(db.execute("SELECT state, count(*) FROM unit WHERE site = ? GROUP BY state ORDER BY state", (site,)))
 
 
-def complete_until(db: sqlite3.Connection, site: str) -> str | None:
-    """The time up to which everything of the site is in the store; None unless every unit is complete."""
-    row = db.execute(
-        "SELECT min(watermark), count(*) = count(watermark) AND min(state) = 'complete' AND max(state) = 'complete' FROM unit WHERE site = ?",
-        (site,),
-    ).fetchone()
-    return row[0] if row[1] else None
+def needs_attention(unit: Unit, optional_types: Collection[str] = ()) -> bool:
+    """Whether the unit keeps its site from being complete. A type in `optional_types` may be unsupported."""
+    return unit.state != "complete" and not _is_optional(unit, optional_types)
+
+
+def complete_until(db: sqlite3.Connection, site: str, optional_types: Collection[str] = ()) -> str | None:
+    """The time up to which everything of the site is in the store; None while any unit needs attention."""
+    asked = [unit for unit in units(db, site) if not _is_optional(unit, optional_types)]
+    marks = [unit.watermark for unit in asked if unit.state == "complete" and unit.watermark is not None]
+    return min(marks) if marks and len(marks) == len(asked) else None
+
+
+def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:
+    return unit.state == "unsupported" and unit.query.partition("?")[0] in optional_types
 
 
 def begin_run(db: sqlite3.Connection, command: str) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
@@ -159,6 +159,17 @@ def fingerprint_of_type(db: sqlite3.Connection, site: str, type_name: str) -> st
 def counts_by_type(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many current resources of each type a site has."""
     return dict(db.execute("SELECT type, count(*) FROM resource WHERE site = ? GROUP BY type ORDER BY type", (site,)))
+
+
+def without_patient(db: sqlite3.Connection, site: str, types: Sequence[str]) -> dict[str, int]:
+    """How many current resources of each of these types name no patient, so that no case can hold them."""
+    marks = ", ".join("?" * len(types))
+    rows = db.execute(
+        f"SELECT type, count(*) FROM resource WHERE site = ? AND type IN ({marks}) "
+        "AND (subject IS NULL OR subject NOT LIKE 'Patient/%') GROUP BY type ORDER BY type",
+        (site, *types),
+    )
+    return dict(rows)
 
 
 def quarantined(db: sqlite3.Connection, site: str) -> list[tuple[str, str]]:

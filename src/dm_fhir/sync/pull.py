@@ -15,7 +15,7 @@ from dm_fhir.config import Site
 from dm_fhir.fhir.capability import read_capability
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource, local_reference
-from dm_fhir.store.ledger import Unit, now, put_unit, units
+from dm_fhir.store.ledger import now, put_unit, units
 from dm_fhir.store.resources import has_resource, resources_of
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.unit import Puller, Query, begun, read, search
@@ -63,12 +63,6 @@ def pull_site(
     progress(site.name, len(patients), len(patients))
     put_unit(db, replace(plan, state="complete", reason=None, message=None, watermark=now()))
     return len(patients)
-
-
-def is_attention_needed(site: Site, unit: Unit) -> bool:
-    """Whether the unit keeps the site from being complete."""
-    optional = unit.state == "unsupported" and unit.query.partition("?")[0] in site.pull.optional_types
-    return unit.state != "complete" and not optional
 
 
 def _cohort(puller: Puller) -> list[str]:

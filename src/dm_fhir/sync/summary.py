@@ -8,7 +8,7 @@ from dm_fhir.config import Site
 from dm_fhir.errors import worst_exit_code
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.ledger import Unit
-from dm_fhir.sync.pull import is_attention_needed
+from dm_fhir.sync.pull import SEARCHES
 
 STEPS = ("pull", "compute", "push")
 
@@ -26,7 +26,10 @@ class Attention(msgspec.Struct, frozen=True):
 
 
 class SiteSummary(msgspec.Struct, frozen=True):
-    """One site as the store knows it. `complete_until` is None while any unit needs attention."""
+    """One site as the store knows it. `complete_until` is None while any unit needs attention.
+
+    `without_patient` counts, by type, the records that name no patient and so are in no case.
+    """
 
     site: str
     complete_until: str | None
@@ -38,6 +41,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
     attention: list[Attention]
     set_aside: dict[str, str]
     unreadable: list[str]
+    without_patient: dict[str, int]
     error: str | None = None
 
     def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
@@ -57,20 +61,19 @@ class SiteSummary(msgspec.Struct, frozen=True):
 def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> SiteSummary:
     """The site's state. `error` is what stopped this run there, if anything did."""
     name = site.name
-    units = ledger.units(db, name)
-    attention = [_attention(unit) for unit in units if is_attention_needed(site, unit)]
-    marks = [unit.watermark for unit in units if unit.watermark is not None]
+    optional = site.pull.optional_types
     return SiteSummary(
         site=name,
-        complete_until=None if attention else min(marks, default=None),
+        complete_until=ledger.complete_until(db, name, optional),
         units=ledger.counts_by_state(db, name),
         resources=resources.counts_by_type(db, name),
         patients=cases.counts_by_state(db, name),
         findings=cases.findings_by_code(db, name),
         pushed=pushes.counts_by_state(db, name),
-        attention=attention,
+        attention=[_attention(unit) for unit in ledger.units(db, name) if ledger.needs_attention(unit, optional)],
         set_aside=dict(resources.quarantined(db, name)),
         unreadable=[f"{reference} ({path})" if path else reference for _, reference, path in cases.errors(db, name)],
+        without_patient=resources.without_patient(db, name, [type_name for type_name, _ in SEARCHES]),
         error=error,
     )
 

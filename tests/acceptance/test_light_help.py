@@ -9,8 +9,8 @@ import pytest
 HEAVY = {"requests", "urllib3", "jsonschema", "fhir", "jinja2", "sqlite3", "msgspec", "jwt", "cryptography", "tenacity", "rich"}  # fmt: skip
 PROGRAM = """
 import json, sys
-from dm_fhir.cli.main import _run
-code = _run(sys.argv[1:])
+from dm_fhir.cli.main import call
+code = call(sys.argv[1:])
 print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]))
 """
 

@@ -74,3 +74,34 @@ def test_a_refusal_says_nothing_about_the_endpoint(
     loopback.answers("metadata", scripted(status, b""))
     with pytest.raises(error):
         read_capability(connect())
+
+
+class Wanted:
+    """A login whose token endpoint refuses us, unless it is told not to."""
+
+    def __init__(self, *, refused: bool) -> None:
+        self.refused = refused
+
+    def headers(self) -> dict[str, str]:
+        if self.refused:
+            raise LoginRefused("the token endpoint refused the login")
+        return {"Authorization": "Bearer t"}
+
+    def renew(self) -> None:
+        return
+
+
+def test_a_wrong_endpoint_is_told_before_any_login(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("metadata", scripted(body=b"<html>"))
+    with pytest.raises(ConfigError, match="is not a FHIR server"):
+        read_capability(connect(login=Wanted(refused=True)))
+
+
+def test_a_server_that_shows_its_statement_to_those_it_knows_only(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("metadata", scripted(401, b""), scripted(body=json.dumps(STATEMENT).encode()))
+    assert read_capability(connect(login=Wanted(refused=False))).name == "HAPI 7.2"
+    assert [asked.headers.get("Authorization") for asked in loopback.asked] == [None, "Bearer t"]

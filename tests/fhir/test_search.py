@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
-from dm_fhir.fhir.search import Page, pages, search_url
+from dm_fhir.fhir.search import Page, pages, read_url, search_url
 
 if TYPE_CHECKING:
     from conftest import Connect, Loopback, Scripted
@@ -246,3 +246,15 @@ def test_a_search_is_encoded() -> None:
         "Observation", [("code", "http://loinc.org|2157-6"), ("_lastUpdated", "ge2025-01-01T00:00:00+01:00")]
     )
     assert url == "Observation?code=http%3A%2F%2Floinc.org%7C2157-6&_lastUpdated=ge2025-01-01T00%3A00%3A00%2B01%3A00"
+
+
+@pytest.mark.parametrize(
+    ("reference", "path"),
+    [
+        ("Patient/p1", "Patient/p1"),
+        ("Medication/a?b#c", "Medication/a%3Fb%23c"),
+        ("Medication/x%2F..%2Fy", "Medication/x%252F..%252Fy"),
+    ],
+)
+def test_an_id_is_encoded_in_a_path(reference: str, path: str) -> None:
+    assert read_url(reference) == path

@@ -53,9 +53,17 @@ class Capability(msgspec.Struct, frozen=True):
         return [r for rest in self.rest if rest.mode in (None, "server") for r in rest.resource if r.type == type_name]
 
 
+_NOT_THERE = (400, 404, 405, 406, 410)
+
+
 def read_capability(connection: Connection) -> Capability:
-    """What the server can do. Raises ConfigError if what answers is not a FHIR R4 server: the endpoint is wrong."""
-    answer = connection.get("metadata", accept=(400, 404, 405, 406, 410))
+    """What the server can do. Raises ConfigError if what answers is not a FHIR R4 server: the endpoint is wrong.
+
+    Asked without login, as most servers allow: a wrong endpoint is then told as such, and not as a failed login.
+    """
+    answer = connection.get("metadata", accept=(*_NOT_THERE, 401, 403), anonymous=True)
+    if answer.status in (401, 403):
+        answer = connection.get("metadata", accept=_NOT_THERE)
     try:
         capability = msgspec.json.decode(answer.body, type=Capability)
     except NOT_READABLE:

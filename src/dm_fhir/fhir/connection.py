@@ -113,9 +113,16 @@ class Connection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def get(self, url: str, *, accept: tuple[int, ...] = (), headers: dict[str, str] | None = None) -> Answer:
+    def get(
+        self,
+        url: str,
+        *,
+        accept: tuple[int, ...] = (),
+        headers: dict[str, str] | None = None,
+        anonymous: bool = False,
+    ) -> Answer:
         """GET `url` (a path below the endpoint, or an absolute address on it). Statuses in `accept` are no error."""
-        return self.request("GET", url, accept=accept, headers=headers)
+        return self.request("GET", url, accept=accept, headers=headers, anonymous=anonymous)
 
     def request(
         self,
@@ -125,8 +132,9 @@ class Connection:
         body: bytes | None = None,
         accept: tuple[int, ...] = (),
         headers: dict[str, str] | None = None,
+        anonymous: bool = False,
     ) -> Answer:
-        """Send until it works: what may pass is tried again, a 401 earns one new login.
+        """Send until it works: what may pass is tried again, a 401 earns one new login. `anonymous`: without login.
 
         Raises LoginRefused, ServerUnavailable, RequestFailed or AnswerUnusable; their texts hold no query and no credential.
         """
@@ -138,7 +146,8 @@ class Connection:
             before_sleep=self._count_retry,
         )
         try:
-            return tries(self._with_login, method, self.absolute(url), body, accept, headers or {})
+            send = self._without_login if anonymous else self._with_login
+            return tries(send, method, self.absolute(url), body, accept, headers or {})
         except tenacity.RetryError as error:
             failure = error.last_attempt.exception()
             raise (failure.cause if isinstance(failure, _TryAgain) else error) from None
@@ -153,6 +162,11 @@ class Connection:
 
     def _count_retry(self, _: tenacity.RetryCallState) -> None:
         self.retries += 1
+
+    def _without_login(
+        self, method: str, url: str, body: bytes | None, accept: tuple[int, ...], headers: dict[str, str]
+    ) -> Answer:
+        return self._judged(self._once(method, url, body, headers), self._place(method, url), accept, ())
 
     def _with_login(
         self, method: str, url: str, body: bytes | None, accept: tuple[int, ...], headers: dict[str, str]

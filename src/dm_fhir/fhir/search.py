@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 
@@ -67,6 +67,11 @@ _BUNDLE = msgspec.json.Decoder(_Bundle)
 def search_url(type_name: str, parameters: Sequence[tuple[str, str]]) -> str:
     """`Type?name=value&…` below the endpoint, encoded."""
     return f"{type_name}?{urlencode(parameters)}"
+
+
+def read_url(reference: str) -> str:
+    """`Type/id` as a path below the endpoint, encoded: an id is a text that the server chose."""
+    return "/".join(quote(part, safe="") for part in reference.split("/"))
 
 
 def pages(connection: Connection, url: str) -> Iterator[Page]:

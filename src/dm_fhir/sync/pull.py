@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from dm_fhir.config import Site
 from dm_fhir.fhir.capability import read_capability
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.fhir.resource import Resource, local_reference
+from dm_fhir.fhir.resource import NOT_READABLE, Resource, local_reference
 from dm_fhir.store.ledger import now, put_unit, units
 from dm_fhir.store.resources import has_resource, resources_of
 from dm_fhir.sync.mapper import Mapper
@@ -142,7 +142,7 @@ def _medication_references(puller: Puller, patient: str) -> list[str]:
         try:
             raw = msgspec.json.decode(stored.body, type=_References).medicationReference
             reference = msgspec.json.decode(raw, type=_Reference).reference if bytes(raw) else None
-        except msgspec.DecodeError:
+        except NOT_READABLE:
             continue  # the mapping reports it as unreadable, with its path
         if reference and not reference.startswith(("#", "urn:")):
             found.add(local_reference(reference))

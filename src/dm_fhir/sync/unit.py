@@ -13,7 +13,7 @@ from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
 from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource, Unusable, read_resource
-from dm_fhir.fhir.search import Page, pages, search_url
+from dm_fhir.fhir.search import Page, pages, read_url, search_url
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import Unit, get_unit, put_unit
 from dm_fhir.store.resources import clear_set_aside, put_resource, set_aside
@@ -91,7 +91,7 @@ def patient_search(
     """
     if capability.searches(type_name, parameter):
         return search_url(type_name, [(parameter, patient), *more])
-    return search_url(f"{patient}/{type_name}", more)
+    return search_url(f"{read_url(patient)}/{type_name}", more)
 
 
 def read(puller: Puller, patient: str, query: str, references: list[str]) -> None:
@@ -100,7 +100,7 @@ def read(puller: Puller, patient: str, query: str, references: list[str]) -> Non
     tally = _Tally(puller, unit, Query(patient, query, query, (), lambda r: r.reference in references))
     with tally.judged():
         for reference in references:
-            answer = puller.connection.get(reference, accept=(404, 410))
+            answer = puller.connection.get(read_url(reference), accept=(404, 410))
             if answer.status in (404, 410):
                 tally.gone(reference)
                 continue

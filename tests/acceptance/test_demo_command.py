@@ -34,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def demo(folder: Path) -> subprocess.CompletedProcess[str]:
     """The whole demo."""
-    with started(str(folder)) as process:
+    # As one types it, by a relative name: the servers have working folders of their own.
+    with started(folder.name, cwd=folder.parent) as process:
         out, err = process.communicate(timeout=WITHIN_SECONDS)
     return subprocess.CompletedProcess([], process.returncode, out, err)
 
@@ -47,9 +48,9 @@ def busy_port() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def started(*words: str) -> subprocess.Popen[str]:
+def started(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from dm_fhir.cli.main import run; run()", "demo", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
 
 
 def servers_of(folder: Path) -> list[int]:

@@ -102,10 +102,15 @@ def _is_free(port: int) -> bool:
 
 
 def _start(site: str, port: int, folder: Path, public_key: Path) -> Server:
+    folder = (
+        folder.resolve()
+    )  # the server runs in it; a settings file it cannot find it replaces by defaults of its own
     folder.mkdir(parents=True)
     endpoint, log = f"http://{HOST}:{port}/fhir", folder / "server.log"
     settings = folder / "settings.yaml"
-    settings.write_text(json.dumps(_settings(endpoint, port, folder, public_key)), encoding="utf-8")  # JSON is YAML
+    settings.write_text(
+        json.dumps(_settings(endpoint, port, folder, public_key.resolve())), encoding="utf-8"
+    )  # JSON is YAML
     command = [sys.executable, "-c", _PROGRAM, "serve", "-c", str(settings)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SEKMET_")}
     with log.open("wb") as output:

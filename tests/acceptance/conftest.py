@@ -29,10 +29,6 @@ Json = dict[str, Any]
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 OUTCOME_SYSTEM = "https://w3id.org/dm-fhir/outcome"
 SCOPE = "system/*.read system/*.write"
-#: The data beside the repository, see the conftest above this one.
-R4_SCHEMA = Path(__file__).parents[3] / "shared" / "data" / "definitions" / "fhir.schema.json.gz"
-collect_ignore = [] if R4_SCHEMA.is_file() else ["test_pushed_r4_schema.py"]
-
 #: Runs the command line and, at the n-th call of a function, before or after it, sends a signal to a process.
 _DISTURBED = """
 import importlib, os, sys

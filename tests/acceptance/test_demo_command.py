@@ -84,7 +84,7 @@ def test_it_leaves_configs_stores_and_reports_all_private(
 ) -> None:
     for paper, sites in (("four-patients", 1), ("twenty-four-patients", 3)):
         home = folder / paper
-        assert f"config {home / 'dm-fhir.toml'}" in demo.stdout
+        assert f"config {home.relative_to(folder.parent) / 'dm-fhir.toml'}" in demo.stdout
         assert len(load_config(home / "dm-fhir.toml").sites) == sites
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in home.iterdir()}
         assert modes == dict.fromkeys(("dm-fhir.sqlite", "dm-fhir.sqlite.lock", "dm-fhir.toml", "report.html"), "0o600")
@@ -95,7 +95,7 @@ def test_it_leaves_configs_stores_and_reports_all_private(
 def test_what_it_proposes_to_try_next_works(
     demo: subprocess.CompletedProcess[str], folder: Path, dm_fhir: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(folder.parent)
     proposed = [line.split() for line in demo.stdout.splitlines() if line.startswith("  dm-fhir --config ")]
 
     assert len(proposed) == 3

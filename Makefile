@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DIR ?= dm-fhir-demo
 BIN := .venv/bin
+.DEFAULT_GOAL := help
 
 .PHONY: demo test install lint types unit build schema clean help
 

@@ -48,8 +48,17 @@ def site_lines(summary: SiteSummary) -> list[str]:
     lines = [f"{summary.site}: {_where(summary)}"]
     lines += [f"  stopped: {_in_a_line(summary.error)}"] if summary.error else []
     lines += _capped([_attention(one) for one in summary.attention], "units that need attention")
-    lines += _capped([f"  set aside: {place} ({reason})" for place, reason in summary.set_aside.items()], "set aside")
-    lines += _capped([f"  unreadable: {reference}" for reference in summary.unreadable], "unreadable")
+    lines += _capped(
+        [
+            f"  set aside: {place} ({reason}); mend it at its source and read it again"
+            for place, reason in summary.set_aside.items()
+        ],
+        "set aside",
+    )
+    lines += _capped(
+        [f"  unreadable: {reference}; mend it at its source and read it again" for reference in summary.unreadable],
+        "unreadable",
+    )
     if summary.without_patient:
         lines.append(f"  in no case, because they name no patient: {counted(summary.without_patient)}")
     return lines
@@ -106,7 +115,7 @@ _NEXT = {
     0: " (complete)",
     1: " (failed)",
     2: " (mend the configuration, then run again)",
-    3: " (partial: what is named above; the next pull asks for it again)",
+    3: " (partial: what is named above; the next pull asks again for what is open)",
     4: " (server unavailable: run again later)",
     5: " (login refused: check the credentials)",
     7: " (conflict: look at what is named above)",

@@ -40,9 +40,13 @@ def resolve(reference: str, contained: tuple[Medication, ...], known: Mapping[st
     if reference.startswith("#"):
         found = next((medication for medication in contained if medication.id == reference[1:]), None)
     else:
-        path = reference.partition("/_history/")[0]
-        found = known.get("/".join(path.split("/")[-2:]))
+        found = known.get(named(reference))
     return concept(found) if found else None
+
+
+def named(reference: str) -> str:
+    """`Medication/id` of a reference, whether relative, absolute or with a version."""
+    return "/".join(reference.partition("/_history/")[0].split("/")[-2:])
 
 
 class Medicated(Protocol):

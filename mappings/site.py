@@ -13,7 +13,7 @@ from dm_fhir.mappings import outcome_observation
 from dm_fhir.mappings.case import Record, read_case, read_medications
 from dm_fhir.mappings.codes import Row, Tables, load_tables
 from dm_fhir.mappings.datatypes import read
-from dm_fhir.mappings.medication import Medication, concept
+from dm_fhir.mappings.medication import Medication, concept, named
 from dm_fhir.mappings.medication_administration import MedicationAdministration, medication_concept
 from dm_fhir.mappings.outcome_observation import OutcomeResource
 from dm_fhir.model.case import Case, Outcome
@@ -52,7 +52,7 @@ class SiteMapper(NamedTuple):
         if concept is not None:
             return concept.variable == self.drug
         reference = record.medicationReference.reference if record.medicationReference else None
-        return any((reference or "").partition("/_history/")[0].endswith(medication) for medication in medications)
+        return named(reference or "") in medications
 
     def is_drug(self, body: bytes) -> bool:
         """Whether a Medication is the study drug, by its codes."""

@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -205,7 +205,7 @@ def _address_fault(where: str, address: object, allow_plain_http: bool) -> list[
     return [f"{where}: plain http sends patient data in the clear; use https, or set pull.allow_plain_http = true"]
 
 
-def _build(document: dict, path: Path) -> Config:  # type: ignore[type-arg]
+def _build(document: dict[str, Any], path: Path) -> Config:
     study, folder = document["study"], path.resolve().parent
     key = study.get("pseudonym_key")
     return Config(
@@ -219,7 +219,7 @@ def _build(document: dict, path: Path) -> Config:  # type: ignore[type-arg]
     )
 
 
-def _site(site: dict, timezone: str, folder: Path) -> Site:  # type: ignore[type-arg]
+def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
     endpoint = site.get("endpoint")
     return Site(
         name=site["name"],
@@ -235,4 +235,5 @@ def _site(site: dict, timezone: str, folder: Path) -> Site:  # type: ignore[type
 
 def _auth(auth: dict[str, str], folder: Path) -> Auth:
     secrets = ("password", "token", "client_secret", "private_key")
-    return Auth(**{key: Secret(value, folder) if key in secrets else value for key, value in auth.items()})  # type: ignore[arg-type]
+    given: dict[str, Any] = {key: Secret(value, folder) if key in secrets else value for key, value in auth.items()}
+    return Auth(**given)

@@ -168,7 +168,7 @@ def test_a_file_that_is_not_json_is_set_aside_and_named(files_only: Typed, tmp_p
 
     assert ran.code == 3
     assert f"  set aside: {file} (not-json)" in ran.out
-    assert ran.last_line.endswith("exit 3 (partial: what is named above; the next pull asks for it again)")
+    assert ran.last_line.endswith("exit 3 (partial: what is named above; the next pull asks again for what is open)")
     assert files_only("status", "--json").json["sites"][0]["set_aside"] == {str(file): "not-json"}
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from dm_fhir.store.ledger import begin_run
 from dm_fhir.store.resources import (
     clear_set_aside,
     counts_by_type,
     fingerprint,
     fingerprint_of_type,
     has_resource,
+    has_set_aside,
     put_resource,
     quarantined,
     resources_of,
@@ -136,7 +138,8 @@ def test_a_fingerprint_moves_with_its_own_resources_only(db: sqlite3.Connection,
     assert after[1] != before[1]
 
 
-def test_what_is_set_aside_is_named_and_forgotten_when_its_query_is_read_again(db: sqlite3.Connection) -> None:
+def test_what_is_set_aside_is_named_until_a_later_run_has_read_its_query_without_it(db: sqlite3.Connection) -> None:
+    later = begin_run(db, "pull")
     for patient, query, place in (
         ("Patient/1", "Observation?patient", "page 1, entry 0"),
         ("Patient/2", "Observation?patient", "page 1, entry 0"),
@@ -145,9 +148,14 @@ def test_what_is_set_aside_is_named_and_forgotten_when_its_query_is_read_again(d
     ):
         for _ in range(2):
             set_aside(db, "leon", patient, query, place, "no-id", b"null", 1)
-    expected = ["Patient/1 page 1, entry 0", "Patient/1 page 1, entry 0", "Patient/2 page 1, entry 0", "a.ndjson:3"]
-    assert quarantined(db, "leon") == [(place, "no-id") for place in expected]
-    clear_set_aside(db, "leon", "Observation?patient", "Patient/1")
-    clear_set_aside(db, "leon", "file: a.ndjson")
-    clear_set_aside(db, "madrid", "Condition?patient", "Patient/1")
-    assert [place for place, _ in quarantined(db, "leon")] == ["Patient/1 page 1, entry 0", "Patient/2 page 1, entry 0"]
+    of_1, of_2 = (f"Patient/{number} Observation?patient, page 1, entry 0" for number in (1, 2))
+    condition = "Patient/1 Condition?patient, page 1, entry 0"
+    assert quarantined(db, "leon") == [(place, "no-id") for place in (condition, of_1, of_2, "a.ndjson:3")]
+    assert has_set_aside(db, "leon", "Observation?patient", "Patient/1")
+    set_aside(db, "leon", "Patient/2", "Observation?patient", "page 1, entry 0", "no-id", b"null", later)
+    for patient in ("Patient/1", "Patient/2"):
+        clear_set_aside(db, "leon", "Observation?patient", patient, later)
+    clear_set_aside(db, "leon", "file: a.ndjson", "", later)
+    clear_set_aside(db, "madrid", "Condition?patient", "Patient/1", later)
+    assert [place for place, _ in quarantined(db, "leon")] == [condition, of_2]
+    assert not has_set_aside(db, "leon", "Observation?patient", "Patient/1")

@@ -40,9 +40,11 @@ def observation(number: int, tail: str = "") -> str:
     return f'{{"resourceType":"Observation","id":"o{number}","subject":{{"reference":"Patient/1"}}{tail}}}\n'
 
 
-def pull(db: sqlite3.Connection, *paths: Path, progress: Any = lambda *_: None) -> tuple[dict[str, int], list[str]]:
-    """Pull the files into site leon, in run 1."""
-    types, passed_over = pull_files(db, "leon", [str(path) for path in paths], FakeMapper(), 1, progress)  # type: ignore[arg-type]
+def pull(
+    db: sqlite3.Connection, *paths: Path, run: int = 1, progress: Any = lambda *_: None
+) -> tuple[dict[str, int], list[str]]:
+    """Pull the files into site leon."""
+    types, passed_over = pull_files(db, "leon", [str(path) for path in paths], FakeMapper(), run, progress)  # type: ignore[arg-type]
     return dict(types), passed_over
 
 
@@ -91,7 +93,7 @@ def test_a_mended_line_is_no_longer_set_aside(db: sqlite3.Connection, tmp_path: 
     path.write_text(observation(1) + "{oops\n")
     pull(db, path)
     path.write_text(observation(1) + observation(2))
-    pull(db, path)
+    pull(db, path, run=begin_run(db, "pull"))
     assert (quarantined(db, "leon"), row(db, path).notes) == ([], {"new": 1, "unchanged": 1})
 
 

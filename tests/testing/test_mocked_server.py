@@ -159,6 +159,43 @@ def test_a_record_without_subject_belongs_to_the_patient_it_was_asked_for(
     assert len([one for one in server.resources.values() if "derivedFrom" in one]) == 5
 
 
-def _page(server: MockedServer, *names: str) -> bytes:
+def test_what_is_set_aside_stays_named_until_it_is_mended(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with mocked_server(RESOURCES) as server:
+        bad = _page(server, "b", "f", without_id="g")
+        for _ in range(2):  # a second pull that asked for changes only would no longer see it, and forget it
+            server.requests.clear()
+            server.fail("GET Observation?patient", 200, bad)
+            assert run(config, "pull") == 3
+            assert "set aside: Patient/p1" in capsys.readouterr().out
+        assert not [one for one in server.requests if one.startswith("GET Observation") and "_lastUpdated" in one]
+        assert run(config, "pull") == 0
+        assert "set aside" not in capsys.readouterr().out
+        server.requests.clear()
+        assert run(config, "pull") == 0
+        assert [one for one in server.requests if one.startswith("GET Observation") and "_lastUpdated" in one]
+    capsys.readouterr()
+
+
+def test_a_pull_that_breaks_off_forgets_nothing_that_was_set_aside(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with mocked_server(RESOURCES) as server:
+        server.fail("GET Observation?patient", 200, _page(server, "b", "f", without_id="g"))
+        assert run(config, "pull") == 3
+        server.fail("GET Observation?patient", 500, times=2)
+        capsys.readouterr()
+        assert run(config, "pull") == 3
+        assert "set aside: Patient/p1" in capsys.readouterr().out
+        server.requests.clear()
+        assert run(config, "pull") == 0
+        assert not [one for one in server.requests if one.startswith("GET Observation") and "_lastUpdated" in one]
+    capsys.readouterr()
+
+
+def _page(server: MockedServer, *names: str, without_id: str | None = None) -> bytes:
     entries = [{"resource": server.resources[f"Observation/{name}"]} for name in names]
+    if without_id:
+        nameless = {k: v for k, v in server.resources[f"Observation/{without_id}"].items() if k != "id"}
+        entries.append({"resource": nameless})
     return json.dumps({"resourceType": "Bundle", "type": "searchset", "total": 3, "entry": entries}).encode()

@@ -90,17 +90,26 @@ def _moment(updated: str | None) -> datetime | None:
 def set_aside(
     db: sqlite3.Connection, site: str, patient: str, query: str, place: str, reason: str, body: bytes, run: int
 ) -> None:
-    """Keep bytes that are no resource, with where they stood and why."""
+    """Keep bytes that are no resource, with where they stood and why, and the run that saw them last."""
     digest = hashlib.sha256(body).hexdigest()
     db.execute(
-        "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET run = excluded.run",
         (site, patient, query, place, reason, digest, run, body),
     )
 
 
-def clear_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str = "") -> None:
-    """Forget what an earlier reading of the same query set aside: it is about to be read again."""
-    db.execute("DELETE FROM quarantine WHERE site = ? AND query = ? AND patient = ?", (site, query, patient))
+def clear_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str, run: int) -> None:
+    """Forget what earlier runs set aside of a query that `run` has read to its end: it did not see it again."""
+    key = (site, query, patient, run)
+    db.execute("DELETE FROM quarantine WHERE site = ? AND query = ? AND patient = ? AND run <> ?", key)
+
+
+def has_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str = "") -> bool:
+    """Whether anything of this query is set aside."""
+    key = (site, query, patient)
+    return (
+        db.execute("SELECT 1 FROM quarantine WHERE site = ? AND query = ? AND patient = ?", key).fetchone() is not None
+    )
 
 
 def resources_of(db: sqlite3.Connection, site: str, subject: str) -> Iterator[Stored]:
@@ -173,9 +182,10 @@ def without_patient(db: sqlite3.Connection, site: str, types: Sequence[str]) -> 
 
 
 def quarantined(db: sqlite3.Connection, site: str) -> list[tuple[str, str]]:
-    """What was set aside at a site: where it stood, and why."""
+    """What was set aside at a site: where it stood (a file's line, or a patient's query and page), and why."""
     rows = db.execute(
-        "SELECT CASE WHEN place LIKE '%:%' OR patient = '' THEN place ELSE patient || ' ' || place END, reason FROM quarantine WHERE site = ? ORDER BY 1",
+        "SELECT CASE WHEN query LIKE 'file: %' THEN place ELSE trim(patient || ' ' || query) || ', ' || place END, reason "
+        "FROM quarantine WHERE site = ? ORDER BY 1",
         (site,),
     )
     return [(row[0], row[1]) for row in rows]

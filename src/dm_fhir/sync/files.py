@@ -48,9 +48,7 @@ class _FileUnit:
 
     def pull(self) -> Counter[str]:
         """Store the whole file, batch by batch; how many resources of each type it held."""
-        with transaction(self._db):
-            clear_set_aside(self._db, self._unit.site, self._unit.query)
-            put_unit(self._db, self._unit)
+        put_unit(self._db, self._unit)
         items = read_file(self._path)
         while batch := list(islice(items, ITEMS_PER_COMMIT)):
             self._commit(batch, "interrupted")
@@ -62,6 +60,8 @@ class _FileUnit:
         with transaction(self._db):
             for item in batch:
                 self._notes[self._filed(item)] += 1
+            if reason is None:
+                clear_set_aside(self._db, self._unit.site, self._unit.query, "", self._unit.run)
             put_unit(self._db, self._counted(reason))
 
     def _filed(self, item: Item) -> str:

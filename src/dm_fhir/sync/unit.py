@@ -16,7 +16,7 @@ from dm_fhir.fhir.resource import Resource, Unusable, read_resource
 from dm_fhir.fhir.search import Page, pages, read_url, search_url
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import Unit, get_unit, put_unit
-from dm_fhir.store.resources import clear_set_aside, put_resource, set_aside
+from dm_fhir.store.resources import clear_set_aside, has_set_aside, put_resource, set_aside
 from dm_fhir.sync.mapper import Mapper
 
 #: How far a later pull reaches back behind the last one: server nodes' clocks drift, and indexes lag.
@@ -59,14 +59,20 @@ def search(puller: Puller, query: Query) -> Iterator[Resource]:
     """Run one search as one unit of the ledger and give what is kept, page by page."""
     unit = begun(puller, query.patient, query.name)
     parameters = [("_count", str(puller.site.pull.page_size))]
-    listed = puller.capability.searches(query.type, "_lastUpdated")
-    if unit.watermark is not None and query.incremental and listed and not puller.full:
+    if query.incremental and _changes_suffice(puller, unit, query):
         parameters.append(("_lastUpdated", f"ge{unit.watermark}"))
     tally = _Tally(puller, unit, query)
     with tally.judged():
         for page in pages(puller.connection, _address(puller, query, parameters)):
             yield from tally.take(page)
         tally.check_proof()
+
+
+def _changes_suffice(puller: Puller, unit: Unit, query: Query) -> bool:
+    """Whether only what changed need be asked for. Not while something is set aside: it would be forgotten unmended."""
+    listed = puller.capability.searches(query.type, "_lastUpdated")
+    whole = puller.full or has_set_aside(puller.db, unit.site, unit.query, unit.patient)
+    return unit.watermark is not None and listed and not whole
 
 
 def begun(puller: Puller, patient: str, query: str) -> Unit:
@@ -121,9 +127,7 @@ class _Tally:
         self._received = self._rejected = self._pages = 0
         self._retries_before = puller.connection.retries
         self._started: datetime | None = None
-        with transaction(puller.db):
-            clear_set_aside(puller.db, unit.site, unit.query, unit.patient)
-            put_unit(puller.db, unit)
+        put_unit(puller.db, unit)
 
     def take(self, page: Page) -> list[Resource]:
         """Store a page and what it changes in the ledger, in one transaction; and what of the page is kept."""
@@ -226,6 +230,8 @@ class _Tally:
     def _close(self, **values: object) -> None:
         self._unit = replace(self._unit, **values)
         with transaction(self._puller.db):
+            if self._unit.state == "complete":
+                clear_set_aside(self._puller.db, self._unit.site, self._unit.query, self._unit.patient, self._unit.run)
             self._write()
 
     def _write(self) -> None:

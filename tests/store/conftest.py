@@ -43,7 +43,8 @@ def incoming() -> Callable[..., Incoming]:
     """Makes `Observation/o1` of Patient/1, with what is given being different."""
 
     def make(content: str = "a", **given: str | None) -> Incoming:
-        first = Incoming("Observation", "o1", None, None, "Patient/1", content.encode(), f"hash of {content}")
+        body = f'"{content}"'.encode()
+        first = Incoming("Observation", "o1", None, None, "Patient/1", body, f"hash of {content}")
         return first._replace(**given)  # type: ignore[arg-type]
 
     return make

@@ -5,8 +5,7 @@ import sqlite3
 import pytest
 
 from dm_fhir.store import cases, pushes
-from dm_fhir.store.cases import CaseRow, FindingRow, OutcomeRow, fingerprint_of, put_case
-from dm_fhir.store.ledger import last_run
+from dm_fhir.store.cases import CaseRow, FindingRow, OutcomeRow, computed_from, fingerprints, note_computed, put_case
 from dm_fhir.store.pushes import Pushed, pushed, put_push
 
 
@@ -27,7 +26,7 @@ def test_a_case_is_replaced_whole(db: sqlite3.Connection) -> None:
     put_case(db, "leon", case._replace(body=b"[]"), "f2", 1, two[:1], [finding("unit")])
     assert (cases.cases(db, "leon"), cases.outcomes(db, "leon")) == ([case._replace(body=b"[]")], two[:1])
     assert (cases.findings_by_code(db, "leon"), cases.errors(db, "leon")) == ({"unit": 1}, [])
-    assert fingerprint_of(db, "leon", "Patient/1") == "f2"
+    assert fingerprints(db, "leon") == {"Patient/1": "f2"}
 
 
 def test_one_patients_case_leaves_the_others_alone(db: sqlite3.Connection) -> None:
@@ -43,7 +42,26 @@ def test_one_patients_case_leaves_the_others_alone(db: sqlite3.Connection) -> No
 
 
 def test_a_case_never_made_has_no_fingerprint(db: sqlite3.Connection) -> None:
-    assert fingerprint_of(db, "leon", "Patient/1") is None
+    put_case(db, "madrid", CaseRow("Patient/1", "case", b"{}"), "f", 1, [], [])
+    assert fingerprints(db, "leon") == {}
+
+
+def test_the_merged_are_counted_together_whoever_remains(db: sqlite3.Connection) -> None:
+    for patient, state in (
+        ("1", "case"),
+        ("2", "merged into Patient/1"),
+        ("4", "case"),
+        ("3", "merged into Patient/4"),
+    ):
+        put_case(db, "leon", CaseRow(f"Patient/{patient}", state, b"{}"), "f", 1, [], [])
+    assert cases.counts_by_state(db, "leon") == {"case": 2, "merged into another": 2}
+
+
+def test_the_mark_of_the_last_compute_is_each_sites_own(db: sqlite3.Connection) -> None:
+    assert computed_from(db, "leon") is None
+    for mark in ("one", "two"):
+        note_computed(db, "leon", mark)
+    assert (computed_from(db, "leon"), computed_from(db, "madrid")) == ("two", None)
 
 
 SENDING = Pushed("urn:x|k1", "Patient/1", "cdasi", "week 12", "sending", None, None, "h1", None, b"{}")
@@ -64,7 +82,6 @@ def test_a_push_is_remembered_by_its_identifier(db: sqlite3.Connection) -> None:
 
 
 def test_a_push_belongs_to_a_run_and_has_a_known_state(db: sqlite3.Connection) -> None:
-    assert last_run(db) is not None
     for wrong, run in ((SENDING, 99), (SENDING._replace(state="sent"), 1)):
         with pytest.raises(sqlite3.IntegrityError):
             put_push(db, "leon", wrong, run)

@@ -64,7 +64,9 @@ def _add_much(db: sqlite3.Connection) -> None:
 def test_a_full_disk_rolls_back_and_is_a_store_error(db: sqlite3.Connection) -> None:
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages + 2}")
-    with pytest.raises(StoreError, match="the store cannot be written: database or disk is full"):
+    with pytest.raises(
+        StoreError, match=r"no space left in .*/data; at least 10 MB needed\n.*nothing committed is lost"
+    ):
         _add_much(db)
     assert (runs(db), db.in_transaction) == (1, False)
     with transaction(db):
@@ -83,7 +85,7 @@ def test_a_store_that_another_process_writes_is_a_store_error(db: sqlite3.Connec
 
 def test_a_newer_store_is_refused_and_left_alone(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    with pytest.raises(StoreError, match=r"written by a newer dm-fhir \(store version 2\)") as caught:
+    with pytest.raises(StoreError, match=rf"newer dm-fhir \(store version {SCHEMA_VERSION + 1}\)") as caught:
         open_store(path, "anifrolumab")
     assert (caught.value.exit_code, runs(db)) == (1, 1)
 

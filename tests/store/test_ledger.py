@@ -14,12 +14,20 @@ from dm_fhir.store.ledger import (
     complete_until,
     counts_by_state,
     end_run,
+    forget_units,
     get_unit,
-    last_run,
+    interrupted_before,
+    messages_of_complete,
     needs_attention,
+    notes,
     now,
+    open_units,
     put_unit,
+    put_units,
+    runs,
     units,
+    units_of_patient,
+    units_of_query,
 )
 
 EARLY, LATE = "2025-06-01T10:00:00Z", "2025-06-02T10:00:00Z"
@@ -33,7 +41,7 @@ def complete(query: str, watermark: str, patient: str = "Patient/1") -> Unit:
 def test_a_row_is_read_back_as_it_was_written(db: sqlite3.Connection) -> None:
     unit = Unit(
         "leon", "Patient/1", "Observation?patient", "partial", 1000, 990, 980, 10, 2, "short", "990 of 1000", {"duplicate": 10},
-        EARLY, 1,
+        EARLY, 1, asked="codes v1", read_in_full=EARLY, not_before=LATE,
     )  # fmt: skip
     put_unit(db, unit)
     read = get_unit(db, "leon", "Patient/1", "Observation?patient")
@@ -117,14 +125,76 @@ def test_a_row_is_rolled_back_with_its_page(db: sqlite3.Connection) -> None:
     assert complete_until(db, "leon") == EARLY
 
 
-def test_runs_are_numbered_and_the_last_one_is_told(db: sqlite3.Connection) -> None:
+def test_many_rows_are_written_at_once(db: sqlite3.Connection) -> None:
+    many = [complete(query, EARLY, f"Patient/{number:03}") for number in range(300) for query in ("a", "b")]
+    put_units(db, many)
+    assert [replace(unit, ended="") for unit in units(db, "leon")] == many
+    assert units_of_patient(db, "leon", "Patient/007").keys() == {"a", "b"}
+    assert len(units_of_query(db, "leon", "b")) == 300
+    forget_units(db, "leon", "Patient/007", ["b", "c"])
+    assert (len(units(db, "leon")), get_unit(db, "leon", "Patient/007", "b")) == (599, None)
+
+
+def test_open_units_are_those_that_are_not_complete(db: sqlite3.Connection) -> None:
+    put_units(db, [complete("a", EARLY), complete("b", EARLY)])
+    for query, state in (("d", "failed"), ("c", "partial"), ("e", "unsupported"), ("f", "refused")):
+        put_unit(db, replace(complete(query, EARLY), state=state))
+    put_unit(db, replace(complete("g", EARLY), state="failed", site="madrid"))
+    assert [(unit.query, unit.state) for unit in open_units(db, "leon")] == [
+        ("c", "partial"),
+        ("d", "failed"),
+        ("e", "unsupported"),
+        ("f", "refused"),
+    ]
+
+
+def test_notes_are_summed_over_all_units_of_a_site(db: sqlite3.Connection) -> None:
+    for query, noted in (("a", {"new": 3, "bom": 1}), ("b", {"new": 3, "bom": 1}), ("c", {"new": 4}), ("d", {})):
+        put_unit(db, replace(complete(query, EARLY), notes=noted))
+    put_unit(db, replace(complete("e", EARLY), notes={"new": 5}, state="failed"))
+    put_unit(db, replace(complete("a", EARLY), notes={"new": 100}, site="madrid"))
+    assert (notes(db, "leon"), notes(db, "lyon")) == ({"bom": 2, "new": 15}, {})
+
+
+def test_messages_of_complete_units_are_counted_the_most_frequent_first(db: sqlite3.Connection) -> None:
+    for query, said in (("a", "rare"), ("b", "usual"), ("c", "usual"), ("d", None)):
+        put_unit(db, replace(complete(query, EARLY), message=said))
+    put_unit(db, replace(complete("e", EARLY), message="500", state="failed"))
+    assert list(messages_of_complete(db, "leon").items()) == [("usual", 2), ("rare", 1)]
+
+
+def test_runs_are_numbered_and_the_newest_comes_first(db: sqlite3.Connection) -> None:
     assert begin_run(db, "sync") == 2
-    command, started, ended, code = last_run(db) or ("", "", "", 0)
-    assert (command, ended, code) == ("sync", None, None)
+    newest, first = runs(db)
+    assert (newest.id, newest.command, newest.ended, newest.exit_code, newest.pid) == (
+        2,
+        "sync",
+        None,
+        None,
+        os.getpid(),
+    )
     end_run(db, 2, 3)
-    assert (last_run(db) or ())[0::3] == ("sync", 3)
-    assert str((last_run(db) or ())[2]) >= started
-    assert db.execute("SELECT pid, ended FROM run ORDER BY id").fetchall()[0] == (os.getpid(), None)
+    (ended,) = runs(db, 1)
+    assert (ended.id, ended.exit_code) == (2, 3)
+    assert str(ended.ended) >= newest.started
+    assert runs(db)[1] == first
+
+
+def test_a_killed_run_is_told_of_once_and_noted_as_interrupted(db: sqlite3.Connection) -> None:
+    for command in ("sync", "pull"):
+        begin_run(db, command)
+    end_run(db, 2, 0)
+    killed = interrupted_before(db)
+    assert killed is not None
+    assert (killed.id, killed.command) == (3, "pull")
+    assert [(run.id, run.ended is None, run.exit_code) for run in runs(db)] == [
+        (3, True, 130),
+        (2, False, 0),
+        (1, True, 130),
+    ]
+    assert interrupted_before(db) is None
+    begin_run(db, "sync")
+    assert runs(db, 1)[0].exit_code is None
 
 
 def test_now_is_utc_to_the_second() -> None:

@@ -53,10 +53,20 @@ def put_case(
     db.executemany("INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?)", ((*key, *finding) for finding in findings))
 
 
-def fingerprint_of(db: sqlite3.Connection, site: str, patient: str) -> str | None:
-    """What the patient's case was made from; None if it was never made."""
-    row = db.execute("SELECT fingerprint FROM case_document WHERE site = ? AND patient = ?", (site, patient)).fetchone()
+def fingerprints(db: sqlite3.Connection, site: str) -> dict[str, str]:
+    """What each patient's case was made from, for all of whom one was made."""
+    return dict(db.execute("SELECT patient, fingerprint FROM case_document WHERE site = ?", (site,)))
+
+
+def computed_from(db: sqlite3.Connection, site: str) -> str | None:
+    """The mark under which all of the site's cases were last brought up to date; None if they never were."""
+    row = db.execute("SELECT value FROM setting WHERE name = ?", (f"computed of {site}",)).fetchone()
     return row[0] if row else None
+
+
+def note_computed(db: sqlite3.Connection, site: str, mark: str) -> None:
+    """Note that all of the site's cases are up to date with what `mark` stands for."""
+    db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (f"computed of {site}", mark))
 
 
 def cases(db: sqlite3.Connection, site: str) -> list[CaseRow]:
@@ -69,9 +79,12 @@ def cases(db: sqlite3.Connection, site: str) -> list[CaseRow]:
 
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many patients make a case, and how many do not for which reason."""
-    return dict(
-        db.execute("SELECT state, count(*) FROM case_document WHERE site = ? GROUP BY state ORDER BY state", (site,))
+    rows = db.execute(
+        "SELECT iif(state LIKE 'merged into %', 'merged into another', state), count(*) FROM case_document WHERE site = ? "
+        "GROUP BY 1 ORDER BY 1",
+        (site,),
     )
+    return dict(rows.fetchall())
 
 
 def outcomes(db: sqlite3.Connection, site: str) -> list[OutcomeRow]:

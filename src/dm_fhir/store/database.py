@@ -4,19 +4,23 @@ Mode 0600, WAL, synchronous=FULL: what is committed survives kill -9 and a power
 """
 
 import os
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from dm_fhir.errors import StoreError
 
-SCHEMA_VERSION = 1
+T = TypeVar("T")
 _PATIENCE_SECONDS = 30
+_CACHE_KIB = 32_000  # the indexes of a large store
+_PAGES_BETWEEN_CHECKPOINTS = 16_000  # 64 MB: each checkpoint writes what was committed a second time
 _HINT = "is [store] path right, and the disk not full?"
 
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, command TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, exit_code INTEGER, pid INTEGER NOT NULL
@@ -68,6 +72,41 @@ CREATE TABLE push (
 """
 
 
+#: What a unit asked, when it was last asked in full, when a server wants to be asked again; what was deleted, where it came
+#: from; what is set aside has a number that nothing else will ever have, and may have been looked at; whose records are
+#: pulled; what was found out about a server. What is asked of resources at every run is answered by their indexes alone.
+_SECOND = """
+ALTER TABLE unit ADD COLUMN asked TEXT NOT NULL DEFAULT '';
+ALTER TABLE unit ADD COLUMN read_in_full TEXT;
+ALTER TABLE unit ADD COLUMN not_before TEXT;
+ALTER TABLE resource ADD COLUMN origin TEXT NOT NULL DEFAULT 'server' CHECK (origin IN ('server', 'file'));
+ALTER TABLE resource ADD COLUMN deleted TEXT;
+-- Where files were read, nobody knows any more which resources are theirs. What the server sends again becomes the server's.
+UPDATE resource SET origin = 'file' WHERE site IN (SELECT site FROM unit WHERE query LIKE 'file: %');
+DROP INDEX resource_by_subject;
+CREATE INDEX resource_by_subject ON resource (site, subject, deleted);
+CREATE INDEX resource_deleted ON resource (site, type) WHERE deleted IS NOT NULL;
+ALTER TABLE quarantine RENAME TO quarantine_before;
+CREATE TABLE quarantine (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL, place TEXT NOT NULL,
+  reason TEXT NOT NULL, hash TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, acknowledged TEXT,
+  UNIQUE (site, patient, query, place, hash)
+) STRICT;
+INSERT INTO quarantine (site, patient, query, place, reason, hash, run, body)
+  SELECT site, patient, query, place, reason, hash, run, body FROM quarantine_before;
+DROP TABLE quarantine_before;
+CREATE TABLE cohort_member (
+  site TEXT NOT NULL, patient TEXT NOT NULL, joined INTEGER NOT NULL REFERENCES run, gone TEXT, PRIMARY KEY (site, patient)
+) STRICT;
+INSERT INTO cohort_member SELECT DISTINCT site, patient, min(run), NULL FROM unit WHERE patient <> '' GROUP BY site, patient;
+CREATE TABLE server_fact (
+  site TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, learned TEXT NOT NULL, PRIMARY KEY (site, name)
+) STRICT;
+"""
+_MIGRATIONS = (_FIRST, _SECOND)
+SCHEMA_VERSION = len(_MIGRATIONS)
+
+
 def open_store(path: Path, drug: str) -> sqlite3.Connection:
     """The study's store, made if there is none. Raises StoreError if it is another drug's, newer, or no store at all."""
     if path.is_file():
@@ -76,13 +115,17 @@ def open_store(path: Path, drug: str) -> sqlite3.Connection:
         _create_private(path)
     with ExitStack() as on_failure:
         try:
-            db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_SECONDS)
+            # Several threads use it, one at a time: whoever shares it holds a lock around it.
+            db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_SECONDS, check_same_thread=False)
             on_failure.callback(db.close)
             _check_ours(db, path)
             _switch_to_wal(db)
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BETWEEN_CHECKPOINTS}")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.execute("PRAGMA foreign_keys = ON")
-            _migrate(db)
+            if _version(db) < SCHEMA_VERSION:
+                _migrate(db)
             _check_drug(db, path, drug)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} cannot be used as a store: {error}", hint=_HINT) from error
@@ -98,10 +141,24 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except sqlite3.OperationalError as error:
+        if "full" in str(error):
+            raise StoreError(
+                _no_space(db), hint="free some space, then run again: nothing committed is lost"
+            ) from error
         raise StoreError(f"the store cannot be written: {error}", hint=_HINT) from error
     finally:
         if db.in_transaction:  # a full disk may have rolled back already
             db.execute("ROLLBACK")
+
+
+@contextmanager
+def quick_commits(db: sqlite3.Connection) -> Iterator[None]:
+    """Commits that survive kill -9 at once and a power cut a moment later: for what can be asked for again."""
+    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA synchronous = FULL")
 
 
 def setting(db: sqlite3.Connection, name: str, default: str) -> str:
@@ -109,6 +166,50 @@ def setting(db: sqlite3.Connection, name: str, default: str) -> str:
     db.execute("INSERT OR IGNORE INTO setting VALUES (?, ?)", (name, default))
     row = db.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
     return str(row[0])
+
+
+def marks(rows: int, columns: int) -> str:
+    """`(?, ?), (?, ?)`: one statement for many rows, since each statement gives other threads their turn."""
+    row = f"({', '.join('?' * columns)})"
+    return ", ".join([row] * rows)
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in runs of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def size_bytes(db: sqlite3.Connection) -> int:
+    """How large the store's file is."""
+    pages, page = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "page_size"))
+    return pages * page
+
+
+def note_growth(db: sqlite3.Connection, size_bytes_before: int) -> None:
+    """Remember how much a whole pull has added to the store."""
+    grown = max(0, size_bytes(db) - size_bytes_before)
+    if grown:
+        db.execute("INSERT OR REPLACE INTO setting VALUES ('bytes of the last pull', ?)", (str(grown),))
+
+
+def space_warning(db: sqlite3.Connection) -> str | None:
+    """What to say before a pull when less is free than three times what the last one took; None if there is enough."""
+    row = db.execute("SELECT value FROM setting WHERE name = 'bytes of the last pull'").fetchone()
+    folder = _folder(db)
+    free = shutil.disk_usage(folder).free
+    if row is None or free >= 3 * int(row[0]):
+        return None
+    return f"only {free // 10**6} MB of space are left in {folder}; the last pull took {int(row[0]) // 10**6} MB"
+
+
+def _folder(db: sqlite3.Connection) -> Path:
+    return Path(str(db.execute("PRAGMA database_list").fetchone()[2])).parent
+
+
+def _no_space(db: sqlite3.Connection) -> str:
+    needed_mb = max(10, size_bytes(db) // 10**6)
+    return f"no space left in {_folder(db)}; at least {needed_mb} MB needed"
 
 
 def _create_private(path: Path) -> None:
@@ -164,12 +265,12 @@ def _version(db: sqlite3.Connection) -> int:
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    """Make the tables, unless another process has just done so."""
+    """Make or renew the tables, unless another process has just done so."""
     with transaction(db):
-        if _version(db) == 0:
-            for statement in _SCHEMA.split(";\n"):
+        for statements in _MIGRATIONS[_version(db) :]:
+            for statement in statements.split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _check_drug(db: sqlite3.Connection, path: Path, drug: str) -> None:

@@ -2,18 +2,26 @@
 
 import os
 import sqlite3
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
+from dm_fhir.store.database import batched, marks
+
+_ENCODER = msgspec.json.Encoder()
 STATES = ("complete", "partial", "failed", "refused", "unsupported")
+#: The exit code of a run that was cut off.
+INTERRUPTED = 130
 
 
 class Unit(msgspec.Struct, frozen=True):
     """One row of the ledger. `patient` is "" for a query that is not one patient's; `expected` None: nobody told.
 
     `watermark` is how far the unit has been read completely, None: never. A unit that is not complete keeps its old one.
+    `asked` changes with what is asked for, `read_in_full` is when all of it was last read to the end, `not_before` when the
+    server wants to be asked again.
     """
 
     site: str
@@ -31,17 +39,40 @@ class Unit(msgspec.Struct, frozen=True):
     watermark: str | None = None
     run: int = 0
     ended: str = ""
+    asked: str = ""
+    read_in_full: str | None = None
+    not_before: str | None = None
 
 
-_COLUMNS = 'site, patient, query, state, expected, received, "unique", pages, retries, reason, message, notes, watermark, run, ended'
+_COLUMNS = (
+    'site, patient, query, state, expected, received, "unique", pages, retries, reason, message, notes, watermark, run, '
+    "ended, asked, read_in_full, not_before"
+)
+_ROWS_PER_STATEMENT = 200
 
 
 def put_unit(db: sqlite3.Connection, unit: Unit) -> None:
     """Write the row, in the transaction of the page that it counts."""
-    values = {**msgspec.structs.asdict(unit), "notes": msgspec.json.encode(unit.notes).decode(), "ended": now()}
-    db.execute(
-        f"INSERT OR REPLACE INTO unit ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", list(values.values())
-    )
+    put_units(db, [unit])
+
+
+def put_units(db: sqlite3.Connection, units: Sequence[Unit]) -> None:
+    """Write the rows, in the transaction of the page that they count."""
+    ended = now()
+    for some in batched(units, _ROWS_PER_STATEMENT):
+        values = [value for unit in some for value in _values(unit, ended)]
+        db.execute(
+            f"INSERT OR REPLACE INTO unit ({_COLUMNS}) VALUES {marks(len(some), len(values) // len(some))}", values
+        )
+
+
+def _values(unit: Unit, ended: str) -> tuple[object, ...]:
+    notes = _ENCODER.encode(unit.notes).decode() if unit.notes else "{}"
+    return (
+        unit.site, unit.patient, unit.query, unit.state, unit.expected, unit.received, unit.unique, unit.pages,
+        unit.retries, unit.reason, unit.message, notes, unit.watermark, unit.run, ended, unit.asked, unit.read_in_full,
+        unit.not_before,
+    )  # fmt: skip
 
 
 def get_unit(db: sqlite3.Connection, site: str, patient: str, query: str) -> Unit | None:
@@ -58,6 +89,86 @@ def units(db: sqlite3.Connection, site: str) -> list[Unit]:
     return [_unit(row) for row in rows]
 
 
+def open_units(db: sqlite3.Connection, site: str) -> list[Unit]:
+    """The rows of a site that are not complete, in order of patient and query."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND state <> 'complete' ORDER BY patient, query", (site,)
+    )
+    return [_unit(row) for row in rows]
+
+
+def notes(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """What was noted while the site's units were read: the sums of all rows, by name."""
+    found: Counter[str] = Counter()
+    for text, rows in db.execute("SELECT notes, count(*) FROM unit WHERE site = ? GROUP BY notes", (site,)):
+        found.update({name: count * rows for name, count in msgspec.json.decode(text, type=dict[str, int]).items()})
+    return dict(sorted(found.items()))
+
+
+def messages_of_complete(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """What the server said along with complete answers, and of how many units; the most frequent first."""
+    rows = db.execute(
+        "SELECT message, count(*) FROM unit WHERE site = ? AND state = 'complete' AND message IS NOT NULL "
+        "GROUP BY message ORDER BY 2 DESC, 1",
+        (site,),
+    )
+    return dict(rows.fetchall())
+
+
+def units_of_patient(db: sqlite3.Connection, site: str, patient: str) -> dict[str, Unit]:
+    """A patient's rows by query; those of no patient for ""."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND patient = ?", (site, patient))
+    return {unit.query: unit for unit in map(_unit, rows)}
+
+
+def units_of_query(db: sqlite3.Connection, site: str, query: str) -> dict[str, Unit]:
+    """The rows of one query by patient."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND query = ?", (site, query))
+    return {unit.patient: unit for unit in map(_unit, rows)}
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How one query stands over all its patients. `asked` is None where not all were asked the same."""
+
+    units: int
+    complete: int
+    asked: str | None
+    oldest_watermark: str | None
+    oldest_full: str | None
+
+
+def standing(db: sqlite3.Connection, site: str, query: str) -> Standing:
+    """How the units of one query stand; None for times where some unit has none."""
+    row = db.execute(
+        "SELECT count(*), count(*) FILTER (WHERE state = 'complete'), CASE WHEN min(asked) = max(asked) THEN min(asked) END, "
+        "CASE WHEN count(watermark) = count(*) THEN min(watermark) END, "
+        "CASE WHEN count(read_in_full) = count(*) THEN min(read_in_full) END "
+        "FROM unit WHERE site = ? AND query = ? AND patient <> ''",
+        (site, query),
+    ).fetchone()
+    return Standing(*row)
+
+
+def advance(db: sqlite3.Connection, site: str, query: str, watermark: str, run: int) -> None:
+    """Every patient's unit of this query is complete until `watermark`: nothing of the type has changed."""
+    db.execute(
+        "UPDATE unit SET watermark = ?, run = ?, ended = ? WHERE site = ? AND query = ? AND patient <> '' AND watermark < ?",
+        (watermark, run, now(), site, query, watermark),
+    )
+
+
+def query_names(db: sqlite3.Connection, site: str) -> list[str]:
+    """The names of all queries that patients of a site have been asked for."""
+    return [row[0] for row in db.execute("SELECT DISTINCT query FROM unit WHERE site = ? AND patient <> ''", (site,))]
+
+
+def forget_units(db: sqlite3.Connection, site: str, patient: str, queries: Iterable[str]) -> None:
+    """Drop rows of queries that the plan no longer has: they would stay open for ever."""
+    db.executemany(
+        "DELETE FROM unit WHERE site = ? AND patient = ? AND query = ?", ((site, patient, query) for query in queries)
+    )
+
+
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many units of a site are in each state."""
     return dict(db.execute("SELECT state, count(*) FROM unit WHERE site = ? GROUP BY state ORDER BY state", (site,)))
@@ -70,9 +181,12 @@ def needs_attention(unit: Unit, optional_types: Collection[str] = ()) -> bool:
 
 def complete_until(db: sqlite3.Connection, site: str, optional_types: Collection[str] = ()) -> str | None:
     """The time up to which everything of the site is in the store; None while any unit needs attention."""
-    asked = [unit for unit in units(db, site) if not _is_optional(unit, optional_types)]
-    marks = [unit.watermark for unit in asked if unit.state == "complete" and unit.watermark is not None]
-    return min(marks) if marks and len(marks) == len(asked) else None
+    if any(needs_attention(unit, optional_types) for unit in open_units(db, site)):
+        return None
+    complete, marked, oldest = db.execute(
+        "SELECT count(*), count(watermark), min(watermark) FROM unit WHERE site = ? AND state = 'complete'", (site,)
+    ).fetchone()
+    return str(oldest) if complete and marked == complete else None
 
 
 def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:
@@ -90,10 +204,35 @@ def end_run(db: sqlite3.Connection, run: int, exit_code: int) -> None:
     db.execute("UPDATE run SET ended = ?, exit_code = ? WHERE id = ?", (now(), exit_code, run))
 
 
-def last_run(db: sqlite3.Connection) -> tuple[str, str, str | None, int | None] | None:
-    """The newest run: command, start, end (None: killed or still at work), exit code. None if there was none."""
-    row = db.execute("SELECT command, started, ended, exit_code FROM run ORDER BY id DESC LIMIT 1").fetchone()
-    return (row[0], row[1], row[2], row[3]) if row else None
+def interrupted_before(db: sqlite3.Connection) -> "Run | None":
+    """The newest run that was killed and of which nobody has told yet; None if there is none.
+
+    Call it under the store's lock, before `begin_run`: whoever has not ended then will not. They are noted as interrupted,
+    without an end, since nobody knows when that was.
+    """
+    killed = [run for run in runs(db) if run.exit_code is None]
+    db.execute("UPDATE run SET exit_code = ? WHERE exit_code IS NULL", (INTERRUPTED,))
+    return killed[0] if killed else None
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run. `ended` is None while it is at work, and for ever if it was killed.
+
+    `exit_code` is None too until the next run finds the killed one and notes it as interrupted.
+    """
+
+    id: int
+    command: str
+    started: str
+    ended: str | None
+    exit_code: int | None
+    pid: int
+
+
+def runs(db: sqlite3.Connection, most: int = -1) -> list[Run]:
+    """The runs, the newest first; at most so many."""
+    rows = db.execute("SELECT id, command, started, ended, exit_code, pid FROM run ORDER BY id DESC LIMIT ?", (most,))
+    return [Run(*row) for row in rows]
 
 
 def now() -> str:

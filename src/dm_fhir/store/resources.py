@@ -2,11 +2,20 @@
 
 import hashlib
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
 
+import msgspec
+
+from dm_fhir.store.database import batched, marks
+
 Filed = Literal["new", "changed", "unchanged", "older"]
+Origin = Literal["server", "file"]
+_EXACT = msgspec.json.Decoder(float_hook=Decimal)
+_CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
 
 class Incoming(Protocol):
@@ -38,36 +47,164 @@ class Stored(NamedTuple):
     body: bytes
 
 
-def put_resource(db: sqlite3.Connection, site: str, resource: Incoming, run: int) -> Filed:
-    """File one resource: as the current version, or as a past one if we hold a later one. Nothing is ever overwritten."""
+class _Current(NamedTuple):
+    hash: str
+    version: str | None
+    last_updated: str | None
+    deleted: str | None
+    origin: Origin
+
+
+_COLUMNS = "site, type, id, version, last_updated, hash, subject, run, body, origin, deleted"
+_ROWS_PER_STATEMENT = 250
+_THIS = "WHERE site = ? AND type = ? AND id = ?"
+#: Left to itself SQLite takes the index that has the order and reads the whole site for every patient.
+_BY_SUBJECT = "resource INDEXED BY resource_by_subject"
+#: As ranges: LIKE is not answered by an index. '0' is the character after '/'.
+_OF_A_PATIENT = "subject >= 'Patient/' AND subject < 'Patient0'"
+_OF_NO_PATIENT = ("subject IS NULL", "subject < 'Patient/'", "subject >= 'Patient0'")
+
+
+def put_resources(
+    db: sqlite3.Connection, site: str, incoming: Sequence[Incoming], run: int, origin: Origin = "server"
+) -> list[Filed]:
+    """File resources in order: each as the current version, or as a past one if we hold a later one.
+
+    What became of each, in the same order. Nothing is ever overwritten. What was deleted and comes again from the server, or
+    newer in a file, is back. What the server has sent is the server's, also where a file had it first.
+    """
+    known = _known(db, site, incoming)
+    filed: list[Filed] = []
+    new: list[tuple[object, ...]] = []
+    for resource in incoming:
+        key = (resource.type, resource.id)
+        now = _Current(resource.hash, resource.version, resource.last_updated, None, origin)
+        current = known.get(key)
+        if current is None:
+            new.append((site, *key, *now[1:3], now.hash, resource.subject, run, resource.body, origin, None))
+            filed.append("new")
+            known[key] = now
+            continue
+        _insert(db, new)  # what comes twice must be there before it can change
+        became, known[key] = _filed_again(db, site, resource, current, now, run)
+        filed.append(became)
+    _insert(db, new)
+    if not {"new", "changed"}.isdisjoint(filed):
+        _count_change(db, site)
+    return filed
+
+
+def changes(db: sqlite3.Connection, site: str) -> int:
+    """A number that grows whenever what is current at the site changes."""
+    row = db.execute("SELECT value FROM setting WHERE name = ?", (f"changes of {site}",)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _count_change(db: sqlite3.Connection, site: str) -> None:
+    db.execute(
+        "INSERT INTO setting VALUES (?, '1') ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + 1",
+        (f"changes of {site}",),
+    )
+
+
+def _insert(db: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    for some in batched(rows, _ROWS_PER_STATEMENT):
+        values = [value for row in some for value in row]
+        db.execute(f"INSERT INTO resource ({_COLUMNS}) VALUES {marks(len(some), len(some[0]))}", values)
+    rows.clear()
+
+
+def _known(db: sqlite3.Connection, site: str, incoming: Sequence[Incoming]) -> dict[tuple[str, str], _Current]:
+    found = {}
+    for type_name in {resource.type for resource in incoming}:
+        ids = [resource.id for resource in incoming if resource.type == type_name]
+        for some in batched(ids, _ROWS_PER_STATEMENT):
+            rows = db.execute(
+                "SELECT id, hash, version, last_updated, deleted, origin FROM resource "
+                f"WHERE site = ? AND type = ? AND id IN {marks(1, len(some))}", (site, type_name, *some),
+            )  # fmt: skip
+            found.update({(type_name, row[0]): _Current(*row[1:]) for row in rows})
+    return found
+
+
+def _filed_again(
+    db: sqlite3.Connection, site: str, resource: Incoming, current: _Current, now: _Current, run: int
+) -> tuple[Filed, _Current]:
+    """File a resource of which we hold a version: what became of it, and what we hold now."""
     key = (site, resource.type, resource.id)
-    current = db.execute(
-        "SELECT hash, version, last_updated FROM resource WHERE site = ? AND type = ? AND id = ?", key
-    ).fetchone()
-    values = (resource.version, resource.last_updated, resource.hash)
-    if current is None:
-        db.execute(
-            "INSERT INTO resource VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, *values, resource.subject, run, resource.body),
-        )
-        return "new"
-    if current[0] == resource.hash or (None not in values and current[1:] == values[:2]):
-        return "unchanged"
-    if _is_before(resource.version, resource.last_updated, *current[1:]):
+    origin: Origin = "server" if "server" in (current.origin, now.origin) else "file"
+    is_back = current.deleted is not None and now.origin == "server"
+    if _is_same(db, key, resource.body, current, now):
+        if is_back:
+            db.execute(f"UPDATE resource SET deleted = NULL, run = ?, origin = ? {_THIS}", (run, origin, *key))
+            return "changed", current._replace(deleted=None, origin=origin)
+        if origin != current.origin:
+            db.execute(f"UPDATE resource SET origin = ? {_THIS}", (origin, *key))
+        return "unchanged", current._replace(origin=origin)
+    if not is_back and _is_before(resource.version, resource.last_updated, current.version, current.last_updated):
         db.execute(
             "INSERT OR IGNORE INTO resource_version VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, *values, run, resource.body),
+            (*key, now.version, now.last_updated, now.hash, run, resource.body),
         )
-        return "older"
+        return "older", current
     db.execute(
         "INSERT OR IGNORE INTO resource_version SELECT site, type, id, version, last_updated, hash, run, body "
-        "FROM resource WHERE site = ? AND type = ? AND id = ?", key,
+        f"FROM resource {_THIS}", key,
     )  # fmt: skip
     db.execute(
-        "UPDATE resource SET version = ?, last_updated = ?, hash = ?, subject = ?, run = ?, body = ? "
-        "WHERE site = ? AND type = ? AND id = ?", (*values, resource.subject, run, resource.body, *key),
-    )  # fmt: skip
-    return "changed"
+        "UPDATE resource SET version = ?, last_updated = ?, hash = ?, subject = ?, run = ?, body = ?, origin = ?, "
+        f"deleted = NULL {_THIS}",
+        (now.version, now.last_updated, now.hash, resource.subject, run, resource.body, origin, *key),
+    )
+    return "changed", now._replace(origin=origin)
+
+
+def _is_same(db: sqlite3.Connection, key: tuple[str, str, str], body: bytes, current: _Current, now: _Current) -> bool:
+    """Whether the two are one version: by bytes, by version and time, or where a server has neither by content."""
+    if current.hash == now.hash:
+        return True
+    if now.version is not None and now.last_updated is not None:
+        return current[1:3] == now[1:3]
+    if (now.version, now.last_updated, *current[1:3]) != (None, None, None, None):
+        return False
+    (stored,) = db.execute(f"SELECT body FROM resource {_THIS}", key).fetchone()
+    return _content(stored) == _content(body)
+
+
+def _content(body: bytes) -> bytes:
+    """The same for the same content, in whatever order and with whatever blanks it is written."""
+    return _CANONICAL.encode(_EXACT.decode(body))
+
+
+def delete_resource(db: sqlite3.Connection, site: str, type_name: str, id_: str, when: str) -> bool:
+    """Note that the server no longer has it: its versions stay, nothing is computed from it. False if it was noted."""
+    cursor = db.execute(f"UPDATE resource SET deleted = ? {_THIS} AND deleted IS NULL", (when, site, type_name, id_))
+    if cursor.rowcount > 0:
+        _count_change(db, site)
+    return cursor.rowcount > 0
+
+
+def deleted_by_type(db: sqlite3.Connection, site: str) -> dict[str, int]:
+    """How many resources of each type the server once had and has no longer."""
+    return dict(
+        db.execute(
+            "SELECT type, count(*) FROM resource WHERE site = ? AND deleted IS NOT NULL GROUP BY type ORDER BY type",
+            (site,),
+        )
+    )
+
+
+def ids_from_server(
+    db: sqlite3.Connection, site: str, type_name: str, subjects: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """What we hold of these patients from the server, of one type: subject and id."""
+    for some in batched(subjects, _ROWS_PER_STATEMENT):
+        rows = db.execute(
+            # the + keeps SQLite from going through everything of the type instead of these patients
+            "SELECT subject, id FROM resource WHERE site = ? AND +type = ? AND origin = 'server' AND deleted IS NULL "
+            f"AND subject IN {marks(1, len(some))}", (site, type_name, *some),
+        )  # fmt: skip
+        yield from rows.fetchall()
 
 
 def _is_before(version: str | None, updated: str | None, their_version: str | None, their_updated: str | None) -> bool:
@@ -90,12 +227,20 @@ def _moment(updated: str | None) -> datetime | None:
 def set_aside(
     db: sqlite3.Connection, site: str, patient: str, query: str, place: str, reason: str, body: bytes, run: int
 ) -> None:
-    """Keep bytes that are no resource, with where they stood and why, and the run that saw them last."""
+    """Keep bytes that are no resource, with where they stood and why, and the run that saw them last.
+
+    The same bytes of the same query are the same thing, wherever in the answer they stand: what somebody has acknowledged
+    stays acknowledged.
+    """
     digest = hashlib.sha256(body).hexdigest()
-    db.execute(
-        "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET run = excluded.run",
-        (site, patient, query, place, reason, digest, run, body),
-    )
+    seen = (run, place, site, patient, query, digest)
+    same = "WHERE site = ? AND patient = ? AND query = ? AND hash = ? AND run <> ?"
+    if db.execute(f"UPDATE OR IGNORE quarantine SET run = ?, place = ? {same}", (*seen, run)).rowcount == 0:
+        db.execute(
+            "INSERT INTO quarantine (site, patient, query, place, reason, hash, run, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET run = excluded.run",
+            (site, patient, query, place, reason, digest, run, body),
+        )
 
 
 def clear_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str, run: int) -> None:
@@ -104,18 +249,15 @@ def clear_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str,
     db.execute("DELETE FROM quarantine WHERE site = ? AND query = ? AND patient = ? AND run <> ?", key)
 
 
-def has_set_aside(db: sqlite3.Connection, site: str, query: str, patient: str = "") -> bool:
-    """Whether anything of this query is set aside."""
-    key = (site, query, patient)
-    return (
-        db.execute("SELECT 1 FROM quarantine WHERE site = ? AND query = ? AND patient = ?", key).fetchone() is not None
-    )
+def have_set_aside(db: sqlite3.Connection, site: str) -> set[tuple[str, str]]:
+    """The units, as patient and query, of which something is set aside."""
+    return set(db.execute("SELECT DISTINCT patient, query FROM quarantine WHERE site = ?", (site,)))
 
 
 def resources_of(db: sqlite3.Connection, site: str, subject: str) -> Iterator[Stored]:
     """One patient's current resources, in order of type and id."""
     rows = db.execute(
-        "SELECT type, id, version, last_updated, body FROM resource WHERE site = ? AND subject = ? ORDER BY type, id",
+        f"SELECT type, id, version, last_updated, body FROM {_BY_SUBJECT} WHERE site = ? AND subject = ? AND deleted IS NULL ORDER BY type, id",
         (site, subject),
     )
     return map(Stored._make, rows)
@@ -124,7 +266,7 @@ def resources_of(db: sqlite3.Connection, site: str, subject: str) -> Iterator[St
 def resources_of_type(db: sqlite3.Connection, site: str, type_name: str) -> Iterator[Stored]:
     """A site's current resources of one type, whoever's they are, in order of id."""
     rows = db.execute(
-        "SELECT type, id, version, last_updated, body FROM resource WHERE site = ? AND type = ? ORDER BY id",
+        "SELECT type, id, version, last_updated, body FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY id",
         (site, type_name),
     )
     return map(Stored._make, rows)
@@ -139,10 +281,39 @@ def has_resource(db: sqlite3.Connection, site: str, reference: str) -> bool:
     return found is not None
 
 
+def has_records_of(db: sqlite3.Connection, site: str, patient: str) -> bool:
+    """Whether the store holds, or held, anything of a patient."""
+    row = db.execute("SELECT 1 FROM resource WHERE site = ? AND subject = ? LIMIT 1", (site, patient)).fetchone()
+    return row is not None
+
+
+def stored_resource(db: sqlite3.Connection, site: str, reference: str) -> bytes | None:
+    """The current version of `Type/id`; None if there is none, or it was deleted."""
+    type_name, _, id_ = reference.partition("/")
+    row = db.execute(f"SELECT body FROM resource {_THIS} AND deleted IS NULL", (site, type_name, id_)).fetchone()
+    return row[0] if row else None
+
+
+def bodies_with(db: sqlite3.Connection, site: str, type_name: str, text: str) -> Iterator[tuple[str, bytes]]:
+    """The current resources of a type whose bytes hold `text`: id and bytes."""
+    rows = db.execute(
+        "SELECT id, body FROM resource WHERE site = ? AND type = ? AND deleted IS NULL AND instr(body, CAST(? AS BLOB)) > 0",
+        (site, type_name, text),
+    )
+    return ((row[0], row[1]) for row in rows)
+
+
+def count_of_type(db: sqlite3.Connection, site: str, type_name: str) -> int:
+    """How many current resources of one type the site's server has given us."""
+    query = "SELECT count(*) FROM resource WHERE site = ? AND type = ? AND deleted IS NULL AND origin = 'server'"
+    return int(db.execute(query, (site, type_name)).fetchone()[0])
+
+
 def subjects(db: sqlite3.Connection, site: str) -> list[str]:
     """The patients whose records the store holds, as references, in order."""
     rows = db.execute(
-        "SELECT DISTINCT subject FROM resource WHERE site = ? AND subject LIKE 'Patient/%' ORDER BY subject", (site,)
+        f"SELECT DISTINCT subject FROM resource WHERE site = ? AND deleted IS NULL AND {_OF_A_PATIENT} ORDER BY subject",
+        (site,),
     )
     return [row[0] for row in rows]
 
@@ -151,7 +322,8 @@ def fingerprint(db: sqlite3.Connection, site: str, subject: str) -> str:
     """Changes whenever one of the patient's resources does."""
     digest = hashlib.sha256()
     for row in db.execute(
-        "SELECT type, id, hash FROM resource WHERE site = ? AND subject = ? ORDER BY type, id", (site, subject)
+        f"SELECT type, id, hash FROM {_BY_SUBJECT} WHERE site = ? AND subject = ? AND deleted IS NULL ORDER BY type, id",
+        (site, subject),
     ):
         digest.update("\0".join(row).encode())
     return digest.hexdigest()
@@ -160,32 +332,64 @@ def fingerprint(db: sqlite3.Connection, site: str, subject: str) -> str:
 def fingerprint_of_type(db: sqlite3.Connection, site: str, type_name: str) -> str:
     """Changes whenever one of the site's resources of this type does."""
     digest = hashlib.sha256()
-    for row in db.execute("SELECT id, hash FROM resource WHERE site = ? AND type = ? ORDER BY id", (site, type_name)):
+    for row in db.execute(
+        "SELECT id, hash FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY id", (site, type_name)
+    ):
         digest.update("\0".join(row).encode())
     return digest.hexdigest()
 
 
 def counts_by_type(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many current resources of each type a site has."""
-    return dict(db.execute("SELECT type, count(*) FROM resource WHERE site = ? GROUP BY type ORDER BY type", (site,)))
+    deleted = deleted_by_type(db, site)
+    rows = db.execute("SELECT type, count(*) FROM resource WHERE site = ? GROUP BY type ORDER BY type", (site,))
+    return {
+        type_name: count - deleted.get(type_name, 0) for type_name, count in rows if count > deleted.get(type_name, 0)
+    }
 
 
 def without_patient(db: sqlite3.Connection, site: str, types: Sequence[str]) -> dict[str, int]:
     """How many current resources of each of these types name no patient, so that no case can hold them."""
-    marks = ", ".join("?" * len(types))
-    rows = db.execute(
-        f"SELECT type, count(*) FROM resource WHERE site = ? AND type IN ({marks}) "
-        "AND (subject IS NULL OR subject NOT LIKE 'Patient/%') GROUP BY type ORDER BY type",
-        (site, *types),
-    )
-    return dict(rows)
+    found: Counter[str] = Counter()
+    for of_none in _OF_NO_PATIENT:
+        rows = db.execute(
+            f"SELECT type, count(*) FROM {_BY_SUBJECT} WHERE site = ? AND {of_none} AND deleted IS NULL "
+            f"AND type IN {marks(1, len(types))} GROUP BY type", (site, *types),
+        )  # fmt: skip
+        found.update(dict(rows))
+    return dict(sorted(found.items()))
 
 
-def quarantined(db: sqlite3.Connection, site: str) -> list[tuple[str, str]]:
-    """What was set aside at a site: where it stood (a file's line, or a patient's query and page), and why."""
+class Quarantined(NamedTuple):
+    """One thing set aside. `number` is its name for `quarantine`; `acknowledged` is when somebody did, None: nobody."""
+
+    number: int
+    place: str
+    reason: str
+    size_bytes: int
+    acknowledged: str | None
+
+
+def quarantined(db: sqlite3.Connection, site: str) -> list[Quarantined]:
+    """What is set aside at a site, by where it stood (a file's line, or a patient's query and page), and why."""
     rows = db.execute(
-        "SELECT CASE WHEN query LIKE 'file: %' THEN place ELSE trim(patient || ' ' || query) || ', ' || place END, reason "
-        "FROM quarantine WHERE site = ? ORDER BY 1",
+        "SELECT number, CASE WHEN query LIKE 'file: %' THEN place ELSE trim(patient || ' ' || query) || ', ' || place END, "
+        "reason, length(body), acknowledged FROM quarantine WHERE site = ? ORDER BY 2, 1",
         (site,),
     )
-    return [(row[0], row[1]) for row in rows]
+    return list(map(Quarantined._make, rows))
+
+
+def quarantined_body(db: sqlite3.Connection, site: str, number: int) -> bytes | None:
+    """The bytes of one thing set aside; None if there is none of that number."""
+    row = db.execute("SELECT body FROM quarantine WHERE site = ? AND number = ?", (site, number)).fetchone()
+    return row[0] if row else None
+
+
+def acknowledge(db: sqlite3.Connection, site: str, number: int, when: str) -> bool:
+    """Note that somebody has looked at it and lets it be. False if there is none of that number."""
+    cursor = db.execute(
+        "UPDATE quarantine SET acknowledged = coalesce(acknowledged, ?) WHERE site = ? AND number = ?",
+        (when, site, number),
+    )
+    return cursor.rowcount > 0

@@ -1,0 +1,20 @@
+"""What was found out about a site's server: which ways of asking it takes and which it refuses. Found out once, remembered."""
+
+import sqlite3
+
+from dm_fhir.store.ledger import now
+
+
+def facts(db: sqlite3.Connection, site: str) -> dict[str, str]:
+    """Everything known of a site's server, by name."""
+    return dict(db.execute("SELECT name, value FROM server_fact WHERE site = ? ORDER BY name", (site,)))
+
+
+def remember(db: sqlite3.Connection, site: str, name: str, value: str) -> None:
+    """Keep one fact, in place of what was known before."""
+    db.execute("INSERT OR REPLACE INTO server_fact VALUES (?, ?, ?, ?)", (site, name, value, now()))
+
+
+def forget_all(db: sqlite3.Connection, site: str) -> None:
+    """Forget all of them: the server is another one now."""
+    db.execute("DELETE FROM server_fact WHERE site = ?", (site,))

@@ -63,25 +63,63 @@ class Auth(msgspec.Struct, frozen=True):
     client_secret: Secret | None = None
     private_key: Secret | None = None
     key_id: str | None = None
+    jku: str | None = None
     token_url: str | None = None
     scope: str = DEFAULT_SCOPE
 
 
 class Pull(msgspec.Struct, frozen=True):
-    """How to ask a site: page size, patience, tries per request.
+    """How to ask a site. None where the site does not say: then its vendor's row decides, else the default (fhir/vendors.py).
 
     A type in `optional_types` may be unsupported there. One in `whole_types` cannot be searched by patient: all of it is
     asked for, and only what is the cohort's is kept.
     """
 
-    page_size: int = 200
+    scope: Literal["mapped", "all"] = "mapped"
+    concurrency: int = 5
+    requests_per_second: float | None = None
     connect_timeout_seconds: float = 10
     read_timeout_seconds: float = 60
     total_timeout_seconds: float = 300
     tries: int = 5
+    longest_wait_seconds: float = 300
+    waiting_budget_seconds: float = 1800
+    full_every_days: float = 7
+    history: bool = False
     allow_plain_http: bool = False
     optional_types: tuple[str, ...] = ()
     whole_types: tuple[str, ...] = ()
+    page_size: int | None = None
+    patients_per_query: int | None = None
+    observations_by: Literal["codes", "categories", "whole"] | None = None
+    categories: tuple[str, ...] | None = None
+    post_search: bool | None = None
+    batch: bool | None = None
+    strict: bool | None = None
+    last_updated: bool | None = None
+    totals_are_estimates: bool | None = None
+    result_limit: int | None = None
+    sort: str | None = None
+
+
+class Cohort(msgspec.Struct, frozen=True):
+    """Whose records are pulled: who was given the study drug, has the disease, is in a Group or on a list.
+
+    `patients` is a file: ids, `Patient/id` or `system|value` identifiers, one a line.
+    """
+
+    by: Literal["medication", "condition", "group", "patients"] = "medication"
+    group: str | None = None
+    patients: Path | None = None
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """How the way to the endpoint is secured. None: the system's certificates, no client certificate, no proxy."""
+
+    ca_bundle: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    proxy: str | None = None
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -95,6 +133,11 @@ class Site(msgspec.Struct, frozen=True):
     auth: Auth
     pull: Pull
     push_enabled: bool
+    cohort: Cohort = Cohort()
+    vendor: str | None = None
+    rewrite: dict[str, str] = {}
+    redirect_hosts: tuple[str, ...] = ()
+    tls: Tls = Tls()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -172,7 +215,22 @@ def _site_faults(where: str, site: _Table) -> list[str]:
     ]
     found += _zone_fault(f"{where}.timezone", site.get("timezone"))
     found += _address_fault(f"{where}.endpoint", site.get("endpoint"), allowed)
+    found += _cohort_faults(f"{where}.cohort", _table(site.get("cohort")))
+    if "client_key" in site and "client_cert" not in site:
+        found.append(f"{where}: 'client_cert' is missing, client_key needs it")
     return found + _address_fault(f"{where}.auth.token_url", auth.get("token_url"), allowed)
+
+
+def _cohort_faults(where: str, cohort: _Table) -> list[str]:
+    """A cohort by group or by list says which."""
+    by = cohort.get("by", "medication")
+    needed = {"group": ("group",), "patients": ("patients",)}.get(str(by), ())
+    found = [f"{where}: '{key}' is missing, by = \"{by}\" needs it" for key in needed if key not in cohort]
+    return found + [
+        f'{where}.{key}: is for by = "{key}", not for "{by}"'
+        for key in ("group", "patients")
+        if key in cohort and key != by
+    ]
 
 
 def _table(value: object) -> _Table:
@@ -230,7 +288,25 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
         auth=_auth(site.get("auth", {}), folder),
         pull=msgspec.convert(site.get("pull", {}), Pull),
         push_enabled=site.get("push", {}).get("enabled", False),
+        cohort=_cohort(site.get("cohort", {}), folder),
+        vendor=site.get("vendor"),
+        rewrite=site.get("rewrite", {}),
+        redirect_hosts=tuple(site.get("redirect_hosts", ())),
+        tls=Tls(
+            ca_bundle=_path(site.get("ca_bundle"), folder),
+            client_cert=_path(site.get("client_cert"), folder),
+            client_key=_path(site.get("client_key"), folder),
+            proxy=site.get("proxy"),
+        ),
     )
+
+
+def _cohort(cohort: dict[str, Any], folder: Path) -> Cohort:
+    return Cohort(cohort.get("by", "medication"), cohort.get("group"), _path(cohort.get("patients"), folder))
+
+
+def _path(name: str | None, folder: Path) -> Path | None:
+    return folder / name if name else None
 
 
 def _auth(auth: dict[str, str], folder: Path) -> Auth:

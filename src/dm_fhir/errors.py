@@ -72,9 +72,19 @@ class LoginRefused(DmFhirError):
 
 
 class ServerUnavailable(DmFhirError):
-    """The server cannot be reached, or asks to come back later than this run can wait."""
+    """The server cannot be reached, or asks to come back later than this run can wait.
+
+    `reason` is the ledger's word for it; `not_before` is when the server wants to be asked again, None if it did not say.
+    """
 
     exit_code = 4
+
+    def __init__(
+        self, message: str, *, reason: str = "unreachable", not_before: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.not_before = not_before
 
 
 class RequestFailed(DmFhirError):

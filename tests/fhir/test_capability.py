@@ -79,6 +79,10 @@ def test_a_refusal_says_nothing_about_the_endpoint(
 class Wanted:
     """A login whose token endpoint refuses us, unless it is told not to."""
 
+    clock_offset_seconds: float | None = None
+    granted_scope: str | None = None
+    renewals = retries = 0
+
     def __init__(self, *, refused: bool) -> None:
         self.refused = refused
 
@@ -87,8 +91,8 @@ class Wanted:
             raise LoginRefused("the token endpoint refused the login")
         return {"Authorization": "Bearer t"}
 
-    def renew(self) -> None:
-        return
+    def renew(self, failed: dict[str, str]) -> bool:
+        return False
 
 
 def test_a_wrong_endpoint_is_told_before_any_login(

@@ -11,15 +11,21 @@ class _Parameter(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+class _Interaction(msgspec.Struct, frozen=True):
+    code: str | None = None
+
+
 class _Resource(msgspec.Struct, frozen=True):
     type: str | None = None
     searchParam: tuple[_Parameter, ...] = ()
+    interaction: tuple[_Interaction, ...] = ()
     conditionalUpdate: bool = False
 
 
 class _Rest(msgspec.Struct, frozen=True):
     mode: str | None = None
     resource: tuple[_Resource, ...] = ()
+    interaction: tuple[_Interaction, ...] = ()
 
 
 class _Software(msgspec.Struct, frozen=True):
@@ -32,12 +38,23 @@ class Capability(msgspec.Struct, frozen=True):
 
     resourceType: str | None = None
     fhirVersion: str | None = None
+    publisher: str | None = None
     software: _Software | None = None
     rest: tuple[_Rest, ...] = ()
 
     def searches(self, type_name: str, parameter: str) -> bool:
         """Whether the server lists `parameter` for `type_name`; parameters that work may be missing from the list."""
         return any(p.name == parameter for resource in self._resources(type_name) for p in resource.searchParam)
+
+    def lists(self, type_name: str) -> bool:
+        """Whether the server names the type at all."""
+        return bool(self._resources(type_name))
+
+    def does(self, code: str, type_name: str | None = None) -> bool:
+        """Whether an interaction (`batch`; of a type: `history-type`, `search-type`) is listed."""
+        if type_name is None:
+            return any(one.code == code for rest in self.rest for one in rest.interaction)
+        return any(one.code == code for resource in self._resources(type_name) for one in resource.interaction)
 
     def updates_conditionally(self, type_name: str) -> bool:
         """Whether the server says that PUT with a query works."""
@@ -57,15 +74,20 @@ _NOT_THERE = (400, 404, 405, 406, 410)
 
 
 def read_capability(connection: Connection) -> Capability:
-    """What the server can do. Raises ConfigError if what answers is not a FHIR R4 server: the endpoint is wrong.
+    """What the server says it can do. Raises ConfigError if what answers is not a FHIR R4 server: the endpoint is wrong.
 
     Asked without login, as most servers allow: a wrong endpoint is then told as such, and not as a failed login.
     """
     answer = connection.get("metadata", accept=(*_NOT_THERE, 401, 403), anonymous=True)
     if answer.status in (401, 403):
         answer = connection.get("metadata", accept=_NOT_THERE)
+    return capability_in(answer.body, connection)
+
+
+def capability_in(body: bytes, connection: Connection) -> Capability:
+    """The CapabilityStatement in these bytes. Raises ConfigError if it is none, or not one of R4."""
     try:
-        capability = msgspec.json.decode(answer.body, type=Capability)
+        capability = msgspec.json.decode(body, type=Capability)
     except NOT_READABLE:
         raise _not_fhir(connection, "its /metadata is not a FHIR resource") from None
     if capability.resourceType != "CapabilityStatement":

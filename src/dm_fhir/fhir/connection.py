@@ -1,90 +1,94 @@
-"""One site's endpoint over HTTP: a request with its limits, and the tries around it. The only user of requests.
+"""One site's endpoint: requests with their login, tries, pace and origin. The only user of requests beside transport.py.
 
-Nothing is trusted: redirects are not followed, the environment's proxies and .netrc are ignored, the credential goes to
-the configured origin only, and every answer has a deadline, a size limit and a checked end.
+Redirects leave the endpoint's origin only for hosts that the config names, the environment's proxies and .netrc are
+ignored, and the credential goes to the configured origin only.
 """
 
 import base64
 import re
+import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from typing import NamedTuple, Protocol
-from urllib.parse import SplitResult, urlsplit
+from typing import Protocol, TypeVar
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import msgspec
 import requests
 import tenacity
-import urllib3
 
-from dm_fhir.config import Pull
-from dm_fhir.errors import AnswerUnusable, ConfigError, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.config import Pull, Site
+from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.fhir.pace import Pace
 from dm_fhir.fhir.resource import NOT_READABLE
+from dm_fhir.fhir.tls import session_for
+from dm_fhir.fhir.transport import Answer, Broken, exchange, http_date
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
-LONGEST_RETRY_AFTER_SECONDS = 300
-_CHUNK_BYTES = 64 * 1024
+T = TypeVar("T")
 #: Statuses that may pass.
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
+_TOO_MUCH = (429, 503)
+_MOST_REDIRECTS = 5
 _HEADERS = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip"}
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
-_UNSENDABLE = (
-    requests.exceptions.InvalidHeader,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    UnicodeError,
-)
-
-
-class Answer(NamedTuple):
-    """What the server answered, decompressed, complete, and without a byte-order mark."""
-
-    status: int
-    headers: requests.structures.CaseInsensitiveDict[str]
-    body: bytes
-    url: str
-
-    @property
-    def date(self) -> datetime | None:
-        """The server's clock when it answered; None if it did not say."""
-        return _http_date(self.headers.get("Date", ""))
 
 
 class Login(Protocol):
-    """Whoever provides the Authorization header."""
+    """Whoever provides the Authorization header. Used by several threads.
+
+    `clock_offset_seconds` is the server's clock minus ours, None while unknown. `granted_scope` is what a token was given
+    for; `renewals` counts the tokens after the first, `retries` what had to be asked again for one.
+    """
+
+    clock_offset_seconds: float | None
+    granted_scope: str | None
+    renewals: int
+    retries: int
 
     def headers(self) -> dict[str, str]:
         """The headers that carry the credential. Raises LoginRefused or ServerUnavailable."""
 
-    def renew(self) -> None:
-        """Forget the credential after a 401, so that the next request asks for a new one."""
+    def renew(self, failed: dict[str, str]) -> bool:
+        """After a 401 to these headers: forget them, unless others have come since. Whether new ones are to be had."""
 
 
 class NoLogin:
     """An endpoint that asks for nothing."""
 
+    clock_offset_seconds: float | None = None
+    granted_scope: str | None = None
+    renewals = retries = 0
+
     def headers(self) -> dict[str, str]:
         """No header."""
         return {}
 
-    def renew(self) -> None:
+    def renew(self, failed: dict[str, str]) -> bool:
         """Nothing to forget."""
+        return False
 
 
 class _TryAgain(Exception):
     """A failure that may pass; `cause` is what to raise when it does not."""
 
     def __init__(self, cause: RequestFailed | ServerUnavailable, wait_seconds: float | None = None) -> None:
-        super().__init__(str(cause))
+        super().__init__(cause.message)
         self.cause = cause
         self.wait_seconds = wait_seconds
 
 
+def pause(seconds: float) -> None:
+    """Wait. Looked up when it is called, so that tests need not wait."""
+    time.sleep(seconds)
+
+
 class Connection:
-    """Requests to one endpoint. `requests_sent` and `writes_sent` count what really went out, `retries` what was repeated."""
+    """Requests to one endpoint, from any thread.
+
+    `requests_sent` and `writes_sent` count what really went out, `retries` what was repeated, `server_date` is the server's
+    clock in its last answer. What a request met on its way is counted into the `notes` that its caller hands in.
+    """
 
     def __init__(
         self,
@@ -92,16 +96,25 @@ class Connection:
         limits: Pull,
         login: Login | None = None,
         headers: dict[str, str] | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
+        session: requests.Session | None = None,
+        site: Site | None = None,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self.limits = limits
         self.login: Login = login or NoLogin()
         self.own_headers = headers or {}
+        self.rewrite = site.rewrite if site else {}
         self.requests_sent = self.writes_sent = self.retries = 0
-        self._sleep = sleep
-        self._session = requests.Session()
+        self.server_date: datetime | None = None
+        self.pace = Pace(limits, sleep)
+        self._site = site
+        self._redirect_hosts = site.redirect_hosts if site else ()
+        self._session = session or requests.Session()
         self._session.trust_env = False
+        self._counting = threading.Lock()
+        self._let_in: str | None = None
+        self._login_retries = 0
 
     def close(self) -> None:
         """Close the sockets."""
@@ -120,9 +133,10 @@ class Connection:
         accept: tuple[int, ...] = (),
         headers: dict[str, str] | None = None,
         anonymous: bool = False,
+        notes: Counter[str] | None = None,
     ) -> Answer:
         """GET `url` (a path below the endpoint, or an absolute address on it). Statuses in `accept` are no error."""
-        return self.request("GET", url, accept=accept, headers=headers, anonymous=anonymous)
+        return self.request("GET", url, accept=accept, headers=headers, anonymous=anonymous, notes=notes)
 
     def request(
         self,
@@ -133,24 +147,51 @@ class Connection:
         accept: tuple[int, ...] = (),
         headers: dict[str, str] | None = None,
         anonymous: bool = False,
+        notes: Counter[str] | None = None,
     ) -> Answer:
-        """Send until it works: what may pass is tried again, a 401 earns one new login. `anonymous`: without login.
+        """The answer, whatever is in it; see `ask`."""
+        return self.ask(
+            _itself, method, url, body=body, accept=accept, headers=headers, anonymous=anonymous, notes=notes
+        )
 
-        Raises LoginRefused, ServerUnavailable, RequestFailed or AnswerUnusable; their texts hold no query and no credential.
+    def ask(
+        self,
+        read: Callable[[Answer], T],
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        accept: tuple[int, ...] = (),
+        headers: dict[str, str] | None = None,
+        anonymous: bool = False,
+        notes: Counter[str] | None = None,
+        place: str | None = None,
+        tries: int | None = None,
+    ) -> T:
+        """Send until it works, and what `read` makes of the answer: what may pass is tried again, a 401 earns one new login.
+
+        An answer that `read` finds unusable counts as a failure that may pass. `anonymous`: without login. `place` names the
+        request in messages. Raises LoginRefused, ServerUnavailable, RequestFailed or AnswerUnusable; their texts hold no
+        query and no credential.
         """
-        tries = tenacity.Retrying(
+        attempt = _Attempt(method, self.absolute(url), body, accept, headers or {}, Counter() if notes is None else notes,
+                           place or self._place(method, url), anonymous)  # fmt: skip
+        most = tries or self.limits.tries
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TryAgain),
-            stop=tenacity.stop_after_attempt(self.limits.tries),
-            wait=_wait,
-            sleep=self._sleep,
-            before_sleep=self._count_retry,
+            stop=tenacity.stop_after_attempt(most),
+            wait=self._wait,
+            sleep=lambda seconds: self.pace.wait(seconds, attempt.notes),
+            before_sleep=lambda _: self._count_retry(attempt.notes),
         )
         try:
-            send = self._without_login if anonymous else self._with_login
-            return tries(send, method, self.absolute(url), body, accept, headers or {})
+            result: T = retrying(self._once, attempt, read)
         except tenacity.RetryError as error:
             failure = error.last_attempt.exception()
-            raise (failure.cause if isinstance(failure, _TryAgain) else error) from None
+            if not isinstance(failure, _TryAgain):
+                raise
+            raise _after(failure.cause, most) from None
+        return result
 
     def absolute(self, url: str) -> str:
         """`url` on the endpoint. Raises RequestFailed for another origin: credentials never go there."""
@@ -160,71 +201,193 @@ class Connection:
             raise RequestFailed("the server points to another host", reason="foreign-address")
         return url
 
-    def _count_retry(self, _: tenacity.RetryCallState) -> None:
-        self.retries += 1
-
-    def _without_login(
-        self, method: str, url: str, body: bytes | None, accept: tuple[int, ...], headers: dict[str, str]
-    ) -> Answer:
-        return self._judged(self._once(method, url, body, headers), self._place(method, url), accept, ())
-
-    def _with_login(
-        self, method: str, url: str, body: bytes | None, accept: tuple[int, ...], headers: dict[str, str]
-    ) -> Answer:
-        sent = {**headers, **self.login.headers()}
-        answer = self._once(method, url, body, sent)
-        if answer.status == 401:
-            self.login.renew()
-            sent = {**headers, **self.login.headers()}
-            answer = self._once(method, url, body, sent)
-        return self._judged(answer, self._place(method, url), accept, _secrets(sent))
-
-    def _once(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        """One request and its whole answer, whatever its status."""
-        limits, place = self.limits, self._place(method, url)
-        sent = {**_HEADERS, **self.own_headers, **headers}
-        if body is not None:
-            sent.setdefault("Content-Type", "application/fhir+json")
-        self.requests_sent += 1
-        self.writes_sent += method not in ("GET", "HEAD")
-        deadline = time.monotonic() + limits.total_timeout_seconds
-        timeout = (limits.connect_timeout_seconds, limits.read_timeout_seconds)
+    def _once(self, attempt: "_Attempt", read: Callable[[Answer], T]) -> T:
+        answer, sent = self._answer(attempt)
+        self._learn_clock(answer)
+        self.pace.heed(answer.headers, attempt.notes)
+        self._judge(answer, attempt, sent)
         try:
-            with self._session.request(
-                method, url, data=body, headers=sent, timeout=timeout, stream=True, allow_redirects=False
-            ) as response:
-                return Answer(response.status_code, response.headers, _read(response, deadline, place), url)
-        except _UNSENDABLE:
-            # Its text would repeat the header, which may be the credential.
-            raise ConfigError(
-                f"no request can be made of {place}: the address, a header or the credential holds characters that HTTP forbids"
-            ) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _certificate_failure(error, url) or _TryAgain(_transport_failure(error, url, place)) from None
+            return read(answer)
+        except AnswerUnusable as error:
+            self._session.close()  # whatever else is in that connection must not become the next answer
+            raise _TryAgain(error) from None
+        except RequestFailed as error:
+            if error.reason.startswith("outcome-"):
+                raise _TryAgain(error) from None
+            raise
 
-    def _place(self, method: str, url: str) -> str:
-        """What was asked, without endpoint and query: it goes into messages."""
-        return f"{method} {urlsplit(url).path.removeprefix(urlsplit(self.endpoint).path).lstrip('/')}"
+    def _answer(self, attempt: "_Attempt") -> tuple[Answer, dict[str, str]]:
+        """The answer to one try, after one new login if the first was not accepted; and the headers that it got."""
+        if attempt.anonymous:
+            return self._followed(attempt, {}), {}
+        sent = self._credential(attempt)
+        answer = self._followed(attempt, sent)
+        if answer.status == 401:
+            attempt.notes["retries"] += 1
+            attempt.notes["token_renewed" if self.login.renew(sent) else "auth_flake"] += 1
+            sent = self._credential(attempt)
+            answer = self._followed(attempt, sent)
+        if answer.status < 300 and sent and attempt.method == "GET":
+            self._let_in = self._let_in or attempt.url
+        return answer, sent
 
-    def _judged(self, answer: Answer, place: str, accept: tuple[int, ...], secrets: Sequence[str]) -> Answer:
-        status = answer.status
-        if 200 <= status < 300 or status in accept:
-            return answer
-        text = server_says(answer.body, hide=secrets)
+    def _credential(self, attempt: "_Attempt") -> dict[str, str]:
+        """The login's headers. What had to be asked again for them is noted once, by whoever comes first."""
+        sent = self.login.headers()
+        with self._counting:
+            now = self.login.retries
+            new, self._login_retries = now - self._login_retries, now
+        attempt.notes["token_retry"] += new
+        return sent
+
+    def _followed(self, attempt: "_Attempt", credential: dict[str, str]) -> Answer:
+        """The answer behind redirects: on our own origin as it is, on hosts that the config allows without any credential."""
+        url, headers, session = attempt.url, {**self.own_headers, **attempt.headers, **credential}, self._session
+        for _ in range(_MOST_REDIRECTS):
+            answer = self._sent(attempt, url, headers, session)
+            target = answer.headers.get("Location", "")
+            if answer.status not in (301, 302, 303, 307, 308) or not target or attempt.method != "GET":
+                return answer
+            url = urljoin(url, target)
+            if not same_origin(url, self.endpoint):
+                host = urlsplit(url).netloc.rpartition("@")[2]
+                if host not in self._redirect_hosts:
+                    hint = f'if the host is the hospital\'s, add redirect_hosts = ["{host}"] to the site'
+                    raise RequestFailed(
+                        f"{attempt.place} redirects to {host}",
+                        reason="foreign-redirect",
+                        status=answer.status,
+                        hint=hint,
+                    )
+                headers, session = dict(attempt.headers), self._for_strangers()
+        raise RequestFailed(f"{attempt.place} redirects in a circle", reason="foreign-redirect")
+
+    def _for_strangers(self) -> requests.Session:
+        """A session without our client certificate."""
+        return session_for(self._site, anonymous=True) if self._site else requests.Session()
+
+    def _sent(self, attempt: "_Attempt", url: str, headers: dict[str, str], session: requests.Session) -> Answer:
+        sent = {**_HEADERS, **headers}
+        if attempt.body is not None:
+            sent.setdefault("Content-Type", "application/fhir+json")
+        with self.pace.turn():
+            with self._counting:
+                self.requests_sent += 1
+                self.writes_sent += attempt.method not in ("GET", "HEAD") and not attempt.url.endswith("/_search")
+            try:
+                return exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
+            except Broken as error:
+                raise _TryAgain(error.cause) from None
+
+    def _judge(self, answer: Answer, attempt: "_Attempt", sent: dict[str, str]) -> None:
+        """Raise what the answer's status asks for; nothing for a good or an accepted one."""
+        status, place = answer.status, attempt.place
+        if 200 <= status < 300 or status in attempt.accept:
+            return
+        text = server_says(answer.body, hide=_secrets(sent))
         said = f": {text}" if text else ""
-        if status == 401:
-            raise LoginRefused(f"the server does not accept the credentials (401 for {place}){said}")
         if status in TRY_AGAIN:
+            if status in _TOO_MUCH:
+                attempt.notes["throttled"] += 1
+                self.pace.throttle()
             raise _TryAgain(
                 RequestFailed(f"{place} answered {status}{said}", reason=f"http-{status}", status=status),
                 _retry_after(answer),
             )
+        if status == 401:
+            raise self._not_let_in(attempt, said)
         if 300 <= status < 400:
-            raise RequestFailed(
-                f"{place} redirects elsewhere; redirects are not followed", reason="redirect", status=status
+            raise RequestFailed(f"{place} redirects without saying where", reason="foreign-redirect", status=status)
+        if status == 403:
+            raise RequestFailed(f"{place} refused (403){said}", reason="refused", status=status)
+        raise RequestFailed(f"{place} answered {status}{said}", reason=f"http-{status}", status=status)
+
+    def _not_let_in(self, attempt: "_Attempt", said: str) -> LoginRefused | RequestFailed:
+        """Whether the login is lost, or this one thing is not for us: what was read before tells."""
+        if self._let_in and self._let_in != attempt.url and not attempt.anonymous:
+            again = attempt.again(self._let_in)
+            if self._followed(again, self.login.headers()).status < 300:
+                what = f"not authorised for {attempt.type_name} (401)"
+                return RequestFailed(f"{attempt.place}: {what}{said}", reason="refused", status=401)
+        return LoginRefused(
+            f"the server does not accept the credentials (401 for {attempt.place}){said}",
+            hint="check [site.auth] with: dm-fhir doctor",
+        )
+
+    def _learn_clock(self, answer: Answer) -> None:
+        date = answer.date
+        if date is None:
+            return
+        self.server_date = date
+        if self.login.clock_offset_seconds is None:
+            self.login.clock_offset_seconds = (date - datetime.now(UTC)).total_seconds()
+
+    def _count_retry(self, notes: Counter[str]) -> None:
+        notes["retries"] += 1
+        with self._counting:
+            self.retries += 1
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """What the server asked for, else 1, 2, 4, 8 seconds with full jitter."""
+        failure = state.outcome.exception() if state.outcome else None
+        asked = failure.wait_seconds if isinstance(failure, _TryAgain) else None
+        if asked is None:
+            return tenacity.wait_random_exponential(multiplier=1, max=8)(state)
+        if asked > self.limits.longest_wait_seconds:
+            until = datetime.now(UTC) + timedelta(seconds=asked)
+            raise ServerUnavailable(
+                f"server asks to wait {_duration(asked)}, until {until:%Y-%m-%d %H:%M} UTC",
+                reason="retry-after-too-long",
+                not_before=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                hint="run again then",
             )
-        reason = "refused" if status == 403 else f"http-{status}"
-        raise RequestFailed(f"{place} answered {status}{said}", reason=reason, status=status)
+        return asked
+
+    def _place(self, method: str, url: str) -> str:
+        """What was asked, without endpoint and query: it goes into messages."""
+        return f"{method} {urlsplit(self.absolute(url)).path.removeprefix(urlsplit(self.endpoint).path).lstrip('/')}"
+
+
+class _Attempt(msgspec.Struct, frozen=True):
+    """What is to be sent, once or several times."""
+
+    method: str
+    url: str
+    body: bytes | None
+    accept: tuple[int, ...]
+    headers: dict[str, str]
+    notes: Counter[str]
+    place: str
+    anonymous: bool
+
+    def again(self, url: str) -> "_Attempt":
+        """The same for another address, plainly."""
+        return msgspec.structs.replace(self, method="GET", url=url, body=None)
+
+    @property
+    def type_name(self) -> str:
+        """The resource type that is asked for."""
+        names = [part for part in urlsplit(self.url).path.split("/") if part[:1].isupper()]
+        return names[-1] if names else "this"
+
+
+def _itself(answer: Answer) -> Answer:
+    return answer
+
+
+def _after(cause: RequestFailed | ServerUnavailable, tries: int) -> RequestFailed | ServerUnavailable:
+    """The failure, with how often it was tried."""
+    if isinstance(cause, RequestFailed) and cause.status in TRY_AGAIN and tries > 1:
+        times = {2: "twice", 3: "three times", 4: "four times", 5: "five times"}.get(tries, f"{tries} times")
+        head, mark, said = cause.message.partition(f"answered {cause.status}")
+        return RequestFailed(f"{head}{mark} {times}{said}", reason=cause.reason, status=cause.status, hint=cause.hint)
+    return cause
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.0f} minutes"
 
 
 def _secrets(headers: dict[str, str]) -> list[str]:
@@ -249,109 +412,13 @@ def _port(url: SplitResult) -> int | None:
     return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _read(response: requests.Response, deadline: float, place: str) -> bytes:
-    """The whole body, decompressed here because a cut-off gzip stream with the right length passes silently in requests."""
-    gzipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
-    inflate = zlib.decompressobj(31) if gzipped else None
-    parts, size, is_empty = [], 0, True
-    for chunk in _arriving(response, deadline, place):
-        is_empty = False
-        for piece in _inflated(inflate, chunk, place) if inflate else (chunk,):
-            parts.append(piece)
-            size += len(piece)
-            if size > LARGEST_ANSWER_BYTES:
-                raise AnswerUnusable(
-                    f"the answer to {place} is larger than {LARGEST_ANSWER_BYTES // 2**20} MiB", reason="too-large"
-                )
-    if inflate and not inflate.eof and not is_empty:
-        raise _TryAgain(AnswerUnusable(f"the answer to {place} is cut off", reason="body-incomplete"))
-    return b"".join(parts).removeprefix(BYTE_ORDER_MARK)
-
-
-def _arriving(response: requests.Response, deadline: float, place: str) -> Iterator[bytes]:
-    """The body as it comes. A read that waits for a full chunk would sit out a dripping server far beyond the deadline."""
-    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
-        yield chunk
-        if time.monotonic() > deadline:
-            raise _TryAgain(AnswerUnusable(f"the answer to {place} did not arrive in time", reason="too-slow"))
-
-
-def _inflated(inflate: "zlib._Decompress", chunk: bytes, place: str) -> Iterator[bytes]:
-    """The chunk decompressed a piece at a time, so that a small chunk cannot fill the memory."""
-    while chunk:
-        try:
-            yield inflate.decompress(chunk, _CHUNK_BYTES * 16)
-        except zlib.error:
-            raise _TryAgain(AnswerUnusable(f"the answer to {place} is damaged (gzip)", reason="body-corrupt")) from None
-        chunk = inflate.unconsumed_tail
-
-
-def _transport_failure(error: Exception, url: str, place: str) -> RequestFailed | ServerUnavailable:
-    host = urlsplit(url).netloc
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return ServerUnavailable(
-            f"cannot connect to {host}: no answer in time", hint="check the endpoint, or run again later"
-        )
-    if isinstance(error, requests.exceptions.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
-        return RequestFailed(f"{place} was not answered in time", reason="read-timeout")
-    if "Connection refused" in str(error):
-        return ServerUnavailable(
-            f"cannot connect to {host}: connection refused", hint="check the endpoint, or run again later"
-        )
-    if "NameResolutionError" in str(error) or "Name or service not known" in str(error):
-        return ServerUnavailable(
-            f"cannot connect to {host}: no such host", hint="check the endpoint's spelling and the network"
-        )
-    if isinstance(
-        error,
-        requests.exceptions.ChunkedEncodingError | urllib3.exceptions.IncompleteRead | urllib3.exceptions.ProtocolError,
-    ):
-        return AnswerUnusable(f"the answer to {place} is cut off", reason="body-incomplete")
-    return ServerUnavailable(f"the connection to {host} broke", hint="run again later")
-
-
-def _certificate_failure(error: Exception, url: str) -> ServerUnavailable | ConfigError | None:
-    """What is wrong with the server's certificate; None if the failure is another."""
-    host, text = urlsplit(url).netloc, str(error)
-    if "certificate verify failed" not in text:
-        return None
-    if "expired" in text:
-        return ServerUnavailable(f"the certificate of {host} has expired", hint="the hospital must renew it")
-    return ConfigError(
-        f"the certificate of {host} cannot be trusted", hint="its issuer is unknown here or it names another host"
-    )
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """What the server asked for, else 1, 2, 4, 8 seconds with full jitter."""
-    failure = state.outcome.exception() if state.outcome else None
-    asked = failure.wait_seconds if isinstance(failure, _TryAgain) else None
-    if asked is None:
-        return tenacity.wait_random_exponential(multiplier=1, max=8)(state)
-    if asked > LONGEST_RETRY_AFTER_SECONDS:
-        until = datetime.now(UTC) + timedelta(seconds=asked)
-        raise ServerUnavailable(
-            f"the server asks to wait {asked / 60:.0f} minutes, until {until:%Y-%m-%d %H:%M} UTC", hint="run again then"
-        )
-    return asked
-
-
 def _retry_after(answer: Answer) -> float | None:
     """Seconds to wait by Retry-After (a whole number, or a date by the server's own clock); None if it says neither."""
     text = answer.headers.get("Retry-After", "").strip()
     if re.fullmatch("[0-9]{1,9}", text):
         return float(text)
-    until = _http_date(text)
+    until = http_date(text)
     return max(0.0, (until - (answer.date or datetime.now(UTC))).total_seconds()) if until else None
-
-
-def _http_date(text: str) -> datetime | None:
-    """The moment that an HTTP header names; None if it names none."""
-    try:
-        moment = parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):  # what the parser raises for text that is no date
-        return None
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -374,7 +441,7 @@ class _Said(msgspec.Struct, frozen=True):
 def server_says(body: bytes, hide: Sequence[str] = ()) -> str:
     """The sentence of an OperationOutcome or an OAuth error that helps, on one line, at most 200 characters; or nothing.
 
-    A server may repeat what it was sent; `hide` is blotted out.
+    A server may repeat what it was sent; `hide` is blotted out, and so is what looks like an identifier: five digits or more.
     """
     try:
         said = msgspec.json.decode(body, type=_Said)
@@ -384,4 +451,5 @@ def server_says(body: bytes, hide: Sequence[str] = ()) -> str:
     text = next((text for text in (*texts, said.error_description, said.error) if text), "")
     for secret in filter(None, hide):
         text = text.replace(secret, "…")
+    text = re.sub(r"\d(?:[\d-]{3,})\d", "…", text)
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:200]

@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.fhir.connection import BYTE_ORDER_MARK
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
+from dm_fhir.fhir.transport import BYTE_ORDER_MARK
 
 STANDARD_INPUT = "-"
 _LINES = (".ndjson", ".jsonl")

@@ -1,6 +1,8 @@
 """What a resource says of itself without being read whole: type, id, version, whose it is. Its bytes stay as sent."""
 
 import hashlib
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -38,6 +40,9 @@ class Resource(NamedTuple):
     def hash(self) -> str:
         """SHA-256 of the bytes: equal bytes need no second look."""
         return hashlib.sha256(self.body).hexdigest()
+
+
+FHIR_ID = re.compile(r"[A-Za-z0-9\-.]+")
 
 
 class _Meta(msgspec.Struct, frozen=True):
@@ -80,6 +85,55 @@ def read_resource(body: bytes) -> Resource:
     meta = header.meta or _Meta()
     subject = f"Patient/{header.id}" if header.resourceType == "Patient" else _subject(header)
     return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body)
+
+
+class _PlainHeader(msgspec.Struct, frozen=True):
+    resourceType: str = ""
+    id: str = ""
+    meta: _Meta = _Meta()
+    subject: _Reference | None = None
+    patient: _Reference | None = None
+
+
+class _PlainEntry(msgspec.Struct, frozen=True):
+    resource: _PlainHeader
+
+
+class _PlainBundle(msgspec.Struct, frozen=True):
+    entry: tuple[_PlainEntry, ...] = ()
+
+
+_PLAIN = msgspec.json.Decoder(_PlainBundle)
+
+
+def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
+    """The resources of a page in which nothing is odd, in one go; None where a closer look is needed.
+
+    `bodies` are the bytes of the page's entries, in order.
+    """
+    try:
+        if not page.isascii():
+            page.decode()  # the decoder does not look at the text that it passes over
+        heads = [entry.resource for entry in _PLAIN.decode(page).entry]
+    except NOT_READABLE:
+        return None
+    found = [
+        Resource(h.resourceType, h.id, h.meta.versionId, h.meta.lastUpdated, _plain_subject(h), body)
+        for h, body in zip(heads, bodies, strict=True)
+    ]
+    if not all(FHIR_ID.fullmatch(one.id) and one.type not in ("", "OperationOutcome") for one in found):
+        return None
+    return found
+
+
+def _plain_subject(head: _PlainHeader) -> str | None:
+    if head.resourceType == "Patient":
+        return f"Patient/{head.id}"
+    named = head.subject or head.patient
+    reference = named.reference if named else None
+    if reference is None or reference.count("/") == 1:  # `Type/id`, as most write it
+        return reference
+    return local_reference(reference)
 
 
 def local_reference(reference: str) -> str:

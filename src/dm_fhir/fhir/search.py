@@ -1,72 +1,70 @@
-"""A FHIR search, page by page, and what each page brought (https://hl7.org/fhir/R4/search.html)."""
+"""A FHIR search, page by page, until it is over or pointless (https://hl7.org/fhir/R4/search.html)."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
-from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
-from dm_fhir.fhir.connection import Answer, Connection, server_says
-from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
+from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.page import Page, read_page
+from dm_fhir.fhir.transport import Answer
 
 PAGE_BUDGET = 5000
 EMPTY_PAGES_IN_A_ROW = 10
 PAGES_WITHOUT_NEWS = 2
+MOST_RESTARTS = 2
+#: Above this length an address is sent as POST _search where the server can; many servers and proxies end at 2 to 8 KB.
+LONGEST_ADDRESS = 1900
+#: What a smaller page may mend.
+_TOO_LARGE = ("http-500", "http-502", "http-504", "read-timeout", "too-slow", "too-large")
+_COUNT_ONLY = (("_summary", "count"),)
+
+Parameters = tuple[tuple[str, str], ...]
 
 
-class Rejected(NamedTuple):
-    """An entry that cannot be used: why, and its bytes."""
+class Search(NamedTuple):
+    """What is asked: a type below the endpoint (or `Patient/id/Type`), parameters, how large a page, and in which manner.
 
-    reason: str
-    body: bytes
-
-
-class Page(NamedTuple):
-    """One page of a search. `total` is what the server announced for the whole search, None if nothing.
-
-    `messages` are the OperationOutcomes inside the page that warn or inform.
+    `exactly`: the pages are looked at for keys given twice, which costs as much as all the rest of reading them.
     """
 
-    resources: tuple[Resource, ...]
-    rejected: tuple[Rejected, ...]
-    messages: tuple[str, ...]
-    total: int | None
-    next_url: str | None
-    answer: Answer
-    rewritten: bool = False
+    path: str
+    parameters: Parameters
+    page_size: int | None = None
+    strict: bool = True
+    by_post: bool = False
+    exactly: bool = True
+
+    @property
+    def url(self) -> str:
+        """The address of the search as a GET."""
+        return search_url(self.path, self._all)
+
+    @property
+    def _all(self) -> Parameters:
+        return (*self.parameters, ("_count", str(self.page_size))) if self.page_size else self.parameters
+
+    def first(self, connection: Connection, notes: Counter[str], tries: int | None) -> Page:
+        """Its first page. A long one goes by POST where that is known to work: pages after it continue as GET."""
+        headers = {"Prefer": "handling=strict"} if self.strict else {}
+        read = partial(_read, connection, "page 1", self.exactly)
+        if not self.by_post or len(self.url) <= LONGEST_ADDRESS:
+            return connection.ask(read, "GET", self.url, headers=headers, notes=notes, place="page 1", tries=tries)
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        body = urlencode(self._all, safe="").encode()
+        return connection.ask(
+            read, "POST", f"{self.path}/_search", body=body, headers=headers, notes=notes, place="page 1", tries=tries
+        )
 
 
-class _Link(msgspec.Struct, frozen=True):
-    relation: str | None = None
-    url: str | None = None
-
-
-class _Entry(msgspec.Struct, frozen=True):
-    resource: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Bundle(msgspec.Struct, frozen=True):
-    resourceType: str | None = None
-    total: int | None = None
-    link: tuple[_Link, ...] = ()
-    entry: tuple[_Entry, ...] = ()
-
-
-class _Issue(msgspec.Struct, frozen=True):
-    severity: str | None = None
-
-
-class _OperationOutcome(msgspec.Struct, frozen=True):
-    issue: tuple[_Issue, ...] = ()
-
-
-_BUNDLE = msgspec.json.Decoder(_Bundle)
-
-
-def search_url(type_name: str, parameters: Sequence[tuple[str, str]]) -> str:
-    """`Type?name=value&…` below the endpoint, encoded."""
-    return f"{type_name}?{urlencode(parameters)}"
+def search_url(path: str, parameters: Sequence[tuple[str, str]]) -> str:
+    """`Type?name=value&…` below the endpoint, encoded; commas, which separate values, stay as they are."""
+    return f"{path}?{urlencode(parameters, safe=',')}" if parameters else path
 
 
 def read_url(reference: str) -> str:
@@ -74,114 +72,148 @@ def read_url(reference: str) -> str:
     return "/".join(quote(part, safe="") for part in reference.split("/"))
 
 
-def pages(connection: Connection, url: str) -> Iterator[Page]:
-    """Every page of the search at `url`, following `next` as given, until there is none.
+def pages(connection: Connection, search: Search, notes: Counter[str]) -> Iterator[Page]:
+    """Every page of the search, following `next` as given, until there is none.
+
+    A search that has expired on the server is begun again, at most twice; one whose page fails for good is begun again once
+    with half the page size. Pages then come again: whoever counts must know what came before. What happened is counted
+    into `notes`: restarts, empty_pages, half_count_tried.
 
     Raises what the connection raises, and RequestFailed with reason `paging-loop`, `no-new-ids`, `page-budget`,
-    `foreign-next` or `outcome-error` where going on would be endless, unsafe or pointless.
+    `foreign-next`, `bad-next` or `outcome-error` where going on would be endless, unsafe or pointless.
     """
-    visited: set[str] = set()
     seen: set[str] = set()
-    without_news = empty = 0
-    following: str | None = connection.absolute(url)
-    while following is not None:
-        if following in visited:
-            raise RequestFailed("the server repeats a page it has given before", reason="paging-loop")
-        if len(visited) >= PAGE_BUDGET:
-            raise RequestFailed(f"the search has more than {PAGE_BUDGET} pages", reason="page-budget")
-        visited.add(following)
-        page = read_page(connection.get(following), connection)
-        yield page
-        following = page.next_url
-        news = {resource.reference for resource in page.resources} - seen
-        seen |= news
-        empty = 0 if page.resources or page.rejected else empty + 1
-        without_news = without_news + 1 if page.resources and not news else 0
-        if following and (without_news >= PAGES_WITHOUT_NEWS or empty >= EMPTY_PAGES_IN_A_ROW):
-            raise RequestFailed("pages go on coming that bring nothing new", reason="no-new-ids")
-
-
-def read_page(answer: Answer, connection: Connection) -> Page:
-    """The page in `answer`. Raises AnswerUnusable if it is no searchset, RequestFailed if it is the server's failure."""
-    bundle = _bundle(answer)
-    resources: list[Resource] = []
-    rejected: list[Rejected] = []
-    messages: list[str] = []
-    for entry in bundle.entry:
-        body = bytes(entry.resource)
+    tries: int | None = None
+    failed: RequestFailed | None = None
+    while True:
+        reached = 0
         try:
-            resource = read_resource(body)
-        except Unusable as error:
-            if _is_operation_outcome(body):
-                messages.append(_message(body))
+            for page in _chain(connection, search, notes, seen, tries):
+                reached += 1
+                yield page
+        except RequestFailed as error:
+            if error.status == 410 and reached and notes["restarts"] < MOST_RESTARTS:
+                notes["restarts"] += 1
+            elif error.reason in _TOO_LARGE and failed is None and search.page_size and search.page_size > 1:
+                failed, tries = error, 1
+                search = search._replace(page_size=search.page_size // 2)
+                notes["half_count_tried"] += 1
             else:
-                rejected.append(Rejected(error.reason, body))
-            continue
-        if resource.type == "OperationOutcome":
-            messages.append(_message(body))
+                raise _final(failed or error, reached, notes) from None
         else:
-            resources.append(resource)
-    next_url, rewritten = _next(bundle, answer.url, connection)
-    return Page(tuple(resources), tuple(rejected), tuple(messages), bundle.total, next_url, answer, rewritten)
+            return
 
 
-def _bundle(answer: Answer) -> _Bundle:
-    body = answer.body
+def count(connection: Connection, search: Search, notes: Counter[str]) -> int | None:
+    """How many resources the server says the search has, without any of them; None if it does not say."""
+    only = search._replace(parameters=(*search.parameters, *_COUNT_ONLY), page_size=None)
+    return only.first(connection, notes, None).total
+
+
+def _read(connection: Connection, place: str, exactly: bool, answer: Answer) -> Page:
+    return read_page(answer, connection, place, exactly=exactly)
+
+
+def _chain(
+    connection: Connection, search: Search, notes: Counter[str], seen: set[str], tries: int | None
+) -> Iterator[Page]:
+    """The pages from the first on, each checked for bringing the search forward."""
+    visited = {connection.absolute(search.url)}
+    fresh: set[str] = set()
+    without_news = empty = 0
+    page, number = search.first(connection, notes, tries), 1
+    while True:
+        yield page
+        news = {resource.reference for resource in page.resources} - fresh
+        fresh |= news
+        is_empty = not page.resources and not page.rejected
+        notes["empty_pages"] += is_empty and page.next_url is not None
+        empty = empty + 1 if is_empty else 0
+        without_news = without_news + 1 if page.resources and not news else 0
+        if page.next_failure is not None:
+            raise page.next_failure
+        if page.next_url is None:
+            seen |= fresh
+            return
+        if page.next_url in visited:
+            raise RequestFailed(f"the server repeats page {number}", reason="paging-loop")
+        if without_news >= PAGES_WITHOUT_NEWS:
+            raise RequestFailed(f"{without_news} pages in a row brought nothing new", reason="no-new-ids")
+        if empty >= EMPTY_PAGES_IN_A_ROW:
+            raise RequestFailed(f"{empty} empty pages in a row", reason="no-new-ids")
+        if number >= PAGE_BUDGET:
+            raise RequestFailed(f"the search has more than {PAGE_BUDGET} pages", reason="page-budget")
+        visited.add(page.next_url)
+        number += 1
+        place = f"page {number}"
+        page = connection.ask(
+            partial(_read, connection, place, search.exactly),
+            "GET",
+            page.next_url,
+            notes=notes,
+            place=place,
+            tries=tries,
+        )
+
+
+def _final(error: RequestFailed, reached: int, notes: Counter[str]) -> RequestFailed:
+    """The failure in the ledger's words."""
+    if error.status == 410 and reached:
+        times = {0: "", 1: " twice", 2: " three times"}[notes["restarts"]]
+        return RequestFailed(f"search expired on the server{times}", reason="search-expired", status=410)
+    if error.status in (401, 403) and reached:
+        return RequestFailed(error.message, reason=f"refused-on-page-{reached + 1}", status=error.status)
+    return error
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    fullUrl: str | None = None
+    resource: msgspec.Raw = msgspec.Raw(b"null")
+    response: "_Response | None" = None
+
+
+class _Response(msgspec.Struct, frozen=True):
+    status: str = ""
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    resourceType: str | None = None
+    entry: tuple[_Entry, ...] = ()
+
+
+def first_pages(connection: Connection, searches: Sequence[Search], notes: Counter[str]) -> list[Page | None]:
+    """The first page of each search, all asked for in one batch Bundle; None for each that did not work there.
+
+    Raises RequestFailed if the server takes no such Bundle, or does not answer every entry of it.
+    """
+    entries = [{"request": {"method": "GET", "url": search.url}} for search in searches]
+    bundle = msgspec.json.encode({"resourceType": "Bundle", "type": "batch", "entry": entries})
+
+    def read(answer: Answer) -> list[Page | None]:
+        batch = _decoded(answer)
+        if batch.resourceType != "Bundle" or len(batch.entry) != len(searches):
+            raise RequestFailed("the answer to a batch does not answer every entry", reason="not-fhir")
+        return [
+            _page_of(connection, entry, answer, search) for entry, search in zip(batch.entry, searches, strict=True)
+        ]
+
+    return connection.ask(read, "POST", "", body=bundle, notes=notes, place="a batch of searches")
+
+
+def _decoded(answer: Answer) -> _Batch:
     try:
-        bundle = _BUNDLE.decode(body)
-    except RecursionError:
-        raise AnswerUnusable("the answer is nested too deeply", reason="too-deep") from None
-    except msgspec.ValidationError:
-        raise AnswerUnusable("the answer is JSON but not a FHIR Bundle", reason="not-fhir") from None
-    except NOT_READABLE:
-        kind = answer.headers.get("Content-Type", "").partition(";")[0]
-        if "html" in kind or body.lstrip().startswith(b"<"):
-            raise AnswerUnusable("the answer is HTML, not FHIR: a proxy or a login page?", reason="not-fhir") from None
-        raise AnswerUnusable("the answer is not readable JSON", reason="not-fhir") from None
-    if bundle.resourceType == "OperationOutcome":
-        raise RequestFailed(f"the server answers: {server_says(body) or 'an OperationOutcome'}", reason="outcome-fatal")
-    if bundle.resourceType != "Bundle":
-        raise AnswerUnusable("the answer is JSON but not a FHIR Bundle", reason="not-fhir")
-    return bundle
+        answer.body.decode()
+        return msgspec.json.decode(answer.body, type=_Batch)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise AnswerUnusable("the answer to a batch is not FHIR", reason="not-fhir") from None
 
 
-def _is_operation_outcome(body: bytes) -> bool:
+def _page_of(connection: Connection, entry: _Entry, answer: Answer, search: Search) -> Page | None:
+    """The page in an entry of the answer; None where there is none, or none that is whole: it is then asked for by itself."""
+    if entry.response is None or not re.match("2[0-9][0-9]", entry.response.status):
+        return None
+    one = answer._replace(body=bytes(entry.resource), url=connection.absolute(search.url))
     try:
-        return _BUNDLE.decode(body).resourceType == "OperationOutcome"
-    except NOT_READABLE:
-        return False
-
-
-def _message(body: bytes) -> str:
-    """What an OperationOutcome inside a page says. Raises RequestFailed if it says that the search failed."""
-    try:
-        issues = msgspec.json.decode(body, type=_OperationOutcome).issue
-    except NOT_READABLE:
-        issues = ()
-    text = server_says(body) or "an OperationOutcome without text"
-    if any(issue.severity in ("error", "fatal") for issue in issues):
-        raise RequestFailed(f"the server answers: {text}", reason="outcome-error")
-    return text
-
-
-def _next(bundle: _Bundle, url: str, connection: Connection) -> tuple[str | None, bool]:
-    """The next page's address on our endpoint, and whether it had to be brought back there from another host."""
-    link = next((link.url for link in bundle.link if link.relation == "next" and link.url), None)
-    if link is None:
-        return None, False
-    own, target = urlsplit(connection.endpoint), _target(url, link)
-    if target is None or target.scheme not in ("http", "https") or target.username is not None:
-        raise RequestFailed("the next page has an unusable address", reason="bad-next")
-    # A server behind a proxy names itself by its inner address. Under our own path it is the same server.
-    if not f"{target.path}/".startswith(f"{own.path}/") or ".." in target.path.split("/"):
-        raise RequestFailed("the next page is on another host or outside the endpoint", reason="foreign-next")
-    rewritten = (target.scheme, target.netloc) != (own.scheme, own.netloc)
-    # A bare + in a query means a blank; servers put it into the zone of a date (see docs/servers.md).
-    return urlunsplit((own.scheme, own.netloc, target.path, target.query.replace("+", "%2B"), "")), rewritten
-
-
-def _target(url: str, link: str) -> SplitResult | None:
-    try:
-        return urlsplit(urljoin(url, link))
-    except ValueError:  # such as half an IPv6 address
+        return read_page(one, connection, "page 1")
+    except RequestFailed:
         return None

@@ -62,8 +62,11 @@ def read_case(
     tables: Tables,
     medications: Mapping[str, Medication],
 ) -> Case:
-    """The case that a patient's records at one site make, for a study of `drug`, without outcomes."""
-    reader = _Reader(site, drug, ZoneInfo(timezone), tables, medications)
+    """The case that a patient's records at one site make, for a study of `drug`, without outcomes.
+
+    Other Patients among the records are this one's from before they were merged, and say nothing of who it is.
+    """
+    reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications)
     for record in sorted(records, key=lambda r: (r.type, r.id)):
         reader.take(record)
     return Case(
@@ -89,9 +92,16 @@ class _Reader:
     """What has been read of one patient so far."""
 
     def __init__(
-        self, site: str, drug: str, zone: ZoneInfo, tables: Tables, medications: Mapping[str, Medication]
+        self,
+        reference: str,
+        site: str,
+        drug: str,
+        zone: ZoneInfo,
+        tables: Tables,
+        medications: Mapping[str, Medication],
     ) -> None:
-        self.site, self.drug, self.zone, self.tables, self.medications = site, drug, zone, tables, medications
+        self.reference, self.site, self.drug = reference, site, drug
+        self.zone, self.tables, self.medications = zone, tables, medications
         self.subject: Subject | None = None
         self.conditions: list[Condition] = []
         self.administrations: list[Administration] = []
@@ -131,7 +141,11 @@ class _Reader:
                 self.find("time_unreadable", "warning", reference, "treated as unknown", path)
 
     def patient(self, record: Record, source: Source) -> None:
-        self.subject = patient.from_fhir(read(record.body, patient.Patient), source)
+        subject = patient.from_fhir(read(record.body, patient.Patient), source)
+        if source.reference != self.reference:
+            self.left_out["Patient: merged into this one"] += 1
+            return
+        self.subject = subject
         self.check_times(source.reference, birthDate=self.subject.birth_date, deceasedDateTime=self.subject.deceased_at)
 
     def condition(self, record: Record, source: Source) -> None:

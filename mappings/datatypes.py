@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from dm_fhir.model import case
+from dm_fhir.model.json_text import is_ambiguous, repaired
 
 
 class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,9 +95,14 @@ View = TypeVar("View")
 
 
 def read(body: bytes, view: type[View]) -> View:
-    """The resource in `body` as `view`. Raises msgspec.DecodeError, or its ValidationError, which names the path."""
+    """The resource in `body` as `view`; escaped halves of characters, which no text can hold, become U+FFFD.
+
+    Raises msgspec.DecodeError, or its ValidationError, which names the path; also for an object that has a key twice.
+    """
+    if is_ambiguous(body):
+        raise msgspec.DecodeError("a key twice in one object: readers differ in which they take")
     try:
-        return msgspec.json.decode(body, type=view)
+        return msgspec.json.decode(repaired(body), type=view)
     except (UnicodeDecodeError, RecursionError) as error:
         # The first would repeat the text it could not read.
         raise msgspec.DecodeError("not UTF-8, or nested too deep") from error

@@ -15,7 +15,9 @@ from dm_fhir.mappings.datatypes import (
     identifiers_in,
     identifiers_out,
     local_id,
+    read,
 )
+from dm_fhir.mappings.medication import named
 from dm_fhir.model.case import Coding as ModelCoding
 from dm_fhir.model.case import Link, Source, Subject
 
@@ -27,6 +29,7 @@ SUPPORTED = (
 
 _RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
 _ETHNICITY = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity"
+_MERGING = ("replaced-by", "replaces")
 _TEST_PATIENT = Coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", "HTEST")
 
 
@@ -35,6 +38,10 @@ class PatientLink(msgspec.Struct, frozen=True, omit_defaults=True):
 
     other: Reference
     type: str
+
+
+class _Linked(msgspec.Struct, frozen=True):
+    link: tuple[PatientLink, ...] = ()
 
 
 class Patient(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="resourceType", tag="Patient"):
@@ -67,6 +74,16 @@ def from_fhir(patient: Patient, source: Source) -> Subject:
         links=tuple(Link(link.other.reference or "", link.type) for link in patient.link),
         test_patient=any(_is_test(label) for label in (patient.meta.security if patient.meta else ())),
     )
+
+
+def merges(body: bytes) -> tuple[tuple[str, str], ...]:
+    """The patients whose records are this one's too: `replaced-by` or `replaces`, and `Patient/id`."""
+    try:
+        links = read(body, _Linked).link
+    except msgspec.DecodeError:
+        return ()  # the whole record does not read either, and is a finding
+    found = ((link.type, named(link.other.reference or "")) for link in links if link.type in _MERGING)
+    return tuple((kind, other) for kind, other in found if other.startswith("Patient/"))
 
 
 def to_fhir(subject: Subject) -> Patient:

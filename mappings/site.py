@@ -9,13 +9,15 @@ import msgspec
 
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings import outcome_observation
+from dm_fhir.mappings import outcome_observation, patient
 from dm_fhir.mappings.case import Record, read_case, read_medications
 from dm_fhir.mappings.codes import Row, Tables, load_tables
-from dm_fhir.mappings.datatypes import read
+from dm_fhir.mappings.condition import Condition
+from dm_fhir.mappings.datatypes import coding_in, read
 from dm_fhir.mappings.medication import Medication, concept, named
 from dm_fhir.mappings.medication_administration import MedicationAdministration, medication_concept
 from dm_fhir.mappings.outcome_observation import OutcomeResource
+from dm_fhir.mappings.scope import Scope, codes_of
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.outcomes import battery
 
@@ -30,6 +32,7 @@ class SiteMapper(NamedTuple):
     timezone: str
     drug: str
     tables: Tables
+    known: Scope
     identifier_system: str = outcome_observation.IDENTIFIER_SYSTEM
 
     @property
@@ -62,9 +65,42 @@ class SiteMapper(NamedTuple):
             return False
         return self.tables.concept("medication", found.codings, found.text).variable == self.drug
 
+    @property
+    def scope(self) -> str:
+        """Changes whenever other codes are known: then what was kept before is no longer all that is wanted."""
+        known = sorted((kind, system, code) for kind, system, code in self.tables.by_code)
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+    def codes_of(self, type_name: str) -> Sequence[str]:
+        """The codes, without their systems, by which a type is searched."""
+        return codes_of(self.tables, type_name)
+
+    def is_mapped(self, type_name: str, body: bytes) -> bool:
+        """Whether the tables know a code of this record."""
+        return self.known.knows(type_name, body)
+
+    def disease_codes(self) -> Sequence[tuple[str, str]]:
+        """The codes (system, code) of the diagnoses that are the disease."""
+        rows = [row for (kind, _), row in self.tables.rows.items() if kind == "condition" and row.diagnosis]
+        return [(code.system or "", code.code or "") for row in rows for code in row.codes]
+
+    def is_disease(self, body: bytes) -> bool:
+        """Whether a Condition is a diagnosis of the disease, by its codes; one that was refuted is none."""
+        try:
+            record = read(body, Condition)
+        except msgspec.DecodeError:
+            return False
+        status = {coding.code for coding in record.verificationStatus.coding} if record.verificationStatus else set()
+        row = self.tables.row("condition", map(coding_in, record.code.coding)) if record.code else None
+        return row is not None and row.diagnosis and not status & {"refuted", "entered-in-error"}
+
     def is_own(self, body: bytes) -> bool:
         """Whether an Observation is one that we wrote."""
         return outcome_observation.is_own(body)
+
+    def merges(self, body: bytes) -> Sequence[tuple[str, str]]:
+        """The patients whose records are this Patient's too: `replaced-by` or `replaces`, and `Patient/id`."""
+        return patient.merges(body)
 
     def medications(self, records: Iterable[Record]) -> Mapping[str, Medication]:
         """The site's Medications by `Medication/id`."""
@@ -96,4 +132,4 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
             f"no mapping table of site {site.name} knows the study drug '{config.drug}'",
             hint=f'add a table with [[medication]] variable = "{config.drug}" and its codes to tables of the site',
         )
-    return SiteMapper(site.name, site.timezone, config.drug, tables)
+    return SiteMapper(site.name, site.timezone, config.drug, tables, Scope(tables))

@@ -5,7 +5,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from dm_fhir.fhir.files import read_file
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
-from dm_fhir.store.resources import counts_by_type, quarantined
+from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server, quarantined
 from dm_fhir.sync import files as module
 from dm_fhir.sync.files import pull_files
 
@@ -24,15 +23,6 @@ class FakeMapper:
 
     def is_own(self, body: bytes) -> bool:
         return b"written-by-us" in body
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A store in which run 1 has begun."""
-    store = open_store(tmp_path / "study.sqlite", "anifrolumab")
-    begin_run(store, "pull")
-    yield store
-    store.close()
 
 
 def observation(number: int, tail: str = "") -> str:
@@ -63,6 +53,11 @@ def content(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return found
 
 
+def aside(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Where something is set aside, and why."""
+    return [(one.place, one.reason) for one in quarantined(db, "leon")]
+
+
 def test_the_counts_are_the_lines(db: sqlite3.Connection, tmp_path: Path) -> None:
     path = tmp_path / "in" / "a.ndjson"
     path.parent.mkdir()
@@ -82,7 +77,7 @@ def test_damaged_lines_are_set_aside_and_the_rest_goes_on(db: sqlite3.Connection
     path = tmp_path / "a.ndjson"
     path.write_text(observation(1) + "{oops\n" + '{"resourceType":"Observation"}\n' + observation(2))
     assert pull(db, path)[0] == {"Observation": 2}
-    assert quarantined(db, "leon") == [(f"{path}:2", "not-json"), (f"{path}:3", "no-id")]
+    assert aside(db) == [(f"{path}:2", "not-json"), (f"{path}:3", "no-id")]
     assert db.execute("SELECT body FROM quarantine WHERE reason = 'not-json'").fetchone() == (b"{oops",)
     unit = row(db, path)
     assert (unit.state, unit.received, unit.unique, unit.notes) == ("complete", 4, 2, {"new": 2, "set_aside": 2})
@@ -94,7 +89,7 @@ def test_a_mended_line_is_no_longer_set_aside(db: sqlite3.Connection, tmp_path: 
     pull(db, path)
     path.write_text(observation(1) + observation(2))
     pull(db, path, run=begin_run(db, "pull"))
-    assert (quarantined(db, "leon"), row(db, path).notes) == ([], {"new": 1, "unchanged": 1})
+    assert (aside(db), row(db, path).notes) == ([], {"new": 1, "unchanged": 1})
 
 
 def test_what_we_wrote_ourselves_is_counted_and_not_stored(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -112,6 +107,26 @@ def test_reading_twice_changes_nothing(db: sqlite3.Connection, tmp_path: Path) -
     assert pull(db, path) == ({"Observation": 5}, [])
     assert (content(db), row(db, path).notes) == (before, {"set_aside": 1, "unchanged": 5})
     assert len(before) == 6
+
+
+def test_what_a_file_held_is_not_called_the_servers(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text(observation(1))
+    pull(db, path)
+    assert list(ids_from_server(db, "leon", "Observation", ["Patient/1"])) == []
+
+
+def test_what_was_acknowledged_stays_so_when_the_file_is_read_again(db: sqlite3.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text("{oops\n" + observation(1))
+    pull(db, path)
+    acknowledge(db, "leon", quarantined(db, "leon")[0].number, "2025-06-01T10:00:00Z")
+    path.write_text(observation(1) + "{oops\n" + "{oops again\n")
+    pull(db, path, run=begin_run(db, "pull"))
+    assert [(one.place, one.acknowledged is not None) for one in quarantined(db, "leon")] == [
+        (f"{path}:2", True),
+        (f"{path}:3", False),
+    ]
 
 
 def test_a_line_that_stands_twice_is_one_resource(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -138,7 +153,7 @@ def test_a_cut_off_file_is_partial_however_it_falls_into_batches(
     assert (unit.state, unit.reason, unit.received, unit.unique) == ("partial", "file-cut-off", 3, 2)
     assert unit.notes == {"file-cut-off": 1, "unchanged": 2}
     assert unit.watermark == watermark is not None
-    assert quarantined(db, "leon") == [(str(path), "file-cut-off")]
+    assert aside(db) == [(str(path), "file-cut-off")]
 
 
 def test_a_file_whose_name_is_no_utf8(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -146,7 +161,7 @@ def test_a_file_whose_name_is_no_utf8(db: sqlite3.Connection, tmp_path: Path) ->
     path.write_text(observation(1) + "{oops\n")
     assert pull(db, path)[0] == {"Observation": 1}
     assert [unit.query for unit in units(db, "leon")] == [f"file: {tmp_path}/a\ufffdo.ndjson"]
-    assert quarantined(db, "leon") == [(f"{tmp_path}/a\ufffdo.ndjson:2", "not-json")]
+    assert aside(db) == [(f"{tmp_path}/a\ufffdo.ndjson:2", "not-json")]
 
 
 KILLED = """

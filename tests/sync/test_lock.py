@@ -5,12 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from dm_fhir.errors import Locked
-from dm_fhir.sync.lock import locked
+from dm_fhir.sync.lock import is_alive, locked
 
 HOLDER = """
 import sys
@@ -38,9 +39,29 @@ def refused(store: Path) -> str:
 
 def test_a_second_run_is_told_who_holds_the_lock(store: Path) -> None:
     with locked(store, "sync"):
+        assert re.match(
+            rf"dm-fhir sync \(process {os.getpid()}, since 2\d{{3}}-\d\d-\d\dT\d\d:\d\d:\d\dZ\) holds the lock of study.sqlite\n",
+            refused(store),
+        )
+
+
+def test_once_the_run_has_a_number_it_is_told_by_it_and_at_once(store: Path) -> None:
+    with locked(store, "sync") as tell:
+        first = refused(store)
+        tell(7)
+        began = time.monotonic()
         said = refused(store)
-        assert f"lock of study.sqlite: dm-fhir sync, process {os.getpid()}, since 2" in said
-        assert re.search(r"since 2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", said)
+        assert time.monotonic() - began < 1
+    assert re.match(rf"run 7 \(process {os.getpid()}, since \S+Z\) holds the lock", said)
+    assert first.partition(" (")[2] == said.partition(" (")[2]
+    assert sorted(path.name for path in store.parent.iterdir()) == ["study.sqlite.lock"]
+
+
+def test_a_process_is_alive_until_it_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert is_alive(process.pid)
+    assert not is_alive(process.pid)
+    assert is_alive(1)  # nobody here may send it a signal, and it is there
 
 
 def test_the_lock_is_free_when_its_run_ends_however_it_ends(store: Path) -> None:
@@ -54,7 +75,7 @@ def test_the_lock_is_free_when_its_run_ends_however_it_ends(store: Path) -> None
 
 def test_another_store_has_another_lock(store: Path, tmp_path: Path) -> None:
     with locked(store, "sync"), locked(tmp_path / "other.sqlite", "sync"):
-        assert refused(tmp_path / "other.sqlite").startswith("another run holds the lock of other.sqlite")
+        assert "holds the lock of other.sqlite\n" in refused(tmp_path / "other.sqlite")
 
 
 def test_who_holds_and_what_is_locked_is_private(store: Path) -> None:
@@ -76,9 +97,9 @@ def test_a_process_holds_the_lock_until_it_is_killed(store: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        assert f"dm-fhir sync, process {process.pid}, since" in refused(store)
+        assert f"dm-fhir sync (process {process.pid}, since" in refused(store)
         process.send_signal(signal.SIGKILL)
         process.wait(10)
     assert store.with_name("study.sqlite.holder").exists()
     with locked(store, "pull"):
-        assert f"dm-fhir pull, process {os.getpid()}" in refused(store)
+        assert f"dm-fhir pull (process {os.getpid()}, since" in refused(store)

@@ -1,90 +1,167 @@
-"""The checks of a site's connection, each as a pull would meet it."""
+"""Everything that a pull needs of a site, tried: what works, what degrades, what to ask the hospital for. Nothing is changed.
 
-from collections.abc import Callable
-from functools import partial
+What a pull would write down of the server goes into a store of its own that is gone afterwards; no record ever gets there.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
+from msgspec.structs import replace
 
-from dm_fhir.errors import DmFhirError, LoginRefused, ServerUnavailable
-from dm_fhir.fhir.capability import Capability, read_capability
+from dm_fhir.config import Site
+from dm_fhir.errors import ConfigError, DmFhirError, worst_exit_code
+from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.fhir.search import Page, read_page, search_url
+from dm_fhir.fhir.login import connect
+from dm_fhir.fhir.resource import Resource
+from dm_fhir.fhir.vendors import vendor_of
+from dm_fhir.store.database import open_store, transaction
+from dm_fhir.store.facts import facts, remember
+from dm_fhir.store.looking import Fact, Known
+from dm_fhir.sync.check import Check, in_a_line
+from dm_fhir.sync.check_access import (
+    check_certificate,
+    check_clocks,
+    check_endpoint,
+    check_files,
+    check_login,
+    stopped,
+)
+from dm_fhir.sync.check_cohort import check_cohort, two_patients
+from dm_fhir.sync.check_manners import check_manners
+from dm_fhir.sync.check_queries import SAMPLE, check_medications, check_patient, check_queries
+from dm_fhir.sync.check_sample import FaultsOf, Sampled, check_sample, sampled
+from dm_fhir.sync.check_scopes import check_scopes
+from dm_fhir.sync.check_settings import Setting, settings_in_force
+from dm_fhir.sync.check_together import check_together
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.pull import SEARCHES
-from dm_fhir.sync.unit import patient_search
+from dm_fhir.sync.pull import opened_puller
+from dm_fhir.sync.puller import Puller
+
+#: What does not work is told sooner than a pull would give up.
+_MOST_TRIES = 3
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One thing tried: what, whether it works, what the server said, and the exit code a pull would end with."""
+class Examination(msgspec.Struct):
+    """What was tried at a site, in this order; how its server is asked; what is known of it.
 
-    what: str
-    ok: bool
-    said: str
-    exit_code: int = 0
+    `facts` is what earlier pulls found out, `found_now` what was found out otherwise now, and is not kept.
+    """
 
+    site: str
+    checks: list[Check] = []
+    server: str | None = None
+    vendor: str | None = None
+    settings: list[Setting] = []
+    facts: list[Fact] = []
+    found_now: dict[str, str] = {}
+    sample: dict[str, Sampled] = {}
 
-def examine(connection: Connection, mapper: Mapper) -> list[Check]:
-    """Endpoint, login, each planned search with `_count=1`. Stops where going on is pointless. Changes nothing."""
-    capability: list[Capability] = []
-    patients: list[str] = []
-    checks = [_try("FHIR R4 endpoint", lambda: _endpoint(connection, capability))]
-    if not checks[0].ok:
-        return checks
-    attempts: list[tuple[str, Callable[[], str]]] = [
-        ("login", lambda: _login(connection)),
-        ("cohort by code", lambda: _cohort(connection, mapper, patients)),
-    ]
-    attempts += [
-        (name, partial(_search, connection, capability, patients, name, parameter)) for name, parameter in SEARCHES
-    ]
-    for what, attempt in attempts:
-        checks.append(_try(what, attempt))
-        if checks[-1].exit_code in (LoginRefused.exit_code, ServerUnavailable.exit_code):
-            break
-    return checks
+    @property
+    def exit_code(self) -> int:
+        """The code with which a pull, or a push where the config wants one, would end."""
+        return worst_exit_code(check.exit_code for check in self.checks)
 
 
-def _try(what: str, attempt: Callable[[], str]) -> Check:
+def examine(site: Site, drug: str, mapper: Mapper, known: Known, faults_of: FaultsOf) -> Examination:
+    """Try everything that a pull of the site needs, as far as it goes. `known` is what its store tells."""
+    examination = Examination(site.name, [check_files(site)], facts=list(known.facts))
+    if site.endpoint is None:
+        said = "none: the records of this site come as files (dm-fhir pull --from)"
+        examination.checks.append(Check("endpoint", "works", said))
+        return examination
     try:
-        return Check(what, True, attempt())
-    except LoginRefused as error:  # whatever was tried: the first request of all may be the one that is refused
-        return Check("login", False, error.message, error.exit_code)
+        vendor_of(Capability(), site.vendor)
+        connection = connect(_less_patient(site))
+    except ConfigError as error:
+        examination.checks.append(misconfigured(error))
+        return examination
+    with connection, _passing_store(drug, site.name, known) as db:
+        _examine_server(examination, db, site, connection, mapper, known, faults_of)
+    return examination
+
+
+def misconfigured(error: ConfigError) -> Check:
+    """The check of a config, a table or a secret that cannot be used: nothing more can be tried."""
+    return Check(
+        "config", "fails", in_a_line(error), "nothing can be pulled", mend=error.hint, exit_code=error.exit_code
+    )
+
+
+def _examine_server(
+    examination: Examination,
+    db: sqlite3.Connection,
+    site: Site,
+    connection: Connection,
+    mapper: Mapper,
+    known: Known,
+    faults_of: FaultsOf,
+) -> None:
+    try:
+        puller = opened_puller(db, site, connection, mapper, run=0)
+        examination.server = puller.capability.name
+        examination.vendor = puller.vendor.name if puller.vendor else None
+        try:
+            for check in _checks(examination, puller, known, faults_of):
+                examination.checks.append(check)
+        finally:
+            examination.settings = settings_in_force(puller)
+            examination.found_now = _found_now(db, site.name, known)
     except DmFhirError as error:
-        return Check(what, False, error.message, error.exit_code)
+        examination.checks.append(stopped(error, site))
 
 
-def _endpoint(connection: Connection, capability: list[Capability]) -> str:
-    capability.append(read_capability(connection))
-    return f"{capability[0].name}, FHIR {capability[0].fhirVersion}"
+def _checks(examination: Examination, puller: Puller, known: Known, faults_of: FaultsOf) -> Iterator[Check]:
+    """One after the other; each goes on from what those before it found."""
+    site, connection = puller.site, puller.connection
+    yield check_endpoint(puller)
+    yield check_certificate(site, connection.endpoint)
+    yield check_clocks(connection)
+    login = check_login(connection, site)
+    yield login
+    if not login.ok:
+        return
+    yield from check_scopes(connection, site)
+    found = yield from check_cohort(puller, known.members)
+    patient = found.patients[0] if found.patients else None
+    record = (yield from check_patient(puller, patient)) if patient else None
+    asked = yield from check_queries(puller, patient, _names(puller, patient, record))
+    medication = yield from check_medications(puller, asked)
+    patients = two_patients(puller, found)
+    yield from check_together(puller, asked, patients)
+    yield from check_manners(puller, asked, patients)
+    records = [*filter(None, (record, medication)), *(one for query in asked for one in query.sample)]
+    examination.sample = sampled(records, faults_of, SAMPLE)
+    yield check_sample(examination.sample)
 
 
-def _login(connection: Connection) -> str:
-    """The token endpoint's answer, and one small question; a server may refuse that question for its own reasons."""
-    connection.login.headers()
-    connection.get(search_url("Patient", [("_summary", "count")]), accept=(400, 403, 404))
-    return "accepted"
+def _names(puller: Puller, patient: str | None, record: Resource | None) -> set[str]:
+    """The references by which the patient goes: a merged one has several."""
+    linked = [reference for _, reference in puller.mapper.merges(record.body)] if record else []
+    return {*linked, *([patient] if patient else [])}
 
 
-def _cohort(connection: Connection, mapper: Mapper, patients: list[str]) -> str:
-    codes = ",".join(f"{system}|{code}" for system, code in mapper.drug_codes())
-    page = _page(connection, search_url("MedicationAdministration", [("code", codes), ("_count", "1")]))
-    patients += [resource.subject for resource in page.resources if resource.subject]
-    return f"{_works(page)} administrations"
+def _less_patient(site: Site) -> Site:
+    return replace(site, pull=replace(site.pull, tries=min(site.pull.tries, _MOST_TRIES)))
 
 
-def _search(
-    connection: Connection, capability: list[Capability], patients: list[str], name: str, parameter: str
-) -> str:
-    """The search of one type, tried on a patient of the cohort if it has one."""
-    by = f"by {parameter}" if capability[0].searches(name, parameter) else "in the patient's compartment"
-    if not patients:
-        return f"would be searched {by}; there is no patient to try it on"
-    return f"{_works(_page(connection, patient_search(capability[0], name, parameter, patients[0], [('_count', '1')])))} {by}"
+def _found_now(db: sqlite3.Connection, site: str, known: Known) -> dict[str, str]:
+    before = {fact.name: fact.value for fact in known.facts}
+    return {name: value for name, value in facts(db, site).items() if name != "server" and before.get(name) != value}
 
 
-def _page(connection: Connection, url: str) -> Page:
-    return read_page(connection.get(url), connection)
-
-
-def _works(page: Page) -> str:
-    return "works" if page.total is None else f"works: {page.total} found"
+@contextmanager
+def _passing_store(drug: str, site: str, known: Known) -> Iterator[sqlite3.Connection]:
+    """A store for as long as this takes, in which the server is known as in the study's own."""
+    with (
+        TemporaryDirectory(prefix="dm-fhir-") as folder,
+        closing(open_store(Path(folder) / "store.sqlite", drug)) as db,
+    ):
+        with transaction(db):
+            for fact in known.facts:
+                remember(db, site, fact.name, fact.value)
+        yield db

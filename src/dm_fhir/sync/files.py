@@ -3,19 +3,22 @@
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from msgspec.structs import replace
 
 from dm_fhir.fhir.files import DAMAGE, Item, find_files, read_file
+from dm_fhir.fhir.resource import Resource
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit
-from dm_fhir.store.resources import clear_set_aside, put_resource, set_aside
+from dm_fhir.store.resources import clear_set_aside, put_resources, set_aside
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.pull import Progress
 
+#: How the query of a file begins, which has no patient.
+FILE = "file: "
 ITEMS_PER_COMMIT = 5000
+Progress = Callable[[str, int, int], None]
 
 
 def pull_files(
@@ -38,7 +41,7 @@ class _FileUnit:
     """One file on its way into the store, and the ledger row that counts it."""
 
     def __init__(self, db: sqlite3.Connection, site: str, path: str, mapper: Mapper, run: int) -> None:
-        query = f"file: {_printable(path)}"
+        query = f"{FILE}{_printable(path)}"
         before = get_unit(db, site, "", query)
         self._db, self._path, self._mapper = db, path, mapper
         self._unit = Unit(site, "", query, watermark=before.watermark if before else None, run=run)
@@ -55,26 +58,29 @@ class _FileUnit:
         self._commit((), next((reason for reason in DAMAGE if self._notes[reason]), None))
         return self._types
 
-    def _commit(self, batch: Iterable[Item], reason: str | None) -> None:
+    def _commit(self, batch: Sequence[Item], reason: str | None) -> None:
         """Store a batch together with the row that counts it; no reason: the file's end was reached."""
         with transaction(self._db):
+            self._file([item.resource for item in batch if item.resource is not None])
             for item in batch:
-                self._notes[self._filed(item)] += 1
+                if item.resource is None:
+                    self._set_aside(item)
             if reason is None:
                 clear_set_aside(self._db, self._unit.site, self._unit.query, "", self._unit.run)
             put_unit(self._db, self._counted(reason))
 
-    def _filed(self, item: Item) -> str:
-        """Store one item; what became of it."""
-        if item.resource is None:
-            reason, place = item.reason or "unreadable", _printable(item.place)
-            set_aside(self._db, self._unit.site, "", self._unit.query, place, reason, item.body, self._unit.run)
-            return reason if reason in DAMAGE else "set_aside"
-        self._types[item.resource.type] += 1
-        self._seen.add(hash(item.resource.reference))
-        if item.resource.type == "Observation" and self._mapper.is_own(item.resource.body):
-            return "own_outcome"
-        return put_resource(self._db, self._unit.site, item.resource, self._unit.run)
+    def _file(self, resources: Sequence[Resource]) -> None:
+        """Store resources and count what became of each. What we wrote ourselves is only counted."""
+        self._types.update(resource.type for resource in resources)
+        self._seen.update(hash(resource.reference) for resource in resources)
+        others = [one for one in resources if one.type != "Observation" or not self._mapper.is_own(one.body)]
+        self._notes["own_outcome"] += len(resources) - len(others)
+        self._notes.update(put_resources(self._db, self._unit.site, others, self._unit.run, "file"))
+
+    def _set_aside(self, item: Item) -> None:
+        reason, place = item.reason or "unreadable", _printable(item.place)
+        set_aside(self._db, self._unit.site, "", self._unit.query, place, reason, item.body, self._unit.run)
+        self._notes[reason if reason in DAMAGE else "set_aside"] += 1
 
     def _counted(self, reason: str | None) -> Unit:
         """The file's row: complete when its end was reached, whatever single lines were worth."""

@@ -36,14 +36,33 @@ class Mapper(Protocol):
     def is_drug(self, body: bytes) -> bool:
         """Whether a Medication is the study drug, by its codes."""
 
+    @property
+    def scope(self) -> str:
+        """Changes whenever the tables know other codes than before."""
+
+    def codes_of(self, type_name: str) -> Sequence[str]:
+        """The codes, without their systems, by which a type is searched."""
+
+    def is_mapped(self, type_name: str, body: bytes) -> bool:
+        """Whether the tables know a code of this record."""
+
+    def disease_codes(self) -> Sequence[tuple[str, str]]:
+        """The codes (system, code) of the diagnoses that are the disease."""
+
+    def is_disease(self, body: bytes) -> bool:
+        """Whether a Condition is a diagnosis of the disease."""
+
     def is_own(self, body: bytes) -> bool:
         """Whether an Observation is one that we wrote."""
+
+    def merges(self, body: bytes) -> Sequence[tuple[str, str]]:
+        """The patients whose records are this Patient's too: `replaced-by` or `replaces`, and `Patient/id`."""
 
     def medications(self, records: Iterable[Stored]) -> Mapping[str, Any]:
         """The site's Medications, to be handed back to `case`."""
 
     def case(self, reference: str, records: Iterable[Stored], medications: Mapping[str, Any]) -> Case:
-        """A patient's records as a case with its outcomes."""
+        """A person's records as a case with its outcomes; who it is says the Patient of this reference alone."""
 
     def ready(self, outcome: Outcome, patient: str) -> Ready:
         """An outcome that has a time, as it is written."""

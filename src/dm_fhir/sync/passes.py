@@ -12,7 +12,7 @@ from dm_fhir.errors import DmFhirError
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.pull import Progress, pull_site
+from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
 from dm_fhir.sync.push import TO_SEND, Result, plan, push_site, unsent
 
 Connect = Callable[[Site], Connection]
@@ -30,13 +30,13 @@ class Pass(NamedTuple):
     errors: dict[str, DmFhirError]
 
 
-def pull(work: Pass, sites: Iterable[Site], *, full: bool = False) -> dict[str, int]:
-    """Pull each site; how many patients its cohort has, for those that got so far."""
+def pull(work: Pass, sites: Iterable[Site], wish: Wish = EVERYTHING) -> dict[str, Pulled]:
+    """Pull each site; what each came to, for those that got so far."""
 
-    def one(site: Site) -> int:
+    def one(site: Site) -> Pulled:
         with work.connect(site) as connection:
             mapper = work.mappers[site.name]
-            return pull_site(work.db, site, connection, mapper, work.run, full=full, progress=work.progress("pull"))
+            return pull_site(work.db, site, connection, mapper, work.run, wish, work.progress("pull"))
 
     return _each(work, sites, one)
 

@@ -1,39 +1,72 @@
 """Pull: everything of a site's cohort into the store, every patient x query accounted for in the ledger.
 
-A page and its ledger row are committed together. A unit begins as `partial, interrupted`, so that a killed run leaves
-the truth behind, and its watermark moves only when it is complete. Units that were not even begun keep one unit open,
-the whole plan.
+In this order: who is in the cohort, their Patient resources, the queries of the plan for all of them, what their records
+refer to. A page and its ledger rows are committed together, a unit's watermark moves only when it is complete, and what was
+not even begun keeps one unit open, the whole plan.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
+from dm_fhir.errors import ServerUnavailable
 from dm_fhir.fhir.capability import read_capability
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.fhir.resource import NOT_READABLE, Resource, local_reference
-from dm_fhir.store.ledger import now, put_unit, units
-from dm_fhir.store.resources import has_resource, resources_of
+from dm_fhir.fhir.vendors import vendor_of
+from dm_fhir.store import ledger
+from dm_fhir.store.database import note_growth, quick_commits, size_bytes
+from dm_fhir.store.ledger import Unit, forget_units, get_unit, now, put_unit
+from dm_fhir.store.members import join
+from dm_fhir.sync.cohort import COHORT, Named, find_cohort, known_members, read_list
+from dm_fhir.sync.groups import jobs_for
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.unit import Puller, Query, begun, read, search
+from dm_fhir.sync.puller import Puller
+from dm_fhir.sync.query import PATIENT, Query, plan
+from dm_fhir.sync.references import linked_patients
+from dm_fhir.sync.site_wide import history_jobs, pull_medications, pull_whole
+from dm_fhir.sync.tally import begun
+from dm_fhir.sync.unchanged import learn_counting
+from dm_fhir.sync.workers import work_off
 
-COHORT = "cohort"
 #: The unit that is complete when every other one of the site has been tried.
 PLAN = "whole plan"
-#: Each type of a patient's record with the search parameter that finds the patient's. AdverseEvent has no `patient` in R4.
-SEARCHES = (
-    ("MedicationAdministration", "patient"),
-    ("Observation", "patient"),
-    ("Condition", "patient"),
-    ("MedicationRequest", "patient"),
-    ("MedicationStatement", "patient"),
-    ("AdverseEvent", "subject"),
-)
+_NOT_THROUGH = "the last pull did not get through"
 
 Progress = Callable[[str, int, int], None]
+
+
+class Wish(NamedTuple):
+    """What one pull is asked to do. `patients`, and those in the file `listed`: only these, who join the cohort.
+
+    `retry`: only what is open in the ledger.
+    """
+
+    full: bool = False
+    patients: tuple[str, ...] = ()
+    listed: Path | None = None
+    retry: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is not the whole plan."""
+        return bool(self.patients) or self.listed is not None or self.retry
+
+
+#: All that the plan has, as far as it has changed.
+EVERYTHING = Wish()
+
+
+class Pulled(NamedTuple):
+    """How many patients were asked for, the lines of their list, and what is to be said about the site as a whole."""
+
+    patients: int
+    named: list[Named]
+    remarks: list[str]
 
 
 def pull_site(
@@ -42,108 +75,121 @@ def pull_site(
     connection: Connection,
     mapper: Mapper,
     run: int,
-    *,
-    full: bool,
+    wish: Wish,
     progress: Progress,
-) -> int:
-    """Pull the site's cohort and return how many patients it has. The ledger says how complete that is.
+) -> Pulled:
+    """Pull the site's cohort. The ledger says how complete that is.
 
-    Raises ServerUnavailable or LoginRefused when going on is pointless, ConfigError if the endpoint is no FHIR R4 server;
-    units that were not reached keep their rows.
+    Raises ServerUnavailable or LoginRefused when going on is pointless, ConfigError if the endpoint is no FHIR R4 server or
+    cannot search the cohort; units that were not reached keep their rows.
     """
-    puller = Puller(db, site, connection, mapper, read_capability(connection), run, full)
-    plan = replace(begun(puller, "", PLAN), message="the last pull did not get through")
-    put_unit(db, plan)
-    patients = _cohort(puller)
-    for index, patient in enumerate(patients):
-        progress(site.name, index, len(patients))
-        _pull_patient(puller, patient)
-    for type_name in site.pull.whole_types:
-        _pull_whole(puller, type_name, set(patients))
-    progress(site.name, len(patients), len(patients))
-    put_unit(db, replace(plan, state="complete", reason=None, message=None, watermark=now()))
-    return len(patients)
+    with quick_commits(db):
+        return _pulled(opened_puller(db, site, connection, mapper, run, wish.full), wish, progress)
 
 
-def _cohort(puller: Puller) -> list[str]:
-    """The patients who were given the study drug, found now or in an earlier pull, in order.
-
-    What comes back is checked: a server that ignores `code` would otherwise hand us the whole hospital. These searches
-    always ask for all: a new patient may be given an old Medication, and a killed run forgets whom it had found.
-    """
-    codes = ",".join(f"{system}|{code}" for system, code in puller.mapper.drug_codes())
-    found = _subjects(search(puller, _administrations(puller, "code", codes, ())))
-    # Administrations that only refer to a Medication are not found by code on most servers.
-    medications = [resource.reference for resource in search(puller, _drug_medications(puller, codes))]
-    if medications:
-        found |= _subjects(search(puller, _administrations(puller, "medication", ",".join(medications), medications)))
-    known = {unit.patient for unit in units(puller.db, puller.site.name) if unit.patient}
-    return sorted(found | known)
-
-
-def _drug_medications(puller: Puller, codes: str) -> Query:
-    name = f"{COHORT}: Medication by code"
-    return Query("", name, "Medication", (("code", codes),), lambda r: puller.mapper.is_drug(r.body), incremental=False)
-
-
-def _administrations(puller: Puller, parameter: str, value: str, medications: Collection[str]) -> Query:
-    name = f"{COHORT}: MedicationAdministration by {parameter}"
-    type_name, asked = "MedicationAdministration", ((parameter, value),)
-    return Query("", name, type_name, asked, lambda r: puller.mapper.gives_drug(r.body, medications), incremental=False)
+def _pulled(puller: Puller, wish: Wish, progress: Progress) -> Pulled:
+    db, site, run = puller.db, puller.site, puller.run
+    size_before = size_bytes(db)
+    with puller.reading():
+        open_plan = replace(
+            begun(get_unit(db, site.name, "", PLAN), site.name, "", PLAN, run, PLAN), message=_NOT_THROUGH
+        )
+    if not wish.is_partial:
+        with puller.writing():
+            put_unit(db, open_plan)
+    named, patients = _cohort(puller, wish)
+    _pull_patients(puller, patients, wish, partial(progress, site.name))
+    puller.check_reachable()
+    if not wish.is_partial:
+        with puller.writing():
+            put_unit(db, replace(open_plan, state="complete", reason=None, message=None, watermark=now()))
+            note_growth(db, size_before)
+    return Pulled(len(patients), named, _remarks(puller))
 
 
-def _subjects(resources: Iterable[Resource]) -> set[str]:
-    return {resource.subject for resource in resources if resource.subject and resource.subject.startswith("Patient/")}
+def opened_puller(
+    db: sqlite3.Connection, site: Site, connection: Connection, mapper: Mapper, run: int, full: bool = False
+) -> Puller:
+    """What a pull of this site works with, after asking the server what it can do."""
+    try:
+        capability = read_capability(connection)
+    except ServerUnavailable as error:
+        raise ServerUnavailable(f"{error.message}; nothing was pulled", reason=error.reason, hint=error.hint) from None
+    return Puller(db, site, connection, mapper, capability, vendor_of(capability, site.vendor), run, full)
 
 
-def _pull_patient(puller: Puller, patient: str) -> None:
-    read(puller, patient, "Patient", [patient])
-    for type_name, parameter in SEARCHES:
-        if type_name not in puller.site.pull.whole_types:
-            _drain(search(puller, _of_patient(type_name, parameter, patient)))
-    missing = [m for m in _medication_references(puller, patient) if not has_resource(puller.db, puller.site.name, m)]
-    if missing:
-        read(puller, patient, "Medication", missing)
+def _cohort(puller: Puller, wish: Wish) -> tuple[list[Named], list[str]]:
+    """Whom to ask for, and the lines of their list; whoever is asked for by name joins the cohort without a search."""
+    if wish.patients or wish.listed:
+        named = read_list(puller, wish.listed) if wish.listed else []
+        chosen = sorted({*wish.patients, *(one.patient for one in named if one.patient is not None)})
+        with puller.writing() as db:
+            join(db, puller.name, chosen, puller.run)
+        return named, chosen
+    if not wish.retry:
+        return find_cohort(puller), known_members(puller)
+    named = []
+    if any(unit.query.startswith(COHORT) for unit in _open_units(puller)):
+        named = find_cohort(puller)
+    members = set(known_members(puller))
+    untried = members - {unit.patient for unit in _all_units(puller)}
+    return named, sorted(({unit.patient for unit in _open_units(puller)} | untried) & members)
 
 
-def _of_patient(type_name: str, parameter: str, patient: str) -> Query:
-    name = f"{type_name}?{parameter}"
-    return Query(
-        patient, name, type_name, ((parameter, patient),), lambda r: r.subject in (None, patient), "foreign_subject"
-    )
+def _all_units(puller: Puller) -> list[Unit]:
+    with puller.reading() as db:
+        return ledger.units(db, puller.name)
 
 
-def _pull_whole(puller: Puller, type_name: str, patients: Collection[str]) -> None:
-    """A type that cannot be searched by patient. Always all of it: a new patient's old records must come too."""
-    name = f"{type_name}, whole"
-    query = Query("", name, type_name, (), lambda r: r.subject in patients, "not_in_cohort", incremental=False)
-    _drain(search(puller, query))
+def _open_units(puller: Puller) -> list[Unit]:
+    optional = puller.site.pull.optional_types
+    return [unit for unit in _all_units(puller) if ledger.needs_attention(unit, optional)]
 
 
-def _drain(resources: Iterator[Resource]) -> None:
-    for _ in resources:
-        pass
+def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress: Callable[[int, int], None]) -> None:
+    """Patient first: a merged patient's other records are found through it. Then the rest, then what that refers to."""
+    jobs_of = partial(jobs_for, puller, whole=not wish.is_partial, only_open=wish.retry)
+    work_off(puller, jobs_of(PATIENT, patients), lambda *_: None)
+    with puller.reading() as db:
+        puller.linked = linked_patients(db, puller.name, patients, puller.mapper)
+    others = sorted({other for group in puller.linked.values() for other in group} - set(patients))
+    if others:
+        with puller.writing() as db:
+            join(db, puller.name, others, puller.run)
+        work_off(puller, jobs_of(PATIENT, others), lambda *_: None)
+    everyone, queries = [*patients, *others], plan(puller)
+    jobs = [job for query in queries for job in jobs_of(query, everyone)]
+    if not wish.is_partial:
+        jobs += [partial(pull_whole, puller, type_name) for type_name in puller.site.pull.whole_types]
+        jobs += history_jobs(puller, queries)
+    work_off(puller, jobs, progress)
+    _forget_old_queries(puller, queries, everyone)
+    pull_medications(puller, whole=not wish.is_partial)
+    learn_counting(puller, queries, len(everyone))
 
 
-class _References(msgspec.Struct, frozen=True):
-    medicationReference: msgspec.Raw = msgspec.Raw()
+def _forget_old_queries(puller: Puller, queries: Sequence[Query], patients: Sequence[str]) -> None:
+    """Rows of queries that the plan no longer has would stay as they are for ever."""
+    names = {query.name for query in queries} | {PATIENT.name}
+    if puller.settings.observations_by == "categories":
+        names |= {name for name in _names(puller) if name.startswith("Observation?patient&category=")}
+    old = [name for name in _names(puller) if name not in names]
+    if old:
+        with puller.writing() as db:
+            for patient in patients:
+                forget_units(db, puller.name, patient, old)
 
 
-class _Reference(msgspec.Struct, frozen=True):
-    reference: str | None = None
+def _names(puller: Puller) -> list[str]:
+    with puller.reading() as db:
+        return ledger.query_names(db, puller.name)
 
 
-def _medication_references(puller: Puller, patient: str) -> list[str]:
-    """The Medications that the patient's stored records refer to, outside themselves."""
-    found = set()
-    for stored in resources_of(puller.db, puller.site.name, patient):
-        if stored.type not in ("MedicationAdministration", "MedicationRequest", "MedicationStatement"):
-            continue
-        try:
-            raw = msgspec.json.decode(stored.body, type=_References).medicationReference
-            reference = msgspec.json.decode(raw, type=_Reference).reference if bytes(raw) else None
-        except NOT_READABLE:
-            continue  # the mapping reports it as unreadable, with its path
-        if reference and not reference.startswith(("#", "urn:")):
-            found.add(local_reference(reference))
-    return sorted(reference for reference in found if reference.startswith("Medication/"))
+def _remarks(puller: Puller) -> list[str]:
+    """What holds for the whole site."""
+    offset = puller.connection.login.clock_offset_seconds
+    remarks = []
+    if offset is not None and abs(offset) > 30:
+        minutes = f"{abs(offset) / 60:.0f} min" if abs(offset) >= 90 else f"{abs(offset):.0f} s"
+        remarks.append(f"local clock is {minutes} {'ahead of' if offset < 0 else 'behind'} the server")
+    return remarks

@@ -17,8 +17,8 @@ import msgspec
 
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.page import read_page
 from dm_fhir.fhir.resource import Resource
-from dm_fhir.fhir.search import read_page
 from dm_fhir.model.case import Outcome
 from dm_fhir.model.document import decode
 from dm_fhir.store.cases import OutcomeRow, outcomes

@@ -8,13 +8,17 @@ from dm_fhir.config import Site
 from dm_fhir.errors import worst_exit_code
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.ledger import Unit
-from dm_fhir.sync.pull import SEARCHES
+from dm_fhir.sync.pull import PLAN
+from dm_fhir.sync.query import SEARCHES
 
 STEPS = ("pull", "compute", "push")
 
 
 class Attention(msgspec.Struct, frozen=True):
-    """A unit that is not complete, and why."""
+    """A unit that is not complete, and why.
+
+    `watermark` is how far it was once read completely, None: never. `not_before` is when the server wants to be asked again.
+    """
 
     patient: str
     query: str
@@ -23,12 +27,16 @@ class Attention(msgspec.Struct, frozen=True):
     message: str | None
     expected: int | None
     unique: int
+    watermark: str | None = None
+    not_before: str | None = None
 
 
 class SiteSummary(msgspec.Struct, frozen=True):
     """One site as the store knows it. `complete_until` is None while any unit needs attention.
 
-    `without_patient` counts, by type, the records that name no patient and so are in no case.
+    `set_aside` and `acknowledged` say why, by place; what somebody has acknowledged is only counted. `without_patient`
+    counts, by type, the records that name no patient and so are in no case. `notes` sums what was noted while reading,
+    `server_messages` what the server said along with complete answers, and of how many units.
     """
 
     site: str
@@ -40,8 +48,13 @@ class SiteSummary(msgspec.Struct, frozen=True):
     pushed: dict[str, int]
     attention: list[Attention]
     set_aside: dict[str, str]
+    acknowledged: dict[str, str]
     unreadable: list[str]
     without_patient: dict[str, int]
+    deleted_by_type: dict[str, int]
+    notes: dict[str, int]
+    server_messages: dict[str, int]
+    all_refused: bool = False
     error: str | None = None
 
     def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
@@ -49,7 +62,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
         codes = [0]
         if "pull" in steps:
             codes += [3] if self.attention or self.set_aside or not self.units else []
-            codes += [5] if self.units and set(self.units) == {"refused"} else []
+            codes += [5] if self.all_refused else []
         if "compute" in steps and self.unreadable:
             codes.append(3)
         if "push" in steps:
@@ -62,21 +75,32 @@ def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> S
     """The site's state. `error` is what stopped this run there, if anything did."""
     name = site.name
     optional = site.pull.optional_types
+    aside = resources.quarantined(db, name)
+    units = ledger.counts_by_state(db, name)
+    plan = 1 if ledger.get_unit(db, name, "", PLAN) else 0
     return SiteSummary(
         site=name,
         complete_until=ledger.complete_until(db, name, optional),
-        units=ledger.counts_by_state(db, name),
+        units=units,
         resources=resources.counts_by_type(db, name),
         patients=cases.counts_by_state(db, name),
         findings=cases.findings_by_code(db, name),
         pushed=pushes.counts_by_state(db, name),
-        attention=[_attention(unit) for unit in ledger.units(db, name) if ledger.needs_attention(unit, optional)],
-        set_aside=dict(resources.quarantined(db, name)),
+        attention=[_attention(unit) for unit in ledger.open_units(db, name) if ledger.needs_attention(unit, optional)],
+        set_aside={one.place: one.reason for one in aside if one.acknowledged is None},
+        acknowledged={one.place: one.reason for one in aside if one.acknowledged is not None},
         unreadable=[f"{reference} ({path})" if path else reference for _, reference, path in cases.errors(db, name)],
         without_patient=resources.without_patient(db, name, [type_name for type_name, _ in SEARCHES]),
+        deleted_by_type=resources.deleted_by_type(db, name),
+        notes=ledger.notes(db, name),
+        server_messages=ledger.messages_of_complete(db, name),
+        all_refused=0 < units.get("refused", 0) == sum(units.values()) - plan,
         error=error,
     )
 
 
 def _attention(unit: Unit) -> Attention:
-    return Attention(unit.patient, unit.query, unit.state, unit.reason, unit.message, unit.expected, unit.unique)
+    return Attention(
+        unit.patient, unit.query, unit.state, unit.reason, unit.message, unit.expected, unit.unique, unit.watermark,
+        unit.not_before,
+    )  # fmt: skip

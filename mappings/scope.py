@@ -1,0 +1,89 @@
+"""Which records the tables know: what a pull asks for, and keeps, when it is to take no more than it needs.
+
+Adverse events are all kept, and so is a drug that stands in another resource: only that can tell which it is.
+"""
+
+import msgspec
+
+from dm_fhir.mappings.codes import Tables
+
+_KINDS = {
+    "Observation": "measurement",
+    "Condition": "condition",
+    "MedicationAdministration": "medication",
+    "MedicationRequest": "medication",
+    "MedicationStatement": "medication",
+}
+
+
+class _Coding(msgspec.Struct, frozen=True):
+    system: str | None = None
+    code: str | None = None
+
+
+class _Concept(msgspec.Struct, frozen=True):
+    coding: tuple[_Coding, ...] = ()
+
+
+class _Component(msgspec.Struct, frozen=True):
+    code: _Concept = _Concept()
+
+
+class _Coded(msgspec.Struct, frozen=True):
+    code: msgspec.Raw = msgspec.Raw()
+    component: msgspec.Raw = msgspec.Raw()
+    medicationCodeableConcept: msgspec.Raw = msgspec.Raw()
+
+
+_CODED = msgspec.json.Decoder(_Coded)
+_CONCEPT = msgspec.json.Decoder(_Concept)
+_COMPONENTS = msgspec.json.Decoder(tuple[_Component, ...])
+#: Records of one kind name their codes alike, byte for byte: so many different ways are remembered.
+_MOST_REMEMBERED = 10_000
+_NOT_READABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def codes_of(tables: Tables, type_name: str) -> list[str]:
+    """The codes, without their systems, by which a type is searched: systems go by several names, the answer is checked."""
+    kind = _KINDS.get(type_name)
+    found = {coding.code for (of_kind, _), row in tables.rows.items() if of_kind == kind for coding in row.codes}
+    return sorted(code for code in found if code)
+
+
+class Scope:
+    """Whether the tables know a code of a record. What cannot be decoded counts as known: the mapping will report it."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._remembered: dict[tuple[str, bytes], bool] = {}
+
+    def knows(self, type_name: str, body: bytes) -> bool:
+        """Whether the record is one that the tables can use."""
+        kind = _KINDS.get(type_name)
+        if kind is None:
+            return True
+        try:
+            record = _CODED.decode(body)
+            if kind == "medication":
+                concept = bytes(record.medicationCodeableConcept)
+                return not concept or self._concept(kind, concept, without_codes=True)
+            if self._concept(kind, bytes(record.code), without_codes=False):
+                return True
+            components = _COMPONENTS.decode(record.component) if bytes(record.component) else ()
+            return any(self._has(kind, part.code) for part in components)
+        except _NOT_READABLE:
+            return True
+
+    def _concept(self, kind: str, concept: bytes, *, without_codes: bool) -> bool:
+        key = (kind, concept)
+        found = self._remembered.get(key)
+        if found is None:
+            read = _CONCEPT.decode(concept) if concept else _Concept()
+            found = self._has(kind, read) or (without_codes and not read.coding)
+            if len(self._remembered) < _MOST_REMEMBERED:
+                self._remembered[key] = found
+        return found
+
+    def _has(self, kind: str, concept: _Concept) -> bool:
+        tables = self._tables
+        return any((kind, tables.system(one.system), one.code or "") in tables.by_code for one in concept.coding)

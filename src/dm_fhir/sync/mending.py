@@ -1,0 +1,96 @@
+"""What mends a unit that is not complete: what somebody must see to first, and the command to type then."""
+
+import re
+import shlex
+from typing import NamedTuple
+
+from dm_fhir.config import Site
+from dm_fhir.sync.cohort import COHORT
+from dm_fhir.sync.files import FILE
+from dm_fhir.sync.summary import Attention
+
+_TYPE = re.compile(r"[A-Z][A-Za-z]+")
+_IF_IT_STAYS = "if it stays so, show the hospital the message"
+#: By reason, what may help. The braces are filled with the site's name, the resource type, and when to ask again.
+_ADVICE = {
+    "refused": 'ask the hospital to let this client read {type} (such as the scope "system/{type}.read")',
+    "refused-on-page-6": "ask the hospital to let this client read all of {type}, not only its first pages",
+    "auth": "mend the login: `{program} doctor --site {site}` says what is wrong with it",
+    "auth-lost": "mend the login: `{program} doctor --site {site}` says what is wrong with it",
+    "retry-after-too-long": "the server asks to be left alone until {not_before}",
+    "waiting-budget": "the run has waited as long as it may; waiting_budget_seconds of [site.pull] says how long that is",
+    "unreachable": "is the server up? `{program} doctor --site {site}` tries it",
+    "read-timeout": "give it more time (read_timeout_seconds of [site.pull]), or ask for less at once (page_size)",
+    "too-slow": "give it more time (total_timeout_seconds of [site.pull]), or ask for less at once (page_size)",
+    "too-large": "ask for less at once: page_size of [site.pull]",
+    "server-cap": "the server cuts long results off: result_limit of [site.pull] says where",
+    "short": "if the server only estimates its totals: totals_are_estimates = true under [site.pull]",
+    "page-budget": "ask for more at once: page_size of [site.pull]",
+    "foreign-next": "if the address is the server's own behind a proxy, say so: rewrite of the site",
+    "foreign-redirect": "if the host is the hospital's, name it: redirect_hosts of the site",
+    "foreign-subject": "the server sends other patients' records: " + _IF_IT_STAYS,
+    "file-cut-off": "get the file again: it is cut off",
+    "file-damaged": "get the file again: it is damaged",
+    "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
+}
+_SMART = "; the hospital must know the key that `{program} keys show --jwks --site {site}` prints"
+_UNSUPPORTED = (
+    "if the hospital has none of these, or they are not needed: optional_types = [{optional}] under [site.pull]; "
+    "if only the search by patient is missing: whole_types = [{whole}]"
+)
+_UNSUPPORTED_COHORT = 'the server cannot search the cohort this way: choose another, [site.cohort] by = "condition", "group" or "patients"'
+
+
+class Mend(NamedTuple):
+    """`advice` is what somebody must see to, None where nobody need; `command` is what to type then, complete."""
+
+    advice: str | None
+    command: str
+
+
+def mend(one: Attention, site: Site, program: str = "dm-fhir") -> Mend:
+    """What mends this unit by itself. `program` is how the command line begins, with its config."""
+    return Mend(_advice(one, site, program), _command(one, site, program))
+
+
+def mend_all(some: list[Attention], site: Site, program: str = "dm-fhir") -> Mend:
+    """What mends all of these units, which have the same state, query and reason."""
+    first = mend(some[0], site, program)
+    patients = {one.patient for one in some}
+    return first if len(patients) == 1 else first._replace(command=f"{program} pull --site {site.name} --retry-failed")
+
+
+def _command(one: Attention, site: Site, program: str) -> str:
+    pull = f"{program} pull --site {site.name}"
+    if one.query.startswith(FILE):
+        return f"{pull} --from {shlex.quote(one.query.removeprefix(FILE))}"
+    # What is nobody's single record (the cohort, the plan, a whole type) is what every pull asks.
+    return f"{pull} --patient {shlex.quote(one.patient)}" if one.patient else pull
+
+
+def _advice(one: Attention, site: Site, program: str) -> str | None:
+    found = _TYPE.search(one.query.removeprefix(COHORT))
+    type_name = found[0] if found else "Patient"
+    if one.state == "unsupported":
+        return _advice_on_unsupported(one, site, type_name)
+    if one.reason == "interrupted":
+        return None
+    text = _ADVICE.get("refused" if one.state == "refused" else _kind(one.reason or ""), _IF_IT_STAYS)
+    if one.reason in ("auth", "auth-lost") and site.auth.method == "smart-backend":
+        text += _SMART
+    return text.format(type=type_name, site=site.name, program=program, not_before=one.not_before or "later")
+
+
+def _kind(reason: str) -> str:
+    """`refused-on-page-6` stands for every page."""
+    return "refused-on-page-6" if reason.startswith("refused-on-page-") else reason
+
+
+def _advice_on_unsupported(one: Attention, site: Site, type_name: str) -> str:
+    if one.query.startswith(COHORT):
+        return _UNSUPPORTED_COHORT
+    optional, whole = (
+        ", ".join(f'"{name}"' for name in dict.fromkeys([*known, type_name]))
+        for known in (site.pull.optional_types, site.pull.whole_types)
+    )
+    return _UNSUPPORTED.format(optional=optional, whole=whole)

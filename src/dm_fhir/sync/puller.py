@@ -1,0 +1,133 @@
+"""What the parts of one site's pull share: the store and its lock, the server and what is known of it, the way to stop."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from dm_fhir.config import Site
+from dm_fhir.errors import ServerUnavailable
+from dm_fhir.fhir.capability import Capability
+from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.vendors import Settings, Vendor, settings_for
+from dm_fhir.store.database import transaction
+from dm_fhir.store.facts import facts, forget_all, remember
+from dm_fhir.store.resources import have_set_aside
+from dm_fhir.sync.mapper import Mapper
+
+#: So many units in a row that found nobody at the other end: the server is gone.
+_MOST_UNREACHABLE = 3
+
+
+class Stopped(Exception):
+    """The pull has been stopped; a worker that notices leaves everything as it is committed."""
+
+
+class Puller:
+    """One site's pull at work, used by all its threads. `full` asks for everything again, whatever the watermarks say.
+
+    `linked` has, by patient, the others that the hospital calls the same person.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        site: Site,
+        connection: Connection,
+        mapper: Mapper,
+        capability: Capability,
+        vendor: Vendor | None,
+        run: int,
+        full: bool,
+    ) -> None:
+        self.db, self.site, self.connection, self.mapper = db, site, connection, mapper
+        self.capability, self.vendor, self.run, self.full = capability, vendor, run, full
+        self.linked: dict[str, set[str]] = {}
+        self.hopeless: dict[str, tuple[str, str]] = {}
+        self.stop = threading.Event()
+        self._lock = threading.RLock()
+        self._aside = have_set_aside(db, site.name)
+        self._unreachable = 0
+        self._last_unreachable: ServerUnavailable | None = None
+        self._facts = facts(db, site.name)
+        if self._facts.get("server") not in (None, capability.name):
+            with self.writing():
+                forget_all(db, site.name)
+            self._facts = {}
+        self.remember("server", capability.name)
+
+    @property
+    def settings(self) -> Settings:
+        """How the server is asked, as far as is known now."""
+        return settings_for(self.site.pull, self.vendor, self._facts)
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self.site.name
+
+    def fact(self, name: str) -> str | None:
+        """What was found out about the server under this name; None if nothing was."""
+        return self._facts.get(name)
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep what was found out about the server."""
+        if self._facts.get(name) != value:
+            with self.writing():
+                remember(self.db, self.name, name, value)
+            self._facts[name] = value
+
+    def has_aside(self, patient: str, query: str) -> bool:
+        """Whether something of this unit was set aside before this run."""
+        return (patient, query) in self._aside
+
+    def has_any_aside(self, query: str) -> bool:
+        """Whether something of this query was set aside before this run, of whichever patient."""
+        return any(name == query for _, name in self._aside)
+
+    def takes_post(self, type_name: str) -> bool:
+        """Whether a search of this type may go by POST; assumed until the server has refused it."""
+        return self.settings.post_search is not False and self.fact(f"post {type_name}") != "no"
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The store, for this thread alone."""
+        with self._lock:
+            if self.stop.is_set():
+                raise Stopped
+            yield self.db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The store, for this thread alone, in one transaction."""
+        with self.reading(), transaction(self.db):
+            yield self.db
+
+    def halt(self) -> None:
+        """Let no thread begin to write any more; returns when none is writing."""
+        self.stop.set()
+        with self._lock:
+            pass
+
+    def reached(self) -> None:
+        """The server has answered."""
+        self._unreachable, self._last_unreachable = 0, None
+
+    def not_reached(self, error: ServerUnavailable) -> None:
+        """A unit found nobody there. Raises the error if that has become the rule, or if it holds for the whole run."""
+        self._unreachable += 1
+        self._last_unreachable = error
+        if error.reason != "unreachable":
+            raise error
+        if self._unreachable >= _MOST_UNREACHABLE:
+            raise self._gone(error)
+
+    def check_reachable(self) -> None:
+        """Raises ServerUnavailable if the server was gone when the plan came to its end."""
+        if self._last_unreachable is not None:
+            raise self._gone(self._last_unreachable)
+
+    def _gone(self, error: ServerUnavailable) -> ServerUnavailable:
+        host = urlsplit(self.connection.endpoint).netloc
+        return ServerUnavailable(f"{host} stopped answering", hint=f"run again later; the last was: {error.message}")

@@ -1,0 +1,246 @@
+"""Many patients in one query, each still a unit of the ledger: together while all is well, alone as soon as anything is odd.
+
+Here nothing is repaired and nothing is guessed: whatever is not plainly whole is handed back, to be asked for in smaller
+groups and in the end patient by patient, where every means is tried and the fault is named with its patient.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.fhir.page import Page
+from dm_fhir.fhir.resource import Resource
+from dm_fhir.fhir.search import Parameters, first_pages
+from dm_fhir.store.ledger import Unit, now, put_units
+from dm_fhir.store.resources import clear_set_aside, put_resources
+from dm_fhir.sync.deletions import find_deleted, was_full
+from dm_fhir.sync.opening import opened
+from dm_fhir.sync.puller import Puller
+from dm_fhir.sync.query import Query
+from dm_fhir.sync.tally import begun, watermark
+
+#: A group that did not work is asked for in so many parts.
+PARTS = 10
+#: What may happen to a page without anything being wrong with the data.
+_HARMLESS = ("bom", "media_type", "next_rewritten", "plain_http_links", "authorised_view_only")
+
+
+class _Odd(Exception):
+    """Something that only a closer look at each patient can tell."""
+
+
+def pull_together(
+    puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit], changed_since: str | None
+) -> bool:
+    """Ask for these patients' resources in one query. False: it did not work out, ask in smaller groups.
+
+    `before` has their ledger rows, `changed_since` is None where all is to be asked for. Raises NeedsCategory,
+    LoginRefused or ServerUnavailable; then the units are open in the ledger.
+    """
+    more = (("_lastUpdated", f"ge{changed_since}"),) if changed_since else ()
+    group = _Group(puller, query, patients, before, in_full=changed_since is None)
+    try:
+        # What a record says twice is noticed when the record is used; alone, it is noticed here.
+        search = query.search(puller, patients, more)._replace(exactly=False)
+        for page in opened(puller, query.type, search, group.notes):
+            puller.reached()
+            group.take(page)
+        group.check()
+    except (_Odd, RequestFailed):
+        return False
+    except LoginRefused as error:
+        group.stop("auth", error.message)
+        raise
+    except ServerUnavailable as error:
+        group.stop(error.reason, error.message)
+        puller.not_reached(error)
+        return True
+    if not _is_proven(puller, query, patients, more, group.whose):
+        return False
+    if group.in_full:
+        held = [patient for patient in patients if was_full(before.get(patient))]
+        find_deleted(puller, query, held, group.seen, group.notes)
+    group.complete()
+    return True
+
+
+def pull_batch(puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit]) -> list[str]:
+    """Ask for each patient by a search of its own, all in one batch Bundle; the patients who must be asked for alone.
+
+    Raises RequestFailed where the server takes no such Bundle.
+    """
+    searches = [query.search(puller, [patient])._replace(by_post=False) for patient in patients]
+    notes: Counter[str] = Counter()
+    left = []
+    for patient, page in zip(patients, first_pages(puller.connection, searches, notes), strict=True):
+        group = _Group(puller, query, [patient], before, in_full=True)
+        try:
+            if page is None or page.next_url is not None or page.next_failure is not None:
+                raise _Odd
+            group.take(page)
+            group.check()
+        except _Odd:
+            left.append(patient)
+            continue
+        if was_full(before.get(patient)):
+            find_deleted(puller, query, [patient], group.seen, group.notes)
+        group.complete()
+    return left
+
+
+class _Group:
+    """The units of one query's patients while their common answer comes in."""
+
+    def __init__(
+        self, puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit], *, in_full: bool
+    ) -> None:
+        self.notes: Counter[str] = Counter()
+        self.seen: set[str] = set()
+        self.whose: Counter[str] = Counter()
+        self.in_full = in_full
+        self._puller, self._query = puller, query
+        asked = query.asked
+        self._units = {
+            patient: begun(before.get(patient), puller.name, patient, query.name, puller.run, asked)
+            for patient in patients
+        }
+        self._notes: dict[str, Counter[str]] = {patient: Counter() for patient in patients}
+        self._received: Counter[str] = Counter()
+        self._waiting: list[Resource] = []
+        self._pages = 0
+        self._total: int | None = None
+        self._message: str | None = None
+        self._started: datetime | None = None
+
+    def take(self, page: Page) -> None:
+        """Count one page, and store the one before it with the rows of its patients.
+
+        Raises _Odd, before anything of it is stored, if it is not plainly right.
+        """
+        self._check_page(page)
+        if self._pages:
+            self._store(self._units if self._pages == 1 else {r.subject or "" for r in self._waiting})
+        self._pages += 1
+        self._started = self._started or page.answer.date or datetime.now(UTC)
+        self._total = page.total if page.total is not None else self._total
+        self._message = self._message or (f"server: {page.messages[0]}" if page.messages else None)
+        for name in _HARMLESS:
+            self.notes[name] += page.notes[name]
+        self.notes["server_message"] += len(page.messages)
+        self._waiting = [resource for resource in page.resources if self._is_kept(resource)]
+
+    def check(self) -> None:
+        """Raises _Odd unless all that was announced has come."""
+        if self._total is not None and self._total > len(self.seen) and not self._puller.settings.totals_are_estimates:
+            raise _Odd
+
+    def complete(self) -> None:
+        """The answer is whole: its last page is stored together with the rows that say so."""
+        told = self._total is not None and self._total == len(self.seen)
+        mark, full = watermark(self._started), now()
+        with self._puller.writing() as db:
+            self._file()
+            for patient in self._units:
+                if self._puller.has_aside(patient, self._query.name):
+                    clear_set_aside(db, self._puller.name, self._query.name, patient, self._puller.run)
+            put_units(db, [self._complete_row(patient, mark, full, told=told) for patient in self._units])
+
+    def stop(self, reason: str, message: str) -> None:
+        """The run cannot go on here: all the group's units stay open."""
+        with self._puller.writing() as db:
+            put_units(db, [replace(self._row(patient), reason=reason, message=message) for patient in self._units])
+
+    def _check_page(self, page: Page) -> None:
+        odd = any(count for name, count in page.notes.items() if name not in _HARMLESS) or page.next_failure
+        if page.rejected or odd:
+            raise _Odd
+        type_name, units, checks = self._query.type, self._units, [fits for _, fits in self._query.filters]
+        for resource in page.resources:
+            if resource.type != type_name or resource.subject not in units:
+                raise _Odd
+            for fits in checks:
+                if not fits(resource):
+                    raise _Odd
+
+    def _is_kept(self, resource: Resource) -> bool:
+        patient = resource.subject or ""
+        reference = resource.reference
+        self._received[patient] += 1
+        if resource.last_updated is None:
+            self._notes[patient]["no_last_updated"] += 1
+        if reference in self.seen:
+            self._notes[patient]["duplicate"] += 1
+        else:
+            self.seen.add(reference)
+            self.whose[patient] += 1
+        if resource.type == "Observation" and self._puller.mapper.is_own(resource.body):
+            self._notes[patient]["own_outcome"] += 1
+            return False
+        if not self._query.filters and not self._query.wanted(resource):
+            self._notes[patient]["not_mapped"] += 1
+            return False
+        return True
+
+    def _store(self, patients: Iterable[str]) -> None:
+        with self._puller.writing() as db:
+            self._file()
+            put_units(db, [self._row(patient) for patient in patients])
+
+    def _file(self) -> None:
+        filed = put_resources(self._puller.db, self._puller.name, self._waiting, self._puller.run)
+        for resource, what in zip(self._waiting, filed, strict=True):
+            self._notes[resource.subject or ""][what] += 1
+        self._waiting = []
+
+    def _complete_row(self, patient: str, mark: str, full: str, *, told: bool) -> Unit:
+        return replace(
+            self._row(patient),
+            state="complete",
+            reason=None,
+            message=self._message,
+            expected=self.whose[patient] if told else None,
+            watermark=mark,
+            read_in_full=full if self.in_full else self._units[patient].read_in_full,
+        )
+
+    def _row(self, patient: str) -> Unit:
+        notes = {**self._notes[patient], **self.notes, "asked_together": len(self._units)}
+        notes.pop("waited_milliseconds", None)
+        retries = notes.pop("retries", 0)
+        return replace(
+            self._units[patient],
+            received=self._received[patient],
+            unique=self.whose[patient],
+            pages=self._pages,
+            retries=retries,
+            notes={name: count for name, count in sorted(notes.items()) if count},
+        )
+
+
+def _is_proven(
+    puller: Puller, query: Query, patients: Sequence[str], more: Parameters, whose: Mapping[str, int]
+) -> bool:
+    """Whether the server takes a list of patients for what it is, and not for its first name, or for no name at all.
+
+    Patients from both halves of the list came back: proof, and remembered. Else the last patient is asked for alone: if
+    there is something, the list was not honoured, and that is remembered too.
+    """
+    fact = f"lists {query.type}"
+    if puller.fact(fact) == "yes" or len(patients) == 1:
+        return True
+    middle = len(patients) // 2
+    if any(whose.get(p) for p in patients[:middle]) and any(whose.get(p) for p in patients[middle:]):
+        puller.remember(fact, "yes")
+        return True
+    for patient in (patients[-1], patients[0]):
+        if whose.get(patient):
+            continue
+        alone = query.search(puller, [patient], more)._replace(page_size=1, by_post=False)
+        page = next(iter(opened(puller, query.type, alone, Counter())), None)
+        if page is not None and page.resources:
+            puller.remember(fact, "no")
+            return False
+    return True

@@ -1,0 +1,73 @@
+"""A search that is too large for its server, in pieces by date. What has no date is in no piece: the announced total tells."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from itertools import pairwise
+
+import msgspec
+
+from dm_fhir.fhir.resource import NOT_READABLE
+from dm_fhir.fhir.search import Parameters
+
+PIECES = 8
+#: A day without zone may begin up to so much earlier or later than ours.
+_MARGIN = timedelta(days=1)
+
+
+class _Period(msgspec.Struct, frozen=True):
+    start: str | None = None
+
+
+class _Dated(msgspec.Struct, frozen=True):
+    effectiveDateTime: str | None = None
+    effectivePeriod: _Period | None = None
+    effectiveInstant: str | None = None
+    authoredOn: str | None = None
+    recordedDate: str | None = None
+    date: str | None = None
+
+
+_DATED = msgspec.json.Decoder(_Dated)
+
+
+def date_of(body: bytes) -> date | None:
+    """The day that a resource is about, as the server's search by date sees it; None if it says none."""
+    try:
+        found = _DATED.decode(body)
+    except NOT_READABLE:
+        return None
+    text = (
+        found.effectiveDateTime
+        or (found.effectivePeriod.start if found.effectivePeriod else None)
+        or found.effectiveInstant
+        or found.authoredOn
+        or found.recordedDate
+        or found.date
+        or ""
+    )
+    try:
+        return date.fromisoformat(f"{text}-01-01"[:10])
+    except ValueError:
+        return None
+
+
+def windows(dates: Iterable[date], within: tuple[date | None, date | None]) -> list[tuple[date | None, date | None]]:
+    """Pieces of `within` (from, before; None: open) with about as many of `dates` in each; none if they are all of one day."""
+    days = sorted(dates)
+    cuts = [days[len(days) * part // PIECES] for part in range(1, PIECES)] if days else []
+    inside = sorted({cut for cut in cuts if cut != days[0] and cut != within[0]})
+    edges: Sequence[date | None] = (within[0], *inside, within[1])
+    return list(pairwise(edges)) if inside else []
+
+
+def parameters(name: str, window: tuple[date | None, date | None]) -> Parameters:
+    """The search parameters of a window, as instants with a margin on both sides; what comes twice is counted once."""
+    return tuple(_bounds(name, window))
+
+
+def _bounds(name: str, window: tuple[date | None, date | None]) -> Iterator[tuple[str, str]]:
+    first, before = window
+    if first is not None:
+        yield name, f"ge{first - _MARGIN}T00:00:00Z"
+    if before is not None:
+        yield name, f"lt{before + _MARGIN}T00:00:00Z"

@@ -1,0 +1,84 @@
+"""A store in which run 1 has begun, and records to put into it."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dm_fhir.config import load_config
+from dm_fhir.fhir.resource import read_resource
+from dm_fhir.mappings.site import SiteMapper, site_mapper
+from dm_fhir.store.database import open_store, transaction
+from dm_fhir.store.ledger import begin_run
+from dm_fhir.store.resources import put_resources
+
+CONFIG = """
+[study]
+title = "One hospital"
+drug = "anifrolumab"
+timezone = "Europe/Madrid"
+
+[[site]]
+name = "leon"
+"""
+
+
+class Records:
+    """The records of site leon."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def put(self, *resources: dict[str, Any]) -> None:
+        """Store them, in one page."""
+        with transaction(self.db):
+            put_resources(self.db, "leon", [read_resource(json.dumps(one).encode()) for one in resources], 1)
+
+    def patient(self, name: str, *links: tuple[str, str], **more: Any) -> dict[str, Any]:
+        """Patient/name with links to other patients."""
+        link = [{"type": kind, "other": {"reference": f"Patient/{other}"}} for kind, other in links]
+        return {"resourceType": "Patient", "id": name, "gender": "female", **({"link": link} if link else {}), **more}
+
+    def infusion(self, name: str, patient: str, day: str = "2025-03-03") -> dict[str, Any]:
+        """An infusion of the study drug."""
+        return {
+            "resourceType": "MedicationAdministration", "id": name, "status": "completed",
+            "subject": {"reference": f"Patient/{patient}"}, "effectiveDateTime": f"{day}T10:00:00+01:00",
+            "medicationCodeableConcept": {"coding": [{"system": "http://www.whocc.no/atc", "code": "L04AG11"}]},
+            "dosage": {"dose": {"value": 300, "unit": "mg", "system": "http://unitsofmeasure.org", "code": "mg"}},
+        }  # fmt: skip
+
+    def ck(self, name: str, patient: str, day: str, value: float) -> dict[str, Any]:
+        """A creatine kinase."""
+        return {
+            "resourceType": "Observation", "id": name, "status": "final", "subject": {"reference": f"Patient/{patient}"},
+            "code": {"coding": [{"system": "http://loinc.org", "code": "2157-6"}]}, "effectiveDateTime": day,
+            "valueQuantity": {"value": value, "unit": "U/L", "system": "http://unitsofmeasure.org", "code": "U/L"},
+        }  # fmt: skip
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A store in which run 1 has begun."""
+    store = open_store(tmp_path / "study.sqlite", "anifrolumab")
+    assert begin_run(store, "sync") == 1
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def records(db: sqlite3.Connection) -> Records:
+    """Makes records and stores them."""
+    return Records(db)
+
+
+@pytest.fixture(scope="session")
+def mapper(tmp_path_factory: pytest.TempPathFactory) -> SiteMapper:
+    """The mappings of site leon, with the shipped tables."""
+    path = tmp_path_factory.mktemp("study") / "dm-fhir.toml"
+    path.write_text(CONFIG, encoding="utf-8")
+    config = load_config(path)
+    return site_mapper(config, config.sites[0])

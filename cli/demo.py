@@ -180,7 +180,9 @@ def _first_pass(study: Study, paper: _Paper) -> int:
         with voice.step(f"{paper.name}: pushed, each outcome read back and compared"):
             results = passes.push(run.work, study.sites)
         summaries = run.summaries()
-        voice.say(f"{paper.name}: {sum(cohort.values())} patients; {'; '.join(result_lines(results))}")
+        voice.say(
+            f"{paper.name}: {sum(one.patients for one in cohort.values())} patients; {'; '.join(result_lines(results))}"
+        )
         return report(f"{paper.name}, first pass", summaries, run.exit_code(summaries), as_json=False)
 
 

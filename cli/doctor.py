@@ -1,67 +1,141 @@
-"""dm-fhir doctor: does the connection work?"""
+"""dm-fhir doctor: what works at each site, what degrades, what to ask the hospital for."""
 
-from collections.abc import Iterable
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from dm_fhir.cli.reporter import closing_line, document
+from dm_fhir.cli.reporter import document
 from dm_fhir.cli.study import chosen, json_option, site_option
 from dm_fhir.config import Config, Site, load_config
-from dm_fhir.errors import DmFhirError, worst_exit_code
-from dm_fhir.mappings.site import site_mapper
-from dm_fhir.sync.doctor import Check
+from dm_fhir.errors import ConfigError, worst_exit_code
+from dm_fhir.mappings.site import SiteMapper, site_mapper
+from dm_fhir.store.looking import look
+
+if TYPE_CHECKING:
+    from dm_fhir.sync.check import Check
+    from dm_fhir.sync.doctor import Examination
+
+_NEXT = {
+    0: "complete",
+    2: "mend the configuration",
+    3: "a pull or a push would leave open what fails above",
+    4: "server unavailable: try again later",
+    5: "login refused",
+}
 
 
 @click.command("doctor")
 @site_option
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write a letter to the hospital's IT, free of patient data (Markdown); for one site.",
+)  # fmt: skip
 @json_option
 @click.pass_context
-def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
-    """Try the connection to each site: endpoint, FHIR version, login, and each planned search. Changes nothing.
+def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_json: bool) -> int:
+    """Try everything that a pull of each site needs, and say what works, what degrades, and what to ask the hospital for.
+
+    Endpoint, certificate, clocks, login, scopes, the cohort's search, each planned search with _count=1, and a sample of
+    records. Changes nothing, neither in the store nor on the server.
 
     \b
     Examples:
       dm-fhir doctor
-      dm-fhir doctor --site leon --json
+      dm-fhir doctor --site leon --output letter-to-leon.md
+      dm-fhir doctor --json
     """
     config = load_config(ctx.obj[0])
-    found, code = examined(config, chosen(config, sites))
+    asked = chosen(config, sites)
+    if output and len(asked) > 1:
+        hint = f"name it with --site: {', '.join(site.name for site in asked)}"
+        raise ConfigError("a letter is for one hospital", hint=hint)
+    found, code = examined(config, asked)
+    if output:
+        _write_letter(output, config, asked[0], found[0])
     if as_json:
-        click.echo(document("doctor", found, code))
+        click.echo(document("doctor", found, code, letter=str(output) if output else None))
     else:
-        click.echo("\n".join(line for site in found for line in _lines(site)))
-        click.echo(closing_line("doctor", [], code))
+        click.echo(
+            "\n".join([*(line for one in found for line in _lines(one)), *_written(output), _closing(found, code)])
+        )
     return code
 
 
-class SiteChecks(msgspec.Struct, frozen=True):
-    """What was tried at a site."""
-
-    site: str
-    checks: list[Check]
-
-
-def examined(config: Config, sites: Iterable[Site]) -> tuple[list[SiteChecks], int]:
+def examined(config: Config, sites: Iterable[Site]) -> tuple[list["Examination"], int]:
     """What was tried at each site and what came of it; the exit code of the worst."""
-    found = [SiteChecks(site.name, _checks(config, site)) for site in sites]
-    return found, worst_exit_code(check.exit_code for site in found for check in site.checks)
+    found = [_examined(config, site) for site in sites]
+    return found, worst_exit_code(one.exit_code for one in found)
 
 
-def _checks(config: Config, site: Site) -> list[Check]:
-    from dm_fhir.fhir.login import connect
-    from dm_fhir.sync.doctor import examine
+def _examined(config: Config, site: Site) -> "Examination":
+    from dm_fhir.mappings.validity import faults_of
+    from dm_fhir.sync.doctor import Examination, examine, misconfigured
 
     try:
         mapper = site_mapper(config, site)
-        with connect(site) as connection:
-            return examine(connection, mapper)
-    except DmFhirError as error:
-        return [Check("config", False, str(error).replace("\n ", ";"), error.exit_code)]
+    except ConfigError as error:
+        return Examination(site.name, [misconfigured(error)])
+    examination = examine(site, config.drug, mapper, look(config.store_path, site.name, most_members=2), faults_of)
+    examination.checks.insert(0, _config_check(config, mapper))
+    return examination
 
 
-def _lines(site: SiteChecks) -> list[str]:
-    return [
-        f"{site.site}:",
-        *(f"  {'ok  ' if check.ok else 'FAIL'}  {check.what}: {check.said}" for check in site.checks),
-    ]
+def _config_check(config: Config, mapper: SiteMapper) -> "Check":
+    from dm_fhir.sync.check import Check
+
+    drug, disease = len(mapper.drug_codes()), len(mapper.disease_codes())
+    said = f"read; the tables know {config.drug} by {drug} codes and the disease by {disease}"
+    return Check("config and tables", "works", said)
+
+
+def _write_letter(path: Path, config: Config, site: Site, examination: "Examination") -> None:
+    from dm_fhir.sync.letter import letter
+
+    text = letter(config, site, examination)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _written(output: Path | None) -> list[str]:
+    return [f"a letter to the hospital, without patient data: {output}"] if output else []
+
+
+def _lines(one: "Examination") -> Iterator[str]:
+    """A site: each check, and under what is not as it should be what follows and what mends it; then what is known."""
+    server = f" {one.server} (vendor row: {one.vendor or 'none'})" if one.server else ""
+    yield f"{one.site}:{server}"
+    for check in one.checks:
+        yield f"  {check.state:<8}  {check.what}: {check.said}"
+        if check.state != "works":
+            yield from _remedies(check)
+    told = [f"{s.name} {_plain(s.value)} ({s.by})" for s in one.settings if s.by != "default"]
+    if one.settings:
+        yield f"  settings: {', '.join(told) or 'all as usual'}{'; all others as usual' if told else ''}"
+    if one.facts:
+        yield f"  known from earlier pulls: {', '.join(f'{f.name}: {f.value} ({f.learned[:10]})' for f in one.facts)}"
+    if one.found_now:
+        yield f"  found out now, and not kept: {', '.join(f'{name}: {value}' for name, value in one.found_now.items())}"
+
+
+def _remedies(check: "Check") -> Iterator[str]:
+    for head, text in (("so", check.consequence), ("ask the hospital", check.ask), ("here", check.mend)):
+        if text:
+            yield f"            {head}: {text}"
+
+
+def _plain(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _closing(found: Sequence["Examination"], code: int) -> str:
+    states = Counter[str](check.state for one in found for check in one.checks)
+    verbs = {"works": "work", "degrades": "degrade", "fails": "fail"}
+    counted = ", ".join(f"{states[state]} {verb}" for state, verb in verbs.items())
+    return f"doctor: {counted}; exit {code} ({_NEXT.get(code, 'failed')})"

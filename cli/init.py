@@ -23,16 +23,28 @@ path = "dm-fhir.sqlite"         # relative to this file
 name = "leon"
 endpoint = "https://fhir.example.org/r4"      # leave out for a hospital that only sends files
 # tables = ["tables/leon.toml"]               # the hospital's own codes, laid over the shipped tables
-# headers = { "Epic-Client-ID" = "…" }
+# headers = { "Epic-Client-ID" = "…" }        # they go to the endpoint only
+# vendor = "epic"                             # without it the server's CapabilityStatement decides
+# ca_bundle = "tls/hospital-ca.pem"           # where the hospital has certificate authorities of its own
+# client_cert = "tls/leon.crt"                # where it asks for a client certificate
+# client_key = "tls/leon.key"
+# proxy = "http://proxy.example.org:3128"     # the environment's proxies are not used
 
 [site.auth]
 method = "smart-backend"        # none | basic | bearer | client-secret | smart-backend
 client_id = "dm-fhir"
 private_key = "file:keys/leon.pem"            # secrets: file:PATH or env:NAME, never the secret itself
+# key_id = "…"                                # dm-fhir keys create makes the key and prints its id
+# jku = "https://…/jwks.json"                 # where dm-fhir keys show --jwks is published, if the server asks for that
+# token_url = "https://…/token"               # where the server does not say it itself
 scope = "system/*.read"         # writing outcomes back also needs system/Observation.write
 
+# [site.cohort]
+# by = "medication"                           # or "condition", "group" (and group = "Group/…"), "patients" (and a file)
+
 [site.pull]
-page_size = 200
+scope = "mapped"                # "all" also reads codes that no table knows
+# concurrency = 5                             # requests at a time
 # optional_types = ["AdverseEvent"]           # types this hospital does not offer
 
 [site.push]

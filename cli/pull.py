@@ -1,17 +1,31 @@
 """dm-fhir pull: server or files into the store."""
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dm_fhir.cli.reporter import counted, report
-from dm_fhir.cli.study import Run, json_option, opened, running, site_option
+from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
 from dm_fhir.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dm_fhir.sync.pull import Pulled, Wish
 
 
 @click.command("pull")
 @site_option
 @click.option("--full", is_flag=True, help="Ask for everything again, not only for what changed.")
+@click.option("--retry-failed", is_flag=True, help="Ask only for what is open in the ledger: see dm-fhir failed.")
+@click.option(
+    "--patient", "patients", multiple=True, metavar="REF",
+    help="Only this patient (Patient/7, or 7), who joins the cohort; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--patient-file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Only the patients in this file: ids or system|value identifiers, one a line.",
+)  # fmt: skip
 @click.option(
     "--from",
     "paths",
@@ -21,7 +35,16 @@ from dm_fhir.errors import ConfigError
 )
 @json_option
 @click.pass_context
-def command(ctx: click.Context, sites: tuple[str, ...], full: bool, paths: tuple[str, ...], as_json: bool) -> int:
+def command(
+    ctx: click.Context,
+    sites: tuple[str, ...],
+    full: bool,
+    retry_failed: bool,
+    patients: tuple[str, ...],
+    patient_file: Path | None,
+    paths: tuple[str, ...],
+    as_json: bool,
+) -> int:
     """Read the cohort from the servers, or from files, into the store.
 
     The ledger accounts for every patient and query; a later pull asks only for what changed, and again for what is missing.
@@ -30,31 +53,61 @@ def command(ctx: click.Context, sites: tuple[str, ...], full: bool, paths: tuple
     Examples:
       dm-fhir pull
       dm-fhir pull --site leon --full
+      dm-fhir pull --retry-failed
+      dm-fhir pull --site leon --patient Patient/7
+      dm-fhir pull --site leon --patient-file this-week.txt
       dm-fhir pull --site leon --from export/ --from extra.ndjson.gz
     """
+    from dm_fhir.sync.pull import Wish
+
+    wish = Wish(full, tuple(map(_reference, patients)), patient_file, retry_failed)
+    if sum((bool(patients) or patient_file is not None, retry_failed, bool(paths))) > 1:
+        raise ConfigError("--patient, --retry-failed and --from are different pulls", hint="give one of them")
     with opened(ctx, sites) as study, running(study, "pull", ("pull",)) as run:
-        lines, more = _from_files(run, paths) if paths else _from_servers(run, full=full)
+        if patients or patient_file:
+            _one_site(study)
+        lines, more = _from_files(run, paths) if paths else _from_servers(run, wish)
         summaries = run.summaries()
         return report("pull", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, **more)
 
 
-def _from_servers(run: Run, *, full: bool) -> tuple[list[str], dict[str, Any]]:
+def _reference(patient: str) -> str:
+    """`Patient/id`, however it was typed."""
+    id_ = patient.removeprefix("Patient/")
+    if not id_ or "/" in id_:
+        raise ConfigError("--patient takes Patient/id, or the id alone", hint="such as --patient Patient/7")
+    return f"Patient/{id_}"
+
+
+def _from_servers(run: Run, wish: "Wish") -> tuple[list[str], dict[str, Any]]:
     from dm_fhir.sync.passes import pull
 
-    patients = pull(run.work, run.study.sites, full=full)
-    warn_of_empty_cohorts(run, patients)
-    return cohort_lines(patients), {"cohort": patients}
+    pulled = pull(run.work, run.study.sites, wish)
+    tell(run, pulled, wish)
+    return cohort_lines(pulled), cohort_details(pulled)
 
 
-def cohort_lines(patients: dict[str, int]) -> list[str]:
-    """How many patients each site's cohort has."""
-    return [f"{site}: {count} patients in the cohort" for site, count in patients.items()]
+def cohort_lines(pulled: "Mapping[str, Pulled]") -> list[str]:
+    """How many patients each site's pull asked for, and the lines of a list that named nobody."""
+    lines = []
+    for site, one in pulled.items():
+        lines.append(f"{site}: {one.patients} patients in the cohort")
+        lines += [f"  line {n.line} of the list: {n.state}" for n in one.named if n.patient is None]
+    return lines
 
 
-def warn_of_empty_cohorts(run: Run, patients: dict[str, int]) -> None:
-    """Say of each site where nobody got the drug what may be the reason."""
-    for site, count in patients.items():
-        if count == 0:
+def cohort_details(pulled: "Mapping[str, Pulled]") -> dict[str, Any]:
+    """The same for machines: `cohort`, and `listed` where there was a list."""
+    listed = {site: [line._asdict() for line in one.named] for site, one in pulled.items() if one.named}
+    return {"cohort": {site: one.patients for site, one in pulled.items()}, **({"listed": listed} if listed else {})}
+
+
+def tell(run: Run, pulled: "Mapping[str, Pulled]", wish: "Wish") -> None:
+    """Warn of what holds for a whole site, and where nobody got the drug say what may be the reason."""
+    for site, one in pulled.items():
+        for remark in one.remarks:
+            run.study.voice.warn(f"{site}: {remark}")
+        if one.patients == 0 and not wish.is_partial and run.study.config.site(site).cohort.by == "medication":
             codes = len(run.work.mappers[site].drug_codes())
             run.study.voice.warn(
                 f"{site}: nobody was given {run.study.config.drug}, by any of the {codes} codes that the tables know; "
@@ -62,14 +115,17 @@ def warn_of_empty_cohorts(run: Run, patients: dict[str, int]) -> None:
             )
 
 
+def _one_site(study: Study) -> None:
+    if len(study.sites) != 1:
+        names = ", ".join(site.name for site in study.sites)
+        raise ConfigError("patients and files belong to one site", hint=f"name it with --site: {names}")
+
+
 def _from_files(run: Run, paths: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
     from dm_fhir.sync.files import pull_files
 
     study = run.study
-    if len(study.sites) != 1:
-        raise ConfigError(
-            "files belong to one site", hint=f"name it with --site: {', '.join(s.name for s in study.sites)}"
-        )
+    _one_site(study)
     site = study.sites[0].name
     types, passed_over = pull_files(
         study.db, site, paths, run.work.mappers[site], run.work.run, study.voice.progress("read")

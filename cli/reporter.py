@@ -1,16 +1,21 @@
 """Results as text for people or as one JSON object for machines. The last line of text is always the summary."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
 from dm_fhir.sync.summary import Attention, SiteSummary
 
+T = TypeVar("T")
 _STATES = {0: "complete", 3: "partial"}
 _MOST_LINES = 10
+_MEND_AT_SOURCE = "mend it at its source and read it again"
+_FILTER_IGNORED = "filter_ignored:"
+#: The patients without a case that somebody may miss.
+_WITHOUT_CASE = ("merged into another", "left the cohort")
 
 
 def report(
@@ -46,29 +51,78 @@ def error_document(command: str, exit_code: int, error: str) -> str:
 def site_lines(summary: SiteSummary) -> list[str]:
     """A site in a few lines: where it stands, then what needs attention."""
     lines = [f"{summary.site}: {_where(summary)}"]
-    lines += [f"  stopped: {_in_a_line(summary.error)}"] if summary.error else []
-    lines += _capped([_attention(one) for one in summary.attention], "units that need attention")
-    lines += _capped(
-        [
-            f"  set aside: {place} ({reason}); mend it at its source and read it again"
-            for place, reason in summary.set_aside.items()
-        ],
+    lines += [f"  stopped: {in_a_line(summary.error)}"] if summary.error else []
+    lines += capped(summary.attention, _attention, "units that need attention", "dm-fhir failed")
+    lines += [f"  {line}" for line in _why_set_aside(summary.set_aside)]
+    lines += capped(
+        list(summary.set_aside.items()),
+        lambda one: f"  set aside: {one[0]} ({one[1]}); {_MEND_AT_SOURCE}, or acknowledge it: dm-fhir quarantine",
         "set aside",
+        "dm-fhir quarantine",
     )
-    lines += _capped(
-        [f"  unreadable: {reference}; mend it at its source and read it again" for reference in summary.unreadable],
-        "unreadable",
-    )
+    if summary.acknowledged:
+        lines.append(f"  set aside and acknowledged: {len(summary.acknowledged)}")
+    lines += capped(summary.unreadable, lambda one: f"  unreadable: {one}; {_MEND_AT_SOURCE}", "unreadable")
     if summary.without_patient:
         lines.append(f"  in no case, because they name no patient: {counted(summary.without_patient)}")
+    if summary.deleted_by_type:
+        lines.append(f"  deleted on the server, kept here and not used: {counted(summary.deleted_by_type)}")
+    return lines + _remarks(summary)
+
+
+#: What is wrong with a thing that was set aside, by the ledger's word for it: one of them, several of them.
+_SET_ASIDE = {
+    "invalid-utf-8": ("resource is not valid UTF-8", "resources are not valid UTF-8"),
+    "not-json-number": ("resource holds NaN or Infinity", "resources hold NaN or Infinity"),
+    "ambiguous-json": ("resource is ambiguous JSON", "resources are ambiguous JSON"),
+    "no-id": ("resource without id", "resources without id"),
+    "too-deep": ("resource is nested too deeply", "resources are nested too deeply"),
+}
+
+
+def _why_set_aside(set_aside: Mapping[str, str]) -> list[str]:
+    """Each kind of thing set aside, in a sentence."""
+    return [_one_kind(reason, count) for reason, count in sorted(Counter(set_aside.values()).items())]
+
+
+def _one_kind(reason: str, count: int) -> str:
+    one, several = _SET_ASIDE.get(reason, ("unusable entry", "unusable entries"))
+    what = one if count == 1 else several
+    is_told = " is " in what or " are " in what or " hold" in what
+    was = "was" if count == 1 else "were"
+    return f"{count} {what} {'and ' if is_told else ''}{was} set aside"
+
+
+def _remarks(summary: SiteSummary) -> list[str]:
+    """What is worth knowing of the server, and keeps nothing from being complete."""
+    notes, lines = summary.notes, []
+    if summary.server_messages:
+        lines.append(f"  server: {_said(summary.server_messages)}")
+    elif notes.get("authorised_view_only"):
+        answers = notes["authorised_view_only"]
+        lines.append(f"  server: what it sends may not contain the entire record ({answers} answers)")
+    elif notes.get("server_message"):
+        lines.append(f"  server: {notes['server_message']} remarks with its answers")
+    ignored = [name.removeprefix(_FILTER_IGNORED) for name in notes if name.startswith(_FILTER_IGNORED)]
+    if ignored:
+        lines.append(f"  server ignored {', '.join(ignored)}; filtered here")
+    if notes.get("next_rewritten") or notes.get("plain_http_links"):
+        lines.append("  the server hands out http links")
     return lines
+
+
+def _said(messages: Mapping[str, int]) -> str:
+    """The most frequent message, and how many others there are."""
+    (message, count), *others = messages.items()
+    more = f"; and {len(others)} other messages: dm-fhir status --json" if others else ""
+    return f"{in_a_line(message.removeprefix('server: '))} ({count} units){more}"
 
 
 def _where(summary: SiteSummary) -> str:
     parts = [
         _how_far(summary),
         f"{sum(summary.resources.values())} resources",
-        f"{summary.patients.get('case', 0)} cases" if summary.patients else "",
+        _patients(summary.patients),
         f"findings: {counted(summary.findings)}" if summary.findings else "",
         f"outcomes on the server: {counted(summary.pushed)}" if summary.pushed else "",
     ]
@@ -81,20 +135,34 @@ def _how_far(summary: SiteSummary) -> str:
     return "not complete" if summary.units else "never pulled"
 
 
+def _patients(patients: Mapping[str, int]) -> str:
+    """How many patients make a case, and how many made one that no longer counts."""
+    apart = counted({state: patients[state] for state in _WITHOUT_CASE if patients.get(state)})
+    cases = f"{patients.get('case', 0)} cases" if patients else ""
+    return ", ".join(part for part in (cases, apart) if part)
+
+
 def _attention(one: Attention) -> str:
     whose = f"{one.patient} " if one.patient else ""
-    return f"  {one.state}: {whose}{one.query}: {_in_a_line(one.message or one.reason or '')}"
+    return f"  {one.state}: {whose}{one.query}: {in_a_line(one.message or one.reason or '')}"
 
 
-def _in_a_line(text: str) -> str:
+def in_a_line(text: str) -> str:
+    """The text's lines in one."""
     return "; ".join(line.strip() for line in text.splitlines())
 
 
-def _capped(lines: list[str], what: str) -> list[str]:
-    more = len(lines) - _MOST_LINES
-    if more <= 0:
-        return lines
-    return [*lines[:_MOST_LINES], f"  … and {more} more {what}; all of them: dm-fhir status --json"]
+def capped(
+    things: Sequence[T],
+    line: Callable[[T], str],
+    what: str,
+    where: str = "dm-fhir status --json",
+    most: int = _MOST_LINES,
+) -> list[str]:
+    """A line for each of the first things, and one that counts the others and says where they are."""
+    more = len(things) - most
+    rest = [f"  … and {more} more {what}; all of them: {where}"] if more > 0 else []
+    return [*map(line, things[:most]), *rest]
 
 
 def counted(counts: Mapping[str, int]) -> str:

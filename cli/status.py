@@ -3,9 +3,10 @@
 import click
 
 from dm_fhir.cli.reporter import report
+from dm_fhir.cli.runs import ending
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.errors import worst_exit_code
-from dm_fhir.store.ledger import last_run
+from dm_fhir.store.ledger import runs
 from dm_fhir.sync.summary import summarise
 
 
@@ -24,13 +25,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
     with opened(ctx, sites) as study:
         summaries = [summarise(study.db, site) for site in study.sites]
         code = worst_exit_code(summary.exit_code() for summary in summaries)
-        run = last_run(study.db)
-        lines = [f"last run: {_run(*run)}"] if run else ["no run yet"]
-        last = dict(zip(("command", "started", "ended", "exit_code"), run, strict=True)) if run else None
+        run = next(iter(runs(study.db, 1)), None)
+        lines = [f"last run: {run.command}, {ending(run, is_newest=True)}"] if run else ["no run yet"]
+        last = {name: getattr(run, name) for name in ("command", "started", "ended", "exit_code")} if run else None
         return report("status", summaries, code, as_json=as_json, lines=lines, last_run=last)
-
-
-def _run(command_name: str, started: str, ended: str | None, exit_code: int | None) -> str:
-    if ended is None:
-        return f"{command_name}, begun {started}, not ended: at work or killed"
-    return f"{command_name}, {started} to {ended}, exit {exit_code}"

@@ -12,8 +12,8 @@ from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import DmFhirError, StoreError, worst_exit_code
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.store.database import open_store
-from dm_fhir.store.ledger import begin_run, end_run
+from dm_fhir.store.database import open_store, space_warning
+from dm_fhir.store.ledger import begin_run, end_run, interrupted_before
 from dm_fhir.sync.lock import locked
 from dm_fhir.sync.passes import Connect, Pass
 from dm_fhir.sync.summary import STEPS, SiteSummary, summarise
@@ -99,8 +99,14 @@ def chosen(config: Config, names: Sequence[str]) -> tuple[Site, ...]:
 def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Iterator[Run]:
     """A run under the store's lock. It is noted in the store when it begins and when it ends, also by an error."""
     mappers = {site.name: site_mapper(study.config, site) for site in study.sites}
-    with locked(study.config.store_path, command), _connecting(study.voice) as connect:
+    with locked(study.config.store_path, command) as held, _connecting(study.voice) as connect:
+        if interrupted_before(study.db) is not None:
+            study.voice.say("previous run was interrupted; continuing")
+        warning = space_warning(study.db) if "pull" in steps else None
+        if warning:
+            study.voice.warn(warning)
         number = begin_run(study.db, command)
+        held(number)
         run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps)
         code = 1
         try:
@@ -129,4 +135,6 @@ def _connecting(voice: Voice) -> Iterator[Connect]:
 
     yield counted
     for site, one in used:
+        if one.pace.waited_seconds >= 1:
+            voice.say(f"{site}: waited {one.pace.waited_seconds:.0f} s as asked, or between tries")
         voice.detail(f"{site}: {one.requests_sent} requests, {one.writes_sent} of them writing, {one.retries} repeated")

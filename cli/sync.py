@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dm_fhir.cli.compute import computed_lines
-from dm_fhir.cli.pull import cohort_lines, warn_of_empty_cohorts
+from dm_fhir.cli.pull import cohort_details, cohort_lines, tell
 from dm_fhir.cli.push import result_lines
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, json_option, opened, running, site_option
@@ -36,19 +36,20 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
 def synced(study: Study) -> tuple[list[str], dict[str, Any], list[SiteSummary], int]:
     """One whole pass: lines for people, details for machines, the sites' state, the exit code."""
     from dm_fhir.sync.passes import compute, pull, push
+    from dm_fhir.sync.pull import EVERYTHING
 
     started = time.monotonic()
     with running(study, "sync") as run:
-        patients = pull(run.work, [site for site in study.sites if site.endpoint])
-        warn_of_empty_cohorts(run, patients)
+        pulled = pull(run.work, [site for site in study.sites if site.endpoint])
+        tell(run, pulled, EVERYTHING)
         computed = compute(run.work, study.sites)
         results = push(run.work, [site for site in study.sites if site.push_enabled])
         summaries = run.summaries()
         more: dict[str, Any] = {
-            "cohort": patients,
+            **cohort_details(pulled),
             "computed": {site: done._asdict() for site, done in computed.items()},
             "pushed": {site: result.counts for site, result in results.items()},
             "seconds": round(time.monotonic() - started, 1),
         }
-        lines = [*cohort_lines(patients), *computed_lines(computed), *result_lines(results)]
+        lines = [*cohort_lines(pulled), *computed_lines(computed), *result_lines(results)]
         return lines, more, summaries, run.exit_code(summaries)

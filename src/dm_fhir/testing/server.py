@@ -140,7 +140,11 @@ def _passes(resource: Resource, name: str, value: str) -> bool:
     if read is None:
         return True  # like many servers: what it does not know it ignores
     held = read(resource)
-    return any(wanted in held or f"Patient/{wanted}" in held for wanted in value.split(","))
+    return any(
+        one in (wanted, f"Patient/{wanted}") or one.endswith(f"|{wanted}")
+        for one in held
+        for wanted in value.split(",")
+    )
 
 
 def _reference(resource: Resource, element: str) -> str:

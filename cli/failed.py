@@ -1,0 +1,98 @@
+"""dm-fhir failed: what is not complete, and the command that mends it."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from dm_fhir.cli.reporter import capped, closing_line, document, in_a_line
+from dm_fhir.cli.study import json_option, opened, site_option
+from dm_fhir.config import DEFAULT_NAME, Site
+from dm_fhir.errors import worst_exit_code
+from dm_fhir.sync.mending import mend, mend_all
+from dm_fhir.sync.summary import Attention, SiteSummary, summarise
+
+_STEPS = ("pull",)
+_MOST_OF_A_KIND = 3
+
+
+@click.command("failed")
+@site_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
+    """Every query that is not complete: why, since when, and the command that mends it. Reads the store only.
+
+    \b
+    Examples:
+      dm-fhir failed
+      dm-fhir failed --site leon --json
+    """
+    program = _program(ctx.obj[0])
+    with opened(ctx, sites) as study:
+        found = [(site, summarise(study.db, site)) for site in study.sites]
+    summaries = [summary for _, summary in found]
+    code = worst_exit_code(summary.exit_code(_STEPS) for summary in summaries)
+    if as_json:
+        click.echo(document("failed", [_for_machines(site, one, program) for site, one in found], code))
+        return code
+    click.echo("\n".join(line for site, one in found for line in _lines(site, one, program)))
+    click.echo(closing_line("failed", summaries, code))
+    return code
+
+
+def _program(config: Path) -> str:
+    """How the command line began, so that what is said here can be typed as it stands."""
+    return "dm-fhir" if str(config) == DEFAULT_NAME else f"dm-fhir --config {shlex.quote(str(config))}"
+
+
+def _for_machines(site: Site, summary: SiteSummary, program: str) -> dict[str, Any]:
+    units = [msgspec.structs.asdict(one) | mend(one, site, program)._asdict() for one in summary.attention]
+    return {"site": site.name, "units": summary.units, "set_aside": len(summary.set_aside), "failed": units}
+
+
+def _lines(site: Site, summary: SiteSummary, program: str) -> list[str]:
+    """The units in groups of one kind, each with what mends all of it."""
+    groups: dict[tuple[str, str, str | None], list[Attention]] = {}
+    for one in summary.attention:
+        groups.setdefault((one.state, one.query, one.reason), []).append(one)
+    kinds = capped(
+        list(groups.values()),
+        lambda some: "\n".join(_kind(some, site, program)),
+        "kinds",
+        f"{program} failed --site {site.name} --json",
+    )
+    aside = f"  set aside: {len(summary.set_aside)}; {program} quarantine --site {site.name}"
+    return [f"{site.name}: {_how_many(site, summary, program)}", *kinds, *([aside] if summary.set_aside else [])]
+
+
+def _how_many(site: Site, summary: SiteSummary, program: str) -> str:
+    if not summary.units:
+        return f"never pulled; {program} pull --site {site.name}{'' if site.endpoint else ' --from PATH'}"
+    return f"{len(summary.attention)} units need attention" if summary.attention else "nothing needs attention"
+
+
+def _kind(some: Sequence[Attention], site: Site, program: str) -> list[str]:
+    """One kind of failure: how many units, the first of them, and how all are mended."""
+    first, more = some[0], len(some) - _MOST_OF_A_KIND
+    mended = mend_all(list(some), site, program)
+    return [
+        f"  {first.state}: {first.query} ({first.reason or 'no reason'}), {len(some)} units",
+        *(f"    {_unit(one)}" for one in some[:_MOST_OF_A_KIND]),
+        *([f"    … and {more} more"] if more > 0 else []),
+        *([f"    {mended.advice}"] if mended.advice else []),
+        f"    then: {mended.command}" if mended.advice else f"    {mended.command}",
+    ]
+
+
+def _unit(one: Attention) -> str:
+    parts = [
+        in_a_line(one.message or one.reason or ""),
+        f"{one.unique} of {one.expected} read" if one.expected is not None else "",
+        f"last complete until {one.watermark}" if one.watermark else "never complete",
+        f"not before {one.not_before}" if one.not_before else "",
+    ]
+    return f"{one.patient or 'the site'}: {'; '.join(part for part in parts if part)}"

@@ -1,0 +1,87 @@
+"""A study whose store holds what a test puts there, and commands typed at it."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from dm_fhir.cli import main
+from dm_fhir.store.database import open_store
+from dm_fhir.store.ledger import Unit, begin_run, end_run, put_unit
+from dm_fhir.store.resources import set_aside
+
+CONFIG = """
+[study]
+title = "Two hospitals"
+drug = "anifrolumab"
+
+[[site]]
+name = "leon"
+endpoint = "https://leon.test/r4"
+
+[[site]]
+name = "madrid"
+"""
+
+
+class Ran(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Study(NamedTuple):
+    """A study of two sites; nothing answers at the endpoint of leon, and madrid has none."""
+
+    db: sqlite3.Connection
+    config: Path
+    type: Callable[..., Ran]
+
+    def unit(
+        self, query: str, state: str = "complete", patient: str = "Patient/1", site: str = "leon", **more: Any
+    ) -> None:
+        """Put a row into the ledger."""
+        values = {"reason": None if state == "complete" else "http-500", "run": 1} | more
+        if state == "complete":
+            values = {"watermark": "2025-06-01T10:00:00Z"} | values
+        put_unit(self.db, Unit(site, patient, query, state=state, **values))
+
+    def aside(self, *bodies: bytes, site: str = "leon") -> None:
+        """Set something aside."""
+        for number, body in enumerate(bodies):
+            place = f"page 1, entry {number}"
+            set_aside(self.db, site, "Patient/1", "Observation?patient", place, "no-id", body, 1)
+
+
+@pytest.fixture
+def study(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Study]:
+    """A study in whose store run 1, a pull, has ended with 3; the config has the name that needs not be typed."""
+    config = tmp_path / "dm-fhir.toml"
+    config.write_text(CONFIG, encoding="utf-8")
+    db = open_store(tmp_path / "dm-fhir.sqlite", "anifrolumab")
+    end_run(db, begin_run(db, "pull"), 3)
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments: str) -> Ran:
+        capsysbinary.readouterr()
+        code = main.call(list(arguments))
+        out, err = capsysbinary.readouterr()
+        return Ran(code, out.decode(errors="surrogateescape"), err.decode())
+
+    yield Study(db, config, typed)
+    db.close()

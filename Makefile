@@ -4,7 +4,7 @@ DIR ?= dm-fhir-demo
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit build schema clean help
+.PHONY: demo test install lint types unit bench faults build schema clean help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -35,6 +35,12 @@ types: install ## mypy --strict
 
 unit: install ## the tests
 	$(BIN)/python -m pytest
+
+bench: install ## the pull against its peers, about eight minutes; BENCH=--quick for one
+	$(BIN)/python benchmarks/pull.py $(BENCH)
+
+faults: install ## every fault of a server, and what dm-fhir did
+	FAULT_TABLE=print $(BIN)/python -m pytest -q tests/faults
 
 build: install ## sdist and wheel, into dist
 	$(BIN)/python -m build --outdir dist .

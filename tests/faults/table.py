@@ -1,0 +1,95 @@
+"""The table of the faults: what the server did, what dm-fhir came to."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from .peers import BEST_PEER
+from .scenarios import ANY, SCENARIOS, Scenario
+from .study import Ran, Study
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- faults -->\n", "<!-- /faults -->"
+_LONGEST_MESSAGE = 90
+
+
+class Observed(NamedTuple):
+    """What a pull came to."""
+
+    rows: int
+    code: int
+    ledger: str
+    message: str
+
+
+def observed(scenario: Scenario, study: Study, ran: Ran) -> Observed:
+    """What this pull came to, by the store and by what it said."""
+    unit = study.units().get(scenario.query)
+    ledger = "-" if unit is None else f"{unit.state} ({unit.reason})" if unit.reason else unit.state
+    said = unit.message if unit is not None and unit.message else _error(ran)
+    return Observed(len(study.observations()), ran.code, ledger, _cut(said))
+
+
+def _error(ran: Ran) -> str:
+    lines = [line.strip() for line in ran.text.splitlines()]
+    return next((line for line in lines if line.startswith(("dm-fhir: ", "stopped: "))), "")
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split()).replace("|", "/")
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def print_table(write: Callable[[str], None], seen: Mapping[str, Observed], *, is_good: bool) -> None:
+    """The table as Markdown."""
+    write("| fault | the server | rows | exit | ledger | message |")
+    write("|---|---|---|---|---|---|")
+    for scenario in sorted(SCENARIOS, key=lambda one: one.t):
+        if one := seen.get(scenario.id):
+            write(f"| {scenario.id} | {scenario.does} | {one.rows} | {one.code} | {one.ledger} | {one.message} |")
+    write("as required" if is_good else "not everything is as required: see the failures above")
+
+
+def readme_table() -> str:
+    """The table of the README: a row for every fault, what the best peer did, and what dm-fhir does, by the scenarios."""
+    rows = ["| | the server | best peer | dm-fhir |", "|---|---|---|---|"]
+    for t, group in groupby(sorted(SCENARIOS, key=lambda one: one.t), key=lambda one: one.t):
+        variants = [one for one in group if not one.fault.endswith("-once") or t == 8]
+        rows.append(f"| T{t} | {_lettered([one.does for one in variants])} | {BEST_PEER[t]} | {_outcomes(variants)} |")
+    return "\n".join([*rows, ""])
+
+
+def write_readme() -> None:
+    """Put the table between its marks in the README."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{BEGIN}{readme_table()}{END}{after}", encoding="utf-8")
+
+
+def _lettered(texts: Sequence[str]) -> str:
+    if len(texts) == 1:
+        return texts[0]
+    return "; ".join(f"({letter}) {text}" for letter, text in zip(_LETTERS, texts, strict=False))
+
+
+def _outcomes(variants: Sequence[Scenario]) -> str:
+    """What dm-fhir comes to in each variant; those with the same outcome together."""
+    by_outcome: dict[str, str] = {}
+    for letter, scenario in zip(_LETTERS, variants, strict=False):
+        outcome = _outcome(scenario)
+        by_outcome[outcome] = by_outcome.get(outcome, "") + letter
+    if len(by_outcome) == 1:
+        return next(iter(by_outcome))
+    return "; ".join(f"({', '.join(letters)}) {outcome}" for outcome, letters in by_outcome.items())
+
+
+def _outcome(scenario: Scenario) -> str:
+    reason = f" ({scenario.reason[0]})" if scenario.reason else ""
+    rows = "" if scenario.rows == ANY else f"{scenario.rows} rows, "
+    state = f", {scenario.state}{reason}" if scenario.state not in (None, "complete") else ""
+    return f"{rows}exit {scenario.exit}{state}"
+
+
+_LETTERS = "abcdefghij"

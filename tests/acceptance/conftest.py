@@ -31,26 +31,26 @@ OUTCOME_SYSTEM = "https://w3id.org/dm-fhir/outcome"
 SCOPE = "system/*.read system/*.write"
 #: Runs the command line and, at the n-th call of a function, before or after it, sends a signal to a process.
 _DISTURBED = """
-import importlib, os, sys
+import importlib, itertools, os, sys
 from datetime import timedelta
 from dm_fhir.cli.main import run
-from dm_fhir.sync import unit
-unit.OVERLAP = timedelta(0)  # it would hide what a killed run forgot
+from dm_fhir.sync import tally
+tally.OVERLAP = timedelta(0)  # it would hide what a killed run forgot
 place, number, when, signal, pid, *arguments = sys.argv[1:]
 module, _, path = place.partition(":")
 *holders, name = path.split(".")
 holder = importlib.import_module(module)
 for one in holders:
     holder = getattr(holder, one)
-original, calls = getattr(holder, name), [0]
+original, calls = getattr(holder, name), itertools.count(1)
 def send():
     os.kill(int(pid) or os.getpid(), int(signal))
 def disturbed(*args, **kwargs):
-    calls[0] += 1
-    if calls[0] == int(number) and when == "before":
+    call = next(calls)  # several threads may call it
+    if call == int(number) and when == "before":
         send()
     result = original(*args, **kwargs)
-    if calls[0] == int(number) and when == "after":
+    if call == int(number) and when == "after":
         send()
     return result
 setattr(holder, name, disturbed)

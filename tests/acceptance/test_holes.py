@@ -11,7 +11,7 @@ import pytest
 
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.sync import unit
+from dm_fhir.sync import tally
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import HospitalMaker, StudyMaker
@@ -20,27 +20,30 @@ if TYPE_CHECKING:
 def test_a_search_that_breaks_off_is_asked_again_as_a_whole(
     new_hospital: HospitalMaker, new_study: StudyMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(tally, "OVERLAP", timedelta(0))
     study = new_study(new_hospital(), more="page_size = 3", push=False)
     time.sleep(1.1)  # what was loaded is now older than any watermark of this test
-    request = Connection.request
+    ask = Connection.ask
+    broken: list[str] = []
 
-    def breaking(self: Connection, method: str, url: str, **more: Any) -> Any:
+    def breaking(self: Connection, read: Any, method: str, url: str, **more: Any) -> Any:
         if "Observation" in url and "_offset=3" in url:
-            raise RequestFailed("GET Observation answered 500", reason="http-500", status=500)
-        return request(self, method, url, **more)
+            broken.append(url)
+            raise RequestFailed(f"{more['place']} answered 500 five times", reason="http-500", status=500)
+        return ask(self, read, method, url, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Connection, "request", breaking)
+        patch.setattr(Connection, "ask", breaking)
         ran = study.type("pull")
     row = study.ask(
         "SELECT state, reason, expected, \"unique\", watermark FROM unit WHERE query = 'Observation?patient'"
     )
 
     assert ran.code == study.type("status").code == 3
-    assert "  partial: Patient/bal-1 Observation?patient: page 2: GET Observation answered 500" in ran.out
+    assert "  partial: Patient/bal-1 Observation?patient: page 2 answered 500 five times; 3 of 10 stored" in ran.out
     assert re.search(r"^baltimore: not complete; ", ran.out, re.M)
     assert row == [("partial", "http-500", 10, 3, None)]
+    assert ["_count=1" in url for url in broken] == [False, True], "it was not begun again with smaller pages"
 
     again = study.type("pull")
 

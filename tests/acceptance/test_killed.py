@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dm_fhir.sync import unit
+from dm_fhir.sync import tally
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Hospital, HospitalMaker, Json, Loop, Study, StudyMaker
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 SMALL_PAGES = "page_size = 3"
 #: Moments of a pull: a function that it calls, at which call, before or after it.
 PULLS = [
-    ("dm_fhir.fhir.connection:Connection.request", 1, "before"),
+    ("dm_fhir.fhir.connection:Connection.ask", 1, "before"),
     ("dm_fhir.sync.pull:_cohort", 1, "after"),  # the cohort is complete, and nobody of it has been asked for
-    ("dm_fhir.sync.unit:put_resource", 9, "after"),  # in the middle of a page's transaction
-    ("dm_fhir.sync.unit:put_unit", 14, "before"),
-    ("dm_fhir.sync.unit:put_unit", 30, "after"),
-    ("dm_fhir.fhir.connection:Connection.request", 24, "after"),  # a page has arrived and is not yet stored
+    ("dm_fhir.sync.tally:put_resources", 1, "after"),  # in the middle of a page's transaction, of the cohort
+    ("dm_fhir.sync.together:put_resources", 5, "after"),  # and of all patients' records
+    ("dm_fhir.sync.together:put_units", 2, "before"),
+    ("dm_fhir.sync.together:put_units", 9, "after"),
+    ("dm_fhir.fhir.connection:Connection.ask", 12, "after"),  # a page has arrived and is not yet stored
+    ("dm_fhir.sync.pull:pull_medications", 1, "before"),  # everybody's records are there, and the plan is not through
     ("dm_fhir.sync.compute:put_case", 2, "before"),
 ]
 #: Moments of a push. Each run goes on where the one before it was killed.
@@ -40,7 +43,7 @@ PUSHES = [
 @pytest.fixture
 def _no_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later pull reaches back no further than it must: the overlap would hide what was forgotten."""
-    monkeypatch.setattr(unit, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(tally, "OVERLAP", timedelta(0))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def test_a_killed_pull_is_finished_by_the_next(
 
     killed(study, place, number, when, "sync")
     status = study.type("status")
-    assert "not ended: at work or killed" in status.out
+    assert re.match(r"last run: sync, begun \S+Z, interrupted\n", status.out), status.out
     assert status.code == (0 if "compute" in place else 3), status.out
     again = study.type("sync")
 

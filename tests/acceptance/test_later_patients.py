@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dm_fhir.sync import unit
+from dm_fhir.sync import tally
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import HospitalMaker, Json, StudyMaker
@@ -18,7 +18,7 @@ def test_a_new_patient_given_an_old_medication_is_found(
     new_hospital: HospitalMaker, new_study: StudyMaker, one_patient: list[Json], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On this server administrations that refer to a Medication are not found by code."""
-    monkeypatch.setattr(unit, "OVERLAP", timedelta(0))
+    monkeypatch.setattr(tally, "OVERLAP", timedelta(0))
     infusion = next(one for one in one_patient if one["resourceType"] == "MedicationAdministration")
     code = infusion["medicationCodeableConcept"]
     medication = {"resourceType": "Medication", "id": "stock-1", "code": code}

@@ -11,7 +11,7 @@ from dm_fhir.cli.report import study_sentences
 from dm_fhir.cli.study import opened_study
 from dm_fhir.cli.voice import Voice
 from dm_fhir.sync.lock import locked
-from dm_fhir.sync.pull import SEARCHES
+from dm_fhir.sync.query import SEARCHES
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import HospitalMaker, Loop, StudyMaker
@@ -80,10 +80,21 @@ def test_the_second_sync_writes_nothing(loop: Loop) -> None:
 
 
 def test_the_second_sync_asks_only_for_what_changed(loop: Loop) -> None:
-    of_patients = [one for one in loop.asked_again if re.search(r"\?(patient|subject)=", one)]
+    of_patients = [one for one in loop.asked_again if re.search(r"\?(patient|subject|_id)=", one)]
 
-    assert len(of_patients) == PATIENTS * (len(SEARCHES) - 1)
     assert all("_lastUpdated=ge" in one for one in of_patients), of_patients
+    asked = [re.findall(r"^GET /fhir/(\w+)\?\w+=([^&]*)", one)[0] for one in of_patients]
+    everybody = ",".join(sorted(f"bal-{n}" for n in range(1, PATIENTS + 1)))
+    types = ["Patient", *(name for name, _ in SEARCHES if name != "AdverseEvent")]
+    assert sorted(asked) == sorted((name, everybody) for name in types)
+
+
+def test_observations_are_asked_for_by_the_codes_that_the_tables_know(loop: Loop, sample: SampleSite) -> None:
+    searched = next(one for one in loop.hospital.requests() if "Observation?patient=" in one)
+    codes = set(re.findall(r"[?&](?:combo-)?code=([^&]*)", searched)[0].split(","))
+    observed = [one for one in sample.resources if one["resourceType"] == "Observation"]
+
+    assert all(codes & {coding["code"] for coding in one["code"]["coding"]} for one in observed)
 
 
 def test_the_second_sync_computes_nothing(loop: Loop) -> None:
@@ -163,6 +174,9 @@ def test_doctor_finds_each_search_working_and_makes_no_store(loop: Loop, new_stu
     told = study.type("doctor", "--json").json
 
     assert ran.code == 0, ran.out
-    assert ran.last_line == "doctor: exit 0 (complete)"
-    assert {check["what"] for check in told["sites"][0]["checks"]} >= {"login", "cohort by code", "Observation"}
+    assert re.fullmatch(r"doctor: \d+ work, 0 degrade, 0 fail; exit 0 \(complete\)", ran.last_line)
+    checks = {check["what"]: check["state"] for check in told["sites"][0]["checks"]}
+    searches = {f"{name}?{parameter}" for name, parameter in SEARCHES if name != "AdverseEvent"}
+    assert checks.keys() >= {"login", "cohort: MedicationAdministration by code", "AdverseEvent, whole", *searches}
+    assert set(checks.values()) == {"works"}
     assert not study.store.exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from dm_fhir.fhir import login
+from dm_fhir.fhir.access_token import AccessToken
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.sync import compute
 
@@ -43,14 +43,14 @@ def study(new_hospital: HospitalMaker, new_study: StudyMaker, telling: list[Json
 def secrets(study: Study, private_key: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every token that is used from now on, and the lines of the key."""
     found = [line for line in private_key.read_text(encoding="utf-8").splitlines() if "-----" not in line]
-    headers = login._Token.headers
+    headers = AccessToken.headers
 
     def noted(self: Any) -> dict[str, str]:
         given = headers(self)
         found.append(given["Authorization"].removeprefix("Bearer "))
         return given
 
-    monkeypatch.setattr(login._Token, "headers", noted)
+    monkeypatch.setattr(AccessToken, "headers", noted)
     return found
 
 
@@ -129,5 +129,5 @@ def test_an_error_of_the_store_is_told_as_one(study: Study, monkeypatch: pytest.
     ran = study.type("sync")
 
     assert ran.code == 1
-    assert re.search(r"^dm-fhir: the store .*: database or disk is full$", ran.err, re.M)
+    assert re.search(r"^dm-fhir: no space left in .*; at least \d+ MB needed$", ran.err, re.M)
     assert "internal error" not in ran.err

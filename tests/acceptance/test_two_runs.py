@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.acceptance.conftest import Hospital, HospitalMaker, Study, StudyMaker
 
-MIDDLE = ("dm_fhir.fhir.connection:Connection.request", 6, "before")
+MIDDLE = ("dm_fhir.fhir.connection:Connection.ask", 6, "before")
 WITHIN_SECONDS = 20
 
 
@@ -63,7 +63,7 @@ def test_the_second_of_two_runs_is_sent_away_and_told_by_whom(hospital: Hospital
         second = study.type("pull", "--json")
 
         assert second.code == 11
-        assert f"dm-fhir sync, process {first.pid}, since " in second.err
+        assert f" (process {first.pid}, since " in second.err
         assert second.json == second.json | {"command": "pull", "state": "failed", "exit_code": 11, "sites": []}
         assert study.type("status").out.startswith("last run: sync, begun ")
 

@@ -107,7 +107,7 @@ def test_a_server_that_fails_leaves_the_unit_open_and_the_next_pull_closes_it(
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     with mocked_server(RESOURCES) as server:
-        server.fail("GET Observation", 500, times=2)
+        server.fail("GET Observation", 500, times=3)  # two tries, and one with half the page
         assert run(config, "pull") == 3
         assert "failed: Patient/p1 Observation?patient" in capsys.readouterr().out
         assert run(config, "pull") == 0
@@ -183,7 +183,7 @@ def test_a_pull_that_breaks_off_forgets_nothing_that_was_set_aside(
     with mocked_server(RESOURCES) as server:
         server.fail("GET Observation?patient", 200, _page(server, "b", "f", without_id="g"))
         assert run(config, "pull") == 3
-        server.fail("GET Observation?patient", 500, times=2)
+        server.fail("GET Observation?patient", 500, times=3)
         capsys.readouterr()
         assert run(config, "pull") == 3
         assert "set aside: Patient/p1" in capsys.readouterr().out

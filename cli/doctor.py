@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     if output and len(asked) > 1:
         hint = f"name it with --site: {', '.join(site.name for site in asked)}"
         raise ConfigError("a letter is for one hospital", hint=hint)
-    found, code = examined(config, asked)
+    found, code = examined(config, asked, ctx.obj[1].detail)
     if output:
         _write_letter(output, config, asked[0], found[0])
     if as_json:
@@ -65,13 +65,15 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     return code
 
 
-def examined(config: Config, sites: Iterable[Site]) -> tuple[list["Examination"], int]:
-    """What was tried at each site and what came of it; the exit code of the worst."""
-    found = [_examined(config, site) for site in sites]
+def examined(
+    config: Config, sites: Iterable[Site], detail: Callable[[str], None] = lambda _: None
+) -> tuple[list["Examination"], int]:
+    """What was tried at each site and what came of it; the exit code of the worst. `detail` hears of each check."""
+    found = [_examined(config, site, detail) for site in sites]
     return found, worst_exit_code(one.exit_code for one in found)
 
 
-def _examined(config: Config, site: Site) -> "Examination":
+def _examined(config: Config, site: Site, detail: Callable[[str], None]) -> "Examination":
     from dm_fhir.mappings.validity import faults_of
     from dm_fhir.sync.doctor import Examination, examine, misconfigured
 
@@ -79,7 +81,12 @@ def _examined(config: Config, site: Site) -> "Examination":
         mapper = site_mapper(config, site)
     except ConfigError as error:
         return Examination(site.name, [misconfigured(error)])
-    examination = examine(site, config.drug, mapper, look(config.store_path, site.name, most_members=2), faults_of)
+    known = look(config.store_path, site.name, most_members=2)
+
+    def tell(check: "Check") -> None:
+        detail(f"{site.name}: {check.what} {check.state}")
+
+    examination = examine(site, config.drug, mapper, known, faults_of, tell)
     examination.checks.insert(0, _config_check(config, mapper))
     return examination
 
@@ -109,8 +116,7 @@ def _written(output: Path | None) -> list[str]:
 
 def _lines(one: "Examination") -> Iterator[str]:
     """A site: each check, and under what is not as it should be what follows and what mends it; then what is known."""
-    server = f" {one.server} (vendor row: {one.vendor or 'none'})" if one.server else ""
-    yield f"{one.site}:{server}"
+    yield f"{one.site}: {one.server}" if one.server else f"{one.site}:"
     for check in one.checks:
         yield f"  {check.state:<8}  {check.what}: {check.said}"
         if check.state != "works":
@@ -118,6 +124,8 @@ def _lines(one: "Examination") -> Iterator[str]:
     told = [f"{s.name} {_plain(s.value)} ({s.by})" for s in one.settings if s.by != "default"]
     if one.settings:
         yield f"  settings: {', '.join(told) or 'all as usual'}{'; all others as usual' if told else ''}"
+    if one.vendor:
+        yield from (f"  {one.vendor.name} servers: {remark}" for remark in one.vendor.remarks)
     if one.facts:
         yield f"  known from earlier pulls: {', '.join(f'{f.name}: {f.value} ({f.learned[:10]})' for f in one.facts)}"
     if one.found_now:

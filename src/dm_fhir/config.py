@@ -100,6 +100,7 @@ class Pull(msgspec.Struct, frozen=True):
     totals_are_estimates: bool | None = None
     result_limit: int | None = None
     sort: str | None = None
+    ask_for_totals: bool | None = None
 
 
 class Cohort(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 from dm_fhir.errors import AnswerUnusable, RequestFailed
 from dm_fhir.fhir.connection import Connection, server_says
 from dm_fhir.fhir.isolate import isolated, why_unreadable
-from dm_fhir.fhir.resource import FHIR_ID, NOT_READABLE, Resource, Unusable, plainly_read, read_resource
+from dm_fhir.fhir.resource import FHIR_ID, NOT_READABLE, Resource, Unusable, digest, plainly_read, read_resource
 from dm_fhir.fhir.transport import Answer
 from dm_fhir.model.json_text import is_ambiguous, repaired
 
@@ -178,7 +178,7 @@ def _resource(body: bytes, notes: Counter[str], *, exactly: bool) -> Resource:
         raise Unusable("ambiguous-json", "it has a key twice")
     if sound != body:
         notes["text_repaired"] += 1
-        resource = resource._replace(body=body)
+        resource = resource._replace(body=body, hash=digest(body))
     notes["odd_id"] += FHIR_ID.fullmatch(resource.id) is None
     return resource
 

@@ -22,7 +22,10 @@ class Unusable(DmFhirError):
 
 
 class Resource(NamedTuple):
-    """A resource as bytes with what is needed to file it. `subject` is a reference as written, None if it has none."""
+    """A resource as bytes with what is needed to file it. `subject` is a reference as written, None if it has none.
+
+    `hash` is the SHA-256 of the bytes: equal bytes need no second look.
+    """
 
     type: str
     id: str
@@ -30,16 +33,12 @@ class Resource(NamedTuple):
     last_updated: str | None
     subject: str | None
     body: bytes
+    hash: str
 
     @property
     def reference(self) -> str:
         """`Type/id`."""
         return f"{self.type}/{self.id}"
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the bytes: equal bytes need no second look."""
-        return hashlib.sha256(self.body).hexdigest()
 
 
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]+")
@@ -84,7 +83,7 @@ def read_resource(body: bytes) -> Resource:
         raise Unusable("no-id", "it has no id")
     meta = header.meta or _Meta()
     subject = f"Patient/{header.id}" if header.resourceType == "Patient" else _subject(header)
-    return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body)
+    return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body, digest(body))
 
 
 class _PlainHeader(msgspec.Struct, frozen=True):
@@ -118,7 +117,7 @@ def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
     except NOT_READABLE:
         return None
     found = [
-        Resource(h.resourceType, h.id, h.meta.versionId, h.meta.lastUpdated, _plain_subject(h), body)
+        Resource(h.resourceType, h.id, h.meta.versionId, h.meta.lastUpdated, _plain_subject(h), body, digest(body))
         for h, body in zip(heads, bodies, strict=True)
     ]
     if not all(FHIR_ID.fullmatch(one.id) and one.type not in ("", "OperationOutcome") for one in found):
@@ -134,6 +133,11 @@ def _plain_subject(head: _PlainHeader) -> str | None:
     if reference is None or reference.count("/") == 1:  # `Type/id`, as most write it
         return reference
     return local_reference(reference)
+
+
+def digest(body: bytes) -> str:
+    """SHA-256 of the bytes, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
 
 
 def local_reference(reference: str) -> str:

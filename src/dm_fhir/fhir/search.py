@@ -23,6 +23,8 @@ LONGEST_ADDRESS = 1900
 #: What a smaller page may mend.
 _TOO_LARGE = ("http-500", "http-502", "http-504", "read-timeout", "too-slow", "too-large")
 _COUNT_ONLY = (("_summary", "count"),)
+#: What says how pages are made, and means nothing where there are none.
+_OF_PAGES = ("_sort", "_total")
 
 Parameters = tuple[tuple[str, str], ...]
 
@@ -50,10 +52,10 @@ class Search(NamedTuple):
         return (*self.parameters, ("_count", str(self.page_size))) if self.page_size else self.parameters
 
     def first(self, connection: Connection, notes: Counter[str], tries: int | None) -> Page:
-        """Its first page. A long one goes by POST where that is known to work: pages after it continue as GET."""
+        """Its first page. Pages after one that came by POST continue as GET."""
         headers = {"Prefer": "handling=strict"} if self.strict else {}
         read = partial(_read, connection, "page 1", self.exactly)
-        if not self.by_post or len(self.url) <= LONGEST_ADDRESS:
+        if not self.by_post:
             return connection.ask(read, "GET", self.url, headers=headers, notes=notes, place="page 1", tries=tries)
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(self._all, safe="").encode()
@@ -106,7 +108,8 @@ def pages(connection: Connection, search: Search, notes: Counter[str]) -> Iterat
 
 def count(connection: Connection, search: Search, notes: Counter[str]) -> int | None:
     """How many resources the server says the search has, without any of them; None if it does not say."""
-    only = search._replace(parameters=(*search.parameters, *_COUNT_ONLY), page_size=None)
+    what = (parameter for parameter in search.parameters if parameter[0] not in _OF_PAGES)
+    only = search._replace(parameters=(*what, *_COUNT_ONLY), page_size=None)
     return only.first(connection, notes, None).total
 
 

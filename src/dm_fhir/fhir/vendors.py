@@ -3,8 +3,10 @@
 The vendor table is data: vendors.toml, one row per vendor.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Literal
 
@@ -21,7 +23,7 @@ CATEGORIES = (
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How a server is asked. `observations_by`, `post_search`, `batch` None: by what the CapabilityStatement lists."""
+    """How a server is asked. None of those that may be yes or no: by what the CapabilityStatement lists."""
 
     page_size: int = 1000
     patients_per_query: int = 100
@@ -33,20 +35,28 @@ class Settings(msgspec.Struct, frozen=True):
     last_updated: bool = True
     totals_are_estimates: bool = False
     result_limit: int | None = None
-    sort: str | None = None
+    sort: Literal["_id", "_lastUpdated"] | None = None
+    ask_for_totals: bool | None = None
 
 
-class Vendor(msgspec.Struct, frozen=True):
-    """One row of the vendor table; `settings` holds what the row says otherwise than the default."""
+class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of the vendor table.
+
+    `names` are the words by which a server of this vendor calls itself. `settings` holds what the row says otherwise than the
+    default. `remarks` are about reading, `writing` about pushing, `bulk` about bulk export.
+    """
 
     name: str
     names: tuple[str, ...]
     settings: dict[str, object]
     remarks: tuple[str, ...]
+    writing: tuple[str, ...]
+    bulk: tuple[str, ...]
     sources: tuple[str, ...]
 
 
-def vendors() -> dict[str, Vendor]:
+@cache
+def vendors() -> Mapping[str, Vendor]:
     """The vendor table by name."""
     rows = tomllib.loads((files("dm_fhir.fhir") / "vendors.toml").read_text(encoding="utf-8"))
     return {name: _vendor(name, row) for name, row in rows.items()}
@@ -55,15 +65,15 @@ def vendors() -> dict[str, Vendor]:
 def vendor_of(capability: Capability, named: str | None) -> Vendor | None:
     """The row that holds for a server: the one that the site names, else by what the server calls itself. None: no row.
 
-    Raises ConfigError for a name that the table does not have.
+    The software's name decides before its publisher's. Raises ConfigError for a name that the table does not have.
     """
     table = vendors()
     if named is not None:
         if named not in table:
             raise ConfigError(f"no vendor is called '{named}'", hint=f"known: {', '.join(table)}; or leave vendor out")
         return table[named]
-    itself = f"{capability.name} {capability.publisher or ''}".lower()
-    return next((vendor for vendor in table.values() if any(name in itself for name in vendor.names)), None)
+    texts = (capability.name.lower(), (capability.publisher or "").lower())
+    return next((vendor for text in texts for vendor in table.values() if _is_named(vendor, text)), None)
 
 
 def settings_for(pull: Pull, vendor: Vendor | None, facts: Mapping[str, str]) -> Settings:
@@ -76,7 +86,13 @@ def settings_for(pull: Pull, vendor: Vendor | None, facts: Mapping[str, str]) ->
 def _vendor(name: str, row: dict[str, object]) -> Vendor:
     settings = {key: value for key, value in row.items() if key in Settings.__struct_fields__}
     rest = {key: value for key, value in row.items() if key not in settings}
+    msgspec.convert(settings, Settings)  # a wrong row is told when the table is read, not in the middle of a pull
     return msgspec.convert({"name": name, "settings": settings, **rest}, Vendor)
+
+
+def _is_named(vendor: Vendor, text: str) -> bool:
+    """Whether the text has one of the vendor's names as a word: `Lawson` is no AWS."""
+    return any(re.search(rf"\b{re.escape(name)}\b", text) for name in vendor.names)
 
 
 def _value(name: str, text: str) -> object:

@@ -17,7 +17,8 @@ from dm_fhir.errors import StoreError
 T = TypeVar("T")
 _PATIENCE_SECONDS = 30
 _CACHE_KIB = 32_000  # the indexes of a large store
-_PAGES_BETWEEN_CHECKPOINTS = 16_000  # 64 MB: each checkpoint writes what was committed a second time
+_PAGE_BYTES = 16_384  # several resources fit into a page
+_PAGES_BETWEEN_CHECKPOINTS = 4_000  # 64 MB: each checkpoint writes what was committed a second time
 _HINT = "is [store] path right, and the disk not full?"
 
 _FIRST = """
@@ -119,6 +120,7 @@ def open_store(path: Path, drug: str) -> sqlite3.Connection:
             db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_SECONDS, check_same_thread=False)
             on_failure.callback(db.close)
             _check_ours(db, path)
+            db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # holds for a new file only
             _switch_to_wal(db)
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BETWEEN_CHECKPOINTS}")

@@ -128,10 +128,14 @@ def units_of_query(db: sqlite3.Connection, site: str, query: str) -> dict[str, U
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How one query stands over all its patients. `asked` is None where not all were asked the same."""
+    """How one query stands over all its patients. `asked` is None where not all were asked the same.
+
+    `timeless` are the units of which some resource does not say when it changed.
+    """
 
     units: int
     complete: int
+    timeless: int
     asked: str | None
     oldest_watermark: str | None
     oldest_full: str | None
@@ -140,7 +144,8 @@ class Standing(msgspec.Struct, frozen=True):
 def standing(db: sqlite3.Connection, site: str, query: str) -> Standing:
     """How the units of one query stand; None for times where some unit has none."""
     row = db.execute(
-        "SELECT count(*), count(*) FILTER (WHERE state = 'complete'), CASE WHEN min(asked) = max(asked) THEN min(asked) END, "
+        "SELECT count(*), count(*) FILTER (WHERE state = 'complete'), count(*) FILTER (WHERE instr(notes, '\"no_last_updated\"')), "
+        "CASE WHEN min(asked) = max(asked) THEN min(asked) END, "
         "CASE WHEN count(watermark) = count(*) THEN min(watermark) END, "
         "CASE WHEN count(read_in_full) = count(*) THEN min(read_in_full) END "
         "FROM unit WHERE site = ? AND query = ? AND patient <> ''",

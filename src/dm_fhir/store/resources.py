@@ -74,6 +74,10 @@ def put_resources(
     newer in a file, is back. What the server has sent is the server's, also where a file had it first.
     """
     known = _known(db, site, incoming)
+    if incoming and not known and len({(one.type, one.id) for one in incoming}) == len(incoming):
+        _insert(db, [_row(site, one, run, origin) for one in incoming])
+        _count_change(db, site)
+        return ["new"] * len(incoming)
     filed: list[Filed] = []
     new: list[tuple[object, ...]] = []
     for resource in incoming:
@@ -81,7 +85,7 @@ def put_resources(
         now = _Current(resource.hash, resource.version, resource.last_updated, None, origin)
         current = known.get(key)
         if current is None:
-            new.append((site, *key, *now[1:3], now.hash, resource.subject, run, resource.body, origin, None))
+            new.append(_row(site, resource, run, origin))
             filed.append("new")
             known[key] = now
             continue
@@ -92,6 +96,12 @@ def put_resources(
     if not {"new", "changed"}.isdisjoint(filed):
         _count_change(db, site)
     return filed
+
+
+def _row(site: str, one: Incoming, run: int, origin: Origin) -> tuple[object, ...]:
+    return (
+        site, one.type, one.id, one.version, one.last_updated, one.hash, one.subject, run, one.body, origin, None,
+    )  # fmt: skip
 
 
 def changes(db: sqlite3.Connection, site: str) -> int:
@@ -301,12 +311,6 @@ def bodies_with(db: sqlite3.Connection, site: str, type_name: str, text: str) ->
         (site, type_name, text),
     )
     return ((row[0], row[1]) for row in rows)
-
-
-def count_of_type(db: sqlite3.Connection, site: str, type_name: str) -> int:
-    """How many current resources of one type the site's server has given us."""
-    query = "SELECT count(*) FROM resource WHERE site = ? AND type = ? AND deleted IS NULL AND origin = 'server'"
-    return int(db.execute(query, (site, type_name)).fetchone()[0])
 
 
 def subjects(db: sqlite3.Connection, site: str) -> list[str]:

@@ -15,12 +15,18 @@ from dm_fhir.store.ledger import Unit, get_unit
 from dm_fhir.sync.deletions import find_deleted, reread, was_full
 from dm_fhir.sync.opening import opened
 from dm_fhir.sync.puller import Puller
-from dm_fhir.sync.query import DATE_PARAMETERS, Query, since
+from dm_fhir.sync.query import DATE_PARAMETERS, Query, manner, since
 from dm_fhir.sync.tally import Check, Tally, begun
 from dm_fhir.sync.windows import date_of, parameters, windows
 
 #: Where going on page by page is of no use, but smaller searches may be.
-_TRY_PIECES = ("server-cap", "paging-loop", "no-new-ids", "http-404", "http-414", "page-budget")
+_TRY_PIECES = (
+    "server-cap", "paging-loop", "no-new-ids", "page-budget", "http-404", "http-414", "http-500", "read-timeout", "too-slow",
+    "too-large",
+)  # fmt: skip
+#: What may be wrong with one piece alone: one bad record fails its page on some servers.
+_OF_ONE_PIECE = ("http-500", "too-large")
+_MOST_FAILED_PIECES = 12
 _MOST_DEPTH = 4
 _HOPELESS = (404, 405, 501)
 
@@ -51,9 +57,16 @@ def pull_alone(puller: Puller, query: Query, patient: str) -> None:
 
 
 def pull_site_wide(
-    puller: Puller, query: Query, judge: Callable[[Resource], Check], within: Callable[[Sequence[Resource]], None]
+    puller: Puller,
+    query: Query,
+    judge: Callable[[Resource], Check],
+    within: Callable[[Sequence[Resource]], None],
+    patients: Sequence[str] = (),
 ) -> None:
-    """A query that is not one patient's: of the cohort, or a type that cannot be searched by patient."""
+    """A query that is not one patient's: of the cohort, or a type that cannot be searched by patient.
+
+    What the answer should have held of `patients` but did not is looked for.
+    """
     with puller.reading() as db:
         before = get_unit(db, puller.name, "", query.name)
     unit = begun(before, puller.name, "", query.name, puller.run, query.asked)
@@ -61,10 +74,12 @@ def pull_site_wide(
     tally = Tally(puller, unit, judge, within, in_full=changed_since is None)
     more = (("_lastUpdated", f"ge{changed_since}"),) if changed_since else ()
     settings = puller.settings
-    search = Search(query.type, (*query.also, *more), settings.page_size, settings.strict)
+    search = Search(query.type, (*query.also, *manner(puller, query.type), *more), settings.page_size, settings.strict)
     by_post = len(search.url) > LONGEST_ADDRESS and puller.takes_post(query.type)
     with judged(tally):
         _search(tally, query, search._replace(by_post=by_post))
+        if tally.in_full and not tally.missing:
+            find_deleted(puller, query, patients, tally.seen, tally.notes)
 
 
 def read_each(
@@ -191,7 +206,7 @@ def _fill(tally: Tally, query: Query, search: Search, dates: list[date]) -> None
     except RequestFailed:
         announced = None
     notes["count_checked"] += 1
-    if announced is not None and announced <= len(tally.seen):
+    if announced is not None and announced == len(tally.seen):
         tally.unit = replace(tally.unit, expected=announced)
         return
     ended_early = not tally.has_more
@@ -227,8 +242,10 @@ def _in_pieces(tally: Tally, query: Query, search: Search, dates: list[date]) ->
 def _pieces(
     tally: Tally, search: Search, name: str, dates: list[date], within: tuple[date | None, date | None], depth: int
 ) -> bool:
-    """Whether every piece could be read to its end; pieces that are still too large are cut again."""
-    for window in windows(dates, within):
+    """Whether every piece could be read to its end; pieces that are still too large, or fail, are cut again."""
+    pieces = windows(dates, within)
+    is_whole = bool(pieces)
+    for window in pieces:
         tally.notes["date_windows"] += 1
         piece = search._replace(parameters=(*search.parameters, *parameters(name, window)))
         inside: list[date] = []
@@ -241,9 +258,13 @@ def _pieces(
                 inside.extend(day for resource in page.resources if (day := date_of(resource.body)))
         except RequestFailed as error:
             is_cap = error.status == 400 and expected is not None and arrived < expected
-            if not is_cap or depth >= _MOST_DEPTH or not _pieces(tally, search, name, inside, window, depth + 1):
+            tally.notes["failed_windows"] += not is_cap
+            is_hopeless = not is_cap and error.reason not in _OF_ONE_PIECE
+            if is_hopeless or tally.notes["failed_windows"] > _MOST_FAILED_PIECES:
                 return False
-    return bool(windows(dates, within))
+            if depth >= _MOST_DEPTH or not _pieces(tally, search, name, inside, window, depth + 1):
+                is_whole = False
+    return is_whole
 
 
 def _check_proof(tally: Tally, query: Query) -> None:

@@ -15,10 +15,9 @@ from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.summary import Attention
 
 State = Literal["works", "degrades", "fails"]
-#: Statuses by which a server says that it does not do this at all; the ledger's word for such a unit is `unsupported`.
-UNSUPPORTED = (400, 404, 405, 501)
+_UNSUPPORTED = (400, 404, 405, 501)
 #: Parameters whose values are ours, and nobody's.
-_PLAIN = ("_count", "_summary", "_sort", "category")
+_PLAIN = ("_count", "_summary", "_sort", "_total", "category")
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -86,8 +85,8 @@ def answer_of(error: DmFhirError) -> str:
 
 def failed(error: RequestFailed, query: str, type_name: str, site: Site, request: str) -> Check:
     """The check of a planned query that was refused, or broke: in the state in which a pull would leave its units."""
-    state = "refused" if error.status in (401, 403) else "unsupported" if error.status in UNSUPPORTED else "failed"
-    advice = mend(Attention("", query, state, error.reason, error.message, None, 0), site).advice
+    state = "refused" if error.status in (401, 403) else "unsupported" if is_unsupported(error) else "failed"
+    advice = mend(Attention("", query, state, error.reason, error.message, None, 0), site).advice or ""
     is_optional = state == "unsupported" and query.partition("?")[0] in site.pull.optional_types
     return Check(
         query,
@@ -95,11 +94,17 @@ def failed(error: RequestFailed, query: str, type_name: str, site: Site, request
         in_a_line(error),
         f"there will be no {type_name} of this hospital, as optional_types allows" if is_optional else _without(query),
         None if is_optional else _wish(error, type_name, request),
-        None if is_optional or state == "refused" else advice,
+        # What only the hospital can do is in `ask`.
+        None if is_optional or state == "refused" or "the hospital the message" in advice else advice,
         request,
         answer_of(error),
         0 if is_optional else RequestFailed.exit_code,
     )
+
+
+def is_unsupported(error: RequestFailed) -> bool:
+    """Whether the server says that it does not do this at all."""
+    return error.status in _UNSUPPORTED or error.reason == "not-listed"
 
 
 def in_a_line(error: DmFhirError) -> str:
@@ -115,14 +120,14 @@ def _placeholder(name: str, value: str) -> str:
 
 
 def _without(query: str) -> str:
-    return f"every pull leaves {query} open, and ends with exit code {RequestFailed.exit_code}"
+    return f"no pull is complete without {query}: it ends with exit code {RequestFailed.exit_code}"
 
 
 def _wish(error: RequestFailed, type_name: str, request: str) -> str:
     """What the hospital could do, by what went wrong."""
     if error.status in (401, 403):
         return f"let this client read {type_name}, for example by the scope system/{type_name}.read"
-    if error.status in UNSUPPORTED:
+    if is_unsupported(error):
         return f"offer the search `{request}`, or tell us how {type_name} is found on this server"
     return _WISHES.get(error.reason, "see in the server's log what went wrong with `{request}`").format(request=request)
 

@@ -1,5 +1,6 @@
 """The checks of the way in: key files, endpoint, certificate, clocks, login."""
 
+import re
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -13,8 +14,11 @@ from dm_fhir.fhir.tls import certificate_expiry, private_files_faults
 from dm_fhir.sync.check import Check, answer_of, in_a_line
 from dm_fhir.sync.puller import Puller
 
+_PLACE = re.compile(r"\b(GET|POST) \S+")
 _FEWEST_DAYS = 30
 _MOST_OFFSET_SECONDS = 30
+#: Whoever is asked for only to see whether the login is taken.
+_NOBODY = "dm-fhir-doctor"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: The logins that have a token, and scopes.
 WITH_TOKEN = ("client-secret", "smart-backend")
@@ -29,18 +33,16 @@ def check_files(site: Site) -> Check:
     return Check("keys and secrets", "degrades", "; ".join(faults), consequence, mend="chmod 600, and who has read it?")
 
 
-def check_endpoint(puller: Puller) -> Check:
-    """What answers, and which row of the vendor table holds for it."""
+def check_endpoint(puller: Puller, known_server: str | None) -> Check:
+    """What answers, and which row of the vendor table holds for it. `known_server` is what earlier pulls met there."""
     capability, vendor = puller.capability, puller.vendor
-    if vendor is None:
-        row = "no row of the vendor table: asked as most servers are"
-    else:
-        remarks = f" ({'; '.join(vendor.remarks)})" if vendor.remarks else ""
-        row = f"asked by the row {vendor.name} of the vendor table{remarks}"
+    is_other = known_server not in (None, capability.name)
+    forgotten = f"; it was {known_server} before, and what was found out of that no longer counts" if is_other else ""
+    row = f"asked by the row {vendor.name} of the vendor table" if vendor else "in no row of the vendor table"
     return Check(
         "endpoint",
         "works",
-        f"{capability.name}, FHIR {capability.fhirVersion}; {row}",
+        f"{capability.name}, FHIR {capability.fhirVersion}; {row}{forgotten}",
         request="GET metadata",
         answer=f"200, FHIR {capability.fhirVersion}",
     )
@@ -99,7 +101,7 @@ def check_clocks(connection: Connection) -> Check:
 
 def check_login(connection: Connection, site: Site) -> Check:
     """The token endpoint's answer, and one small question. Raises LoginRefused, ServerUnavailable."""
-    url = search_url("Patient", [("_summary", "count")])
+    url = search_url("Patient", [("_id", _NOBODY), ("_count", "1")])
     try:
         headers = connection.login.headers()
     except LoginRefused as error:
@@ -114,7 +116,7 @@ def check_login(connection: Connection, site: Site) -> Check:
         said, answer = f"{said}; {in_a_line(error)}", answer_of(error)
     else:
         if status >= 300:
-            said, answer = f"{said}; counting patients is refused ({status}), and no pull needs it", str(status)
+            said, answer = f"{said}; a first question is answered {status}, which decides nothing", str(status)
     return Check("login", "works", said, request=f"{method_of(site)}, then GET {url}", answer=answer)
 
 
@@ -126,15 +128,17 @@ def stopped(error: DmFhirError, site: Site) -> Check:
         return Check("login", "fails", said, _ENDS, _login_wish(site), mend, method_of(site), answer_of(error), code)
     if isinstance(error, ServerUnavailable):
         ask = _CERTIFICATE_WISH if error.reason == "tls" else "see whether the server is up, and lets this machine in"
-        return Check(
-            "connection", "fails", said, f"{_ENDS}; it can be repeated later", ask, None, None, error.message, code
-        )
+        consequence = f"{_ENDS}; it can be repeated later"
+        return Check("connection", "fails", said, consequence, ask, None, None, _without_place(error), code)
     if isinstance(error, RequestFailed):
         ask = "see why `GET metadata` is not answered"
         return Check("endpoint", "fails", said, _ENDS, ask, None, "GET metadata", answer_of(error), code)
-    return Check(
-        "endpoint", "fails", said, _ENDS, _ENDPOINT_WISH, error.hint, None, error.message.splitlines()[0], code
-    )
+    return Check("endpoint", "fails", said, _ENDS, _ENDPOINT_WISH, error.hint, None, _without_place(error), code)
+
+
+def _without_place(error: DmFhirError) -> str:
+    """Our own words about a server, without what was asked of it: that may name somebody."""
+    return _PLACE.sub(r"\1 …", error.message.splitlines()[0])
 
 
 _ENDS = "a pull ends at once, and reads nothing"

@@ -11,8 +11,9 @@ from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource, local_reference
 from dm_fhir.fhir.search import Search, read_url
 from dm_fhir.sync import cohort
-from dm_fhir.sync.check import UNSUPPORTED, Check, failed, first_page, how_many, shown
+from dm_fhir.sync.check import Check, failed, first_page, how_many, is_unsupported, shown
 from dm_fhir.sync.puller import Puller
+from dm_fhir.sync.query import manner
 
 #: So many results are looked through for a second patient.
 _SOME = 50
@@ -177,8 +178,8 @@ def _asked(
     puller: Puller, question: _Question, members: Sequence[str]
 ) -> Generator[Check, None, tuple[Found, list[Resource]]]:
     """Try one search of the cohort. Gives whom it found, and the resources."""
-    settings = puller.settings
-    search = Search(question.type, ((question.parameter, question.value),), 1, settings.strict)
+    parameters = ((question.parameter, question.value), *manner(puller, question.type))
+    search = Search(question.type, parameters, 1, puller.settings.strict)
     try:
         page = first_page(puller, question.type, search)
     except RequestFailed as error:
@@ -205,7 +206,7 @@ def _asked(
 def _cannot(puller: Puller, question: _Question, error: RequestFailed, request: str, members: Sequence[str]) -> Check:
     """A search of the cohort that does not work. Where it finds nobody at all, a pull can only end as for a bad config."""
     check = failed(error, question.name, question.type, puller.site, request)
-    decides = error.status in UNSUPPORTED and question.type != "Medication"
+    decides = is_unsupported(error) and question.type != "Medication"
     if check.ok or not decides:
         return check
     if members:

@@ -13,11 +13,11 @@ from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, local_reference, read_resource
 from dm_fhir.fhir.search import Search, read_url
-from dm_fhir.sync.check import UNSUPPORTED, Check, answer_of, failed, first_page, how_many, shown
+from dm_fhir.sync.check import Check, answer_of, failed, first_page, how_many, is_unsupported, shown
 from dm_fhir.sync.deletions import GONE
 from dm_fhir.sync.opening import NeedsCategory
 from dm_fhir.sync.puller import Puller
-from dm_fhir.sync.query import Query, plan
+from dm_fhir.sync.query import Query, manner, plan
 
 #: So many resources of a query are looked at.
 SAMPLE = 3
@@ -133,7 +133,7 @@ def _tried(puller: Puller, query: Query, patient: str | None, own: set[str]) -> 
 def _whole(puller: Puller, type_name: str) -> Checks:
     """A type that is asked for as a whole, because it cannot be searched by patient."""
     query = Query(type_name, f"{type_name}, whole", "")
-    search = Search(type_name, (), 1, puller.settings.strict)
+    search = Search(type_name, manner(puller, type_name), 1, puller.settings.strict)
     try:
         page = first_page(puller, type_name, search)
     except RequestFailed as error:
@@ -172,7 +172,7 @@ def _refused(puller: Puller, query: Query, error: RequestFailed, request: str) -
     """A query that does not work. A category that the server does not know is left out by a pull, and nothing is open."""
     check = failed(error, query.name, query.type, puller.site, request)
     category = dict(query.also).get("category")
-    if category is None or error.status not in UNSUPPORTED:
+    if category is None or not is_unsupported(error):
         return check
     puller.remember(f"category {category}", "no")
     return replace(
@@ -213,8 +213,7 @@ def _judged(puller: Puller, query: Query, page: Page, request: str, own: set[str
 def _unproven(puller: Puller, query: Query, request: str) -> Check:
     """An empty answer to a search that the server does not list."""
     said = f"the server lists no search of {query.type} by {query.parameter}, and an empty answer to another proves nothing"
-    error = RequestFailed(said, reason="not-listed", status=404)
-    check = failed(error, query.name, query.type, puller.site, request)
+    check = failed(RequestFailed(said, reason="not-listed"), query.name, query.type, puller.site, request)
     wish = f"offer the search parameter `{query.parameter}` of {query.type}, and list it in the CapabilityStatement"
     return replace(check, ask=wish if check.ask else None, answer="200, nothing found, and the search is not listed")
 

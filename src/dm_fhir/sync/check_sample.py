@@ -56,6 +56,6 @@ def check_sample(sample: dict[str, Sampled]) -> Check:
         "degrades",
         said,
         "what dm-fhir cannot read is kept, named and not counted; all else that FHIR objects to is read as far as it goes",
-        f"see why records are not valid FHIR R4: {'; '.join(faulty)}",
+        "see why these records are not valid FHIR R4",
         answer="; ".join(faulty),
     )

@@ -24,6 +24,21 @@ class Setting(msgspec.Struct, frozen=True):
     by: By
 
 
+class Row(msgspec.Struct, frozen=True):
+    """The row of the vendor table that holds for a server, and what it says about servers of this kind."""
+
+    name: str
+    remarks: tuple[str, ...]
+
+
+def row_of(puller: Puller) -> Row | None:
+    """The vendor's row; what it says about writing only where something is to be written."""
+    vendor = puller.vendor
+    if vendor is None:
+        return None
+    return Row(vendor.name, vendor.remarks + (vendor.writing if puller.site.push_enabled else ()))
+
+
 def settings_in_force(puller: Puller) -> list[Setting]:
     """Every setting by which this server is asked."""
     settings = puller.settings

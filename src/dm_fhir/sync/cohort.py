@@ -8,7 +8,6 @@ from typing import NamedTuple
 import msgspec
 
 from dm_fhir.errors import ConfigError, RequestFailed
-from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, local_reference
 from dm_fhir.fhir.search import Search, read_url
 from dm_fhir.fhir.transport import Answer
@@ -184,15 +183,28 @@ def _named(puller: Puller, number: int, text: str) -> Named:
     if "|" not in text:
         id_ = text.removeprefix("Patient/")
         return Named(number, "found", f"Patient/{id_}") if id_ and "/" not in id_ else Named(number, "unreadable")
-    search = Search("Patient", (("identifier", text),), puller.settings.page_size, puller.settings.strict)
-    found = {r.id for page in _pages(puller, search) for r in page.resources if _has_identifier(r.body, text)}
+    found = _with_identifier(puller, text)
     if len(found) == 1:
         return Named(number, "found", f"Patient/{found.pop()}")
     return Named(number, "ambiguous" if found else "not found")
 
 
-def _pages(puller: Puller, search: Search) -> list[Page]:
-    return list(opened(puller, "Patient", search, Counter()))
+def _with_identifier(puller: Puller, text: str) -> set[str]:
+    """The ids of the patients with this identifier. It goes by POST where the server can: addresses stand in logs.
+
+    Raises RequestFailed for a server that ignores what it is asked: it would send every patient.
+    """
+    settings, by_post = puller.settings, puller.takes_post("Patient")
+    search = Search("Patient", (("identifier", text),), settings.page_size, settings.strict, by_post)
+    found: set[str] = set()
+    for page in opened(puller, "Patient", search, Counter()):
+        found |= {r.id for r in page.resources if _has_identifier(r.body, text)}
+        if page.resources and not found and by_post and puller.takes_post("Patient"):
+            puller.remember("post Patient", "no")  # the form was not read
+            return _with_identifier(puller, text)
+        if page.resources and not found:
+            raise RequestFailed("the server ignores a search of Patient by identifier", reason="filter-ignored")
+    return found
 
 
 def _replace_members(puller: Puller, patients: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
-from dm_fhir.fhir.resource import Resource, Unusable, read_resource
+from dm_fhir.fhir.resource import Resource, Unusable, digest, read_resource
 from dm_fhir.fhir.search import Search, read_url
 from dm_fhir.fhir.transport import Answer
 from dm_fhir.store.ledger import Unit, now
@@ -69,7 +69,7 @@ def _belongs(puller: Puller, query: Query, subject: str, reference: str) -> bool
     if body is None:
         return False
     type_name, _, id_ = reference.partition("/")
-    resource = Resource(type_name, id_, None, None, subject, body)
+    resource = Resource(type_name, id_, None, None, subject, body, digest(body))
     return query.wanted(resource) and all(fits(resource) for _, fits in query.filters)
 
 

@@ -4,7 +4,7 @@ What a pull would write down of the server goes into a store of its own that is 
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +36,7 @@ from dm_fhir.sync.check_manners import check_manners
 from dm_fhir.sync.check_queries import SAMPLE, check_medications, check_patient, check_queries
 from dm_fhir.sync.check_sample import FaultsOf, Sampled, check_sample, sampled
 from dm_fhir.sync.check_scopes import check_scopes
-from dm_fhir.sync.check_settings import Setting, settings_in_force
+from dm_fhir.sync.check_settings import Row, Setting, row_of, settings_in_force
 from dm_fhir.sync.check_together import check_together
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import opened_puller
@@ -55,7 +55,7 @@ class Examination(msgspec.Struct):
     site: str
     checks: list[Check] = []
     server: str | None = None
-    vendor: str | None = None
+    vendor: Row | None = None
     settings: list[Setting] = []
     facts: list[Fact] = []
     found_now: dict[str, str] = {}
@@ -67,8 +67,13 @@ class Examination(msgspec.Struct):
         return worst_exit_code(check.exit_code for check in self.checks)
 
 
-def examine(site: Site, drug: str, mapper: Mapper, known: Known, faults_of: FaultsOf) -> Examination:
-    """Try everything that a pull of the site needs, as far as it goes. `known` is what its store tells."""
+def examine(
+    site: Site, drug: str, mapper: Mapper, known: Known, faults_of: FaultsOf, tell: Callable[[Check], None]
+) -> Examination:
+    """Try everything that a pull of the site needs, as far as it goes, and `tell` each check when it is over.
+
+    `known` is what the site's store tells.
+    """
     examination = Examination(site.name, [check_files(site)], facts=list(known.facts))
     if site.endpoint is None:
         said = "none: the records of this site come as files (dm-fhir pull --from)"
@@ -81,7 +86,7 @@ def examine(site: Site, drug: str, mapper: Mapper, known: Known, faults_of: Faul
         examination.checks.append(misconfigured(error))
         return examination
     with connection, _passing_store(drug, site.name, known) as db:
-        _examine_server(examination, db, site, connection, mapper, known, faults_of)
+        _examine_server(examination, db, site, connection, mapper, known, faults_of, tell)
     return examination
 
 
@@ -100,14 +105,15 @@ def _examine_server(
     mapper: Mapper,
     known: Known,
     faults_of: FaultsOf,
+    tell: Callable[[Check], None],
 ) -> None:
     try:
         puller = opened_puller(db, site, connection, mapper, run=0)
-        examination.server = puller.capability.name
-        examination.vendor = puller.vendor.name if puller.vendor else None
+        examination.server, examination.vendor = puller.capability.name, row_of(puller)
         try:
             for check in _checks(examination, puller, known, faults_of):
                 examination.checks.append(check)
+                tell(check)
         finally:
             examination.settings = settings_in_force(puller)
             examination.found_now = _found_now(db, site.name, known)
@@ -118,7 +124,7 @@ def _examine_server(
 def _checks(examination: Examination, puller: Puller, known: Known, faults_of: FaultsOf) -> Iterator[Check]:
     """One after the other; each goes on from what those before it found."""
     site, connection = puller.site, puller.connection
-    yield check_endpoint(puller)
+    yield check_endpoint(puller, next((fact.value for fact in known.facts if fact.name == "server"), None))
     yield check_certificate(site, connection.endpoint)
     yield check_clocks(connection)
     login = check_login(connection, site)

@@ -22,6 +22,7 @@ from dm_fhir.sync.unchanged import nothing_changed, only_changes_matter
 from dm_fhir.sync.workers import Job
 
 _BATCH = 20
+OBSERVATIONS = "Observation?patient"
 
 
 def jobs_for(puller: Puller, query: Query, patients: Sequence[str], *, whole: bool, only_open: bool) -> list[Job]:
@@ -124,8 +125,6 @@ def _ask_alone(puller: Puller, query: Query, patient: str) -> Iterable[Job]:
         pull_alone(puller, query, patient)
     except NeedsCategory:
         return _by_category(puller, query, [patient])
-    if "&category=" in query.name:
-        _drop_refused_category(puller, query, patient)
     return []
 
 
@@ -155,14 +154,20 @@ def _by_category(puller: Puller, query: Query, patients: Sequence[str]) -> list[
     ]
 
 
-def _drop_refused_category(puller: Puller, query: Query, patient: str) -> None:
-    """A category that the server does not know is dropped for the site; the others go on. The last one stays, and stays open."""
-    category = query.also[0][1]
-    if taken_categories(puller) == [category]:
-        return
+def drop_refused_categories(puller: Puller) -> None:
+    """A category that the server refuses for every one of several patients, while it takes others, is dropped for the site.
+
+    One patient's refusal may be that patient's own.
+    """
+    names = {category: f"{OBSERVATIONS}&category={category}" for category in taken_categories(puller)}
     with puller.reading() as db:
-        unit = get_unit(db, puller.name, patient, query.name)
-    if unit is not None and unit.state == "unsupported":
-        puller.remember(f"category {category}", "no")
-        with puller.writing() as db:
-            forget_units(db, puller.name, patient, [query.name])
+        rows = {category: ledger.units_of_query(db, puller.name, name) for category, name in names.items()}
+    states = {category: {unit.state for unit in units.values()} for category, units in rows.items()}
+    if not any("complete" in some for some in states.values()):
+        return
+    for category, some in states.items():
+        if some == {"unsupported"} and len(rows[category]) > 1:
+            puller.remember(f"category {category}", "no")
+            with puller.writing() as db:
+                for patient in rows[category]:
+                    forget_units(db, puller.name, patient, [names[category]])

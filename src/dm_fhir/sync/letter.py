@@ -108,7 +108,7 @@ def _asks(checks: list[Check]) -> Iterator[str]:
         yield "Nothing: all that was tried works."
     for number, (ask, check) in enumerate(by_ask.items(), start=1):
         yield f"{number}. Please {ask}."
-        yield f"   Now: {check.what}: {_line(check.answer or '')}. As long as it is so: {check.consequence}."
+        yield f"    Now: {check.what}: {_line(check.answer or '')}. As long as it is so: {check.consequence}."
 
 
 def _line(text: str) -> str:

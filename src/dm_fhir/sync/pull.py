@@ -23,7 +23,7 @@ from dm_fhir.store.database import note_growth, quick_commits, size_bytes
 from dm_fhir.store.ledger import Unit, forget_units, get_unit, now, put_unit
 from dm_fhir.store.members import join
 from dm_fhir.sync.cohort import COHORT, Named, find_cohort, known_members, read_list
-from dm_fhir.sync.groups import jobs_for
+from dm_fhir.sync.groups import drop_refused_categories, jobs_for
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import PATIENT, Query, plan
@@ -163,6 +163,7 @@ def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress
         jobs += [partial(pull_whole, puller, type_name) for type_name in puller.site.pull.whole_types]
         jobs += history_jobs(puller, queries)
     work_off(puller, jobs, progress)
+    drop_refused_categories(puller)
     _forget_old_queries(puller, queries, everyone)
     pull_medications(puller, whole=not wish.is_partial)
     learn_counting(puller, queries, len(everyone))

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -10,6 +10,7 @@ from dm_fhir.config import Site
 from dm_fhir.errors import ServerUnavailable
 from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.vendors import Settings, Vendor, settings_for
 from dm_fhir.store.database import transaction
 from dm_fhir.store.facts import facts, forget_all, remember
@@ -27,7 +28,8 @@ class Stopped(Exception):
 class Puller:
     """One site's pull at work, used by all its threads. `full` asks for everything again, whatever the watermarks say.
 
-    `linked` has, by patient, the others that the hospital calls the same person.
+    `settings` say how the server is asked, as far as is known now. `linked` has, by patient, the others that the hospital
+    calls the same person.
     """
 
     def __init__(
@@ -55,12 +57,8 @@ class Puller:
             with self.writing():
                 forget_all(db, site.name)
             self._facts = {}
+        self.settings: Settings = settings_for(site.pull, vendor, self._facts)
         self.remember("server", capability.name)
-
-    @property
-    def settings(self) -> Settings:
-        """How the server is asked, as far as is known now."""
-        return settings_for(self.site.pull, self.vendor, self._facts)
 
     @property
     def name(self) -> str:
@@ -77,6 +75,12 @@ class Puller:
             with self.writing():
                 remember(self.db, self.name, name, value)
             self._facts[name] = value
+            self.settings = settings_for(self.site.pull, self.vendor, self._facts)
+
+    def learn_of_times(self, resources: Sequence[Resource]) -> None:
+        """Where nothing on a page says when it changed, nothing does: all must be asked for again each time."""
+        if resources and all(one.last_updated is None for one in resources):
+            self.remember("last_updated", "no")
 
     def has_aside(self, patient: str, query: str) -> bool:
         """Whether something of this unit was set aside before this run."""

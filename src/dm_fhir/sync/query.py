@@ -66,13 +66,12 @@ class Query(NamedTuple):
         by many servers, and the answer is everybody's.
         """
         settings = puller.settings
-        sort: Parameters = (("_sort", settings.sort),) if settings.sort else ()
         if self.is_listed(puller):
             path = self.type
             named: Parameters = ((self.parameter, ",".join(self._value(patient) for patient in patients)),)
         else:
             path, named = f"{read_url(patients[0])}/{self.type}", ()
-        found = Search(path, (*named, *self.also, *sort, *more), settings.page_size)
+        found = Search(path, (*named, *self.also, *manner(puller, self.type), *more), settings.page_size)
         is_long = len(found.url) > LONGEST_ADDRESS
         return found._replace(
             strict=settings.strict and puller.fact(f"strict {self.type}") != "no",
@@ -82,6 +81,15 @@ class Query(NamedTuple):
     def _value(self, patient: str) -> str:
         value = patient if self.parameter == "subject" else patient.partition("/")[2]
         return value.translate(_ALONE)
+
+
+def manner(puller: Puller, type_name: str) -> Parameters:
+    """What a search says of how it is to be answered: sorted, and with an exact total, where this server must be told so."""
+    settings = puller.settings
+    is_listed = settings.ask_for_totals is None and puller.capability.searches(type_name, "_total")
+    sort: Parameters = (("_sort", settings.sort),) if settings.sort else ()
+    total: Parameters = (("_total", "accurate"),) if settings.ask_for_totals or is_listed else ()
+    return (*sort, *total)
 
 
 #: Patient by id: some servers refuse Patient?patient=.
@@ -105,6 +113,8 @@ def queries_of(puller: Puller, type_name: str, parameter: str) -> list[Query]:
     name = f"{type_name}?{parameter}"
     scope = puller.site.pull.scope
     wanted: Wanted = (lambda r: True) if scope == "all" else (lambda r: mapper.is_mapped(r.type, r.body))
+    if puller.capability.searches(type_name, "subject") and not puller.capability.searches(type_name, parameter):
+        parameter = "subject"
     query = Query(
         type_name, name, parameter, wanted=wanted, scope=f"{scope} {mapper.scope}" if scope == "mapped" else scope
     )

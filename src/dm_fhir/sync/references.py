@@ -23,8 +23,11 @@ class _Medicated(msgspec.Struct, frozen=True):
 _MEDICATION = msgspec.json.Decoder(_Medicated)
 
 
-def referred_medications(db: sqlite3.Connection, site: str, endpoint: str) -> set[str]:
-    """The `Medication/id` that the site's stored records refer to, outside themselves and on this server."""
+def referred_medications(db: sqlite3.Connection, site: str, addresses: Collection[str]) -> set[str]:
+    """The `Medication/id` that the site's stored records refer to, outside themselves and on this server.
+
+    `addresses` are those by which the server goes: its endpoint, and the inner ones of a server behind a proxy.
+    """
     found = set()
     for type_name in _MEDICATED:
         for _, body in bodies_with(db, site, type_name, '"medicationReference"'):
@@ -33,7 +36,7 @@ def referred_medications(db: sqlite3.Connection, site: str, endpoint: str) -> se
             except NOT_READABLE:
                 continue  # the mapping reports it as unreadable, with its path
             text = (reference.reference if reference else None) or ""
-            if _is_ours(text, endpoint) and local_reference(text).startswith("Medication/"):
+            if _is_ours(text, addresses) and local_reference(text).startswith("Medication/"):
                 found.add(local_reference(text))
     return found
 
@@ -52,7 +55,7 @@ def linked_patients(
     return {patient: others for patient, others in found.items() if patient in wanted or others & wanted}
 
 
-def _is_ours(reference: str, endpoint: str) -> bool:
+def _is_ours(reference: str, addresses: Collection[str]) -> bool:
     if reference.startswith(("#", "urn:")):
         return False
-    return "://" not in reference or reference.startswith(f"{endpoint}/")
+    return "://" not in reference or reference.startswith(tuple(f"{address}/" for address in addresses))

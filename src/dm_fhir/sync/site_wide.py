@@ -31,7 +31,8 @@ def pull_whole(puller: Puller, type_name: str) -> Iterable[Job]:
     def check(resource: Resource) -> Check:
         return Check(resource.subject in patients, None if resource.subject in patients else "not_in_cohort")
 
-    pull_site_wide(puller, Query(type_name, f"{type_name}, whole", "", scope=now()), check, lambda _: None)
+    query = Query(type_name, f"{type_name}, whole", "", scope=now())
+    pull_site_wide(puller, query, check, lambda _: None, sorted(patients))
     return []
 
 
@@ -70,7 +71,7 @@ def pull_medications(puller: Puller, *, whole: bool) -> None:
     """The Medications that records refer to: those that are missing, and all of them when everything is asked for again."""
     with puller.reading() as db:
         before = get_unit(db, puller.name, "", MEDICATIONS)
-        referred = referred_medications(db, puller.name, puller.connection.endpoint)
+        referred = referred_medications(db, puller.name, (puller.connection.endpoint, *puller.site.rewrite))
         is_old = before is None or before.read_in_full is None or not is_recent(puller, before.read_in_full)
         again = puller.full or (is_old and whole)
         wanted = sorted(one for one in referred if again or not has_resource(db, puller.name, one))

@@ -79,6 +79,7 @@ class Tally:
         Raises RequestFailed when the server sends what nobody asked for.
         """
         self.puller.reached()
+        self.puller.learn_of_times(page.resources)
         self.pages += 1
         self._started = self._started or page.answer.date or datetime.now(UTC)
         self.has_more = page.next_url is not None

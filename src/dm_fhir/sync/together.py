@@ -19,7 +19,7 @@ from dm_fhir.store.resources import clear_set_aside, put_resources
 from dm_fhir.sync.deletions import find_deleted, was_full
 from dm_fhir.sync.opening import opened
 from dm_fhir.sync.puller import Puller
-from dm_fhir.sync.query import Query
+from dm_fhir.sync.query import SEARCHES, Query
 from dm_fhir.sync.tally import begun, watermark
 
 #: A group that did not work is asked for in so many parts.
@@ -49,17 +49,17 @@ def pull_together(
             puller.reached()
             group.take(page)
         group.check()
+        if not _is_proven(puller, query, patients, more, group.whose):
+            return False
     except (_Odd, RequestFailed):
         return False
     except LoginRefused as error:
         group.stop("auth", error.message)
         raise
     except ServerUnavailable as error:
-        group.stop(error.reason, error.message)
+        group.stop(error.reason, error.message, error.not_before)
         puller.not_reached(error)
         return True
-    if not _is_proven(puller, query, patients, more, group.whose):
-        return False
     if group.in_full:
         held = [patient for patient in patients if was_full(before.get(patient))]
         find_deleted(puller, query, held, group.seen, group.notes)
@@ -121,6 +121,7 @@ class _Group:
         Raises _Odd, before anything of it is stored, if it is not plainly right.
         """
         self._check_page(page)
+        self._puller.learn_of_times(page.resources)
         if self._pages:
             self._store(self._units if self._pages == 1 else {r.subject or "" for r in self._waiting})
         self._pages += 1
@@ -133,7 +134,9 @@ class _Group:
         self._waiting = [resource for resource in page.resources if self._is_kept(resource)]
 
     def check(self) -> None:
-        """Raises _Odd unless all that was announced has come."""
+        """Raises _Odd unless all that was announced has come, and every Patient that was named."""
+        if self.in_full and self._query.type == "Patient" and not all(self.whose[patient] for patient in self._units):
+            raise _Odd
         if self._total is not None and self._total > len(self.seen) and not self._puller.settings.totals_are_estimates:
             raise _Odd
 
@@ -148,10 +151,11 @@ class _Group:
                     clear_set_aside(db, self._puller.name, self._query.name, patient, self._puller.run)
             put_units(db, [self._complete_row(patient, mark, full, told=told) for patient in self._units])
 
-    def stop(self, reason: str, message: str) -> None:
+    def stop(self, reason: str, message: str, not_before: str | None = None) -> None:
         """The run cannot go on here: all the group's units stay open."""
+        rows = [self._row(patient) for patient in self._units]
         with self._puller.writing() as db:
-            put_units(db, [replace(self._row(patient), reason=reason, message=message) for patient in self._units])
+            put_units(db, [replace(row, reason=reason, message=message, not_before=not_before) for row in rows])
 
     def _check_page(self, page: Page) -> None:
         odd = any(count for name, count in page.notes.items() if name not in _HARMLESS) or page.next_failure
@@ -225,14 +229,18 @@ def _is_proven(
 ) -> bool:
     """Whether the server takes a list of patients for what it is, and not for its first name, or for no name at all.
 
-    Patients from both halves of the list came back: proof, and remembered. Else the last patient is asked for alone: if
-    there is something, the list was not honoured, and that is remembered too.
+    The last of the list came back, and another one: proof, and remembered. Else the last and the first are asked for alone:
+    if there is something, the list was not honoured, and that is remembered too. If there is nothing, what the server does
+    with other types must tell; where that tells nothing either, only each patient's own answer does.
     """
     fact = f"lists {query.type}"
     if puller.fact(fact) == "yes" or len(patients) == 1:
         return True
-    middle = len(patients) // 2
-    if any(whose.get(p) for p in patients[:middle]) and any(whose.get(p) for p in patients[middle:]):
+    elsewhere = {puller.fact(f"lists {type_name}") for type_name, _ in SEARCHES}
+    is_usual = "yes" in elsewhere and "no" not in elsewhere
+    if more and is_usual:  # the next answer in full is looked at more closely
+        return True
+    if whose.get(patients[-1]) and any(whose.get(patient) for patient in patients[:-1]):
         puller.remember(fact, "yes")
         return True
     for patient in (patients[-1], patients[0]):
@@ -243,4 +251,4 @@ def _is_proven(
         if page is not None and page.resources:
             puller.remember(fact, "no")
             return False
-    return True
+    return is_usual

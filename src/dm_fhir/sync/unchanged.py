@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.search import Search, count
 from dm_fhir.store import ledger
-from dm_fhir.store.resources import count_of_type
+from dm_fhir.store.resources import counts_by_type
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import Query, is_recent
 from dm_fhir.sync.tally import watermark
@@ -17,12 +17,14 @@ def only_changes_matter(puller: Puller, query: Query, patients: Sequence[str]) -
     """Whether only changes need be asked for, for every one of more patients than one query names."""
     if len(patients) <= puller.settings.patients_per_query or puller.full or puller.has_any_aside(query.name):
         return False
-    if not puller.capability.searches(query.type, "_lastUpdated") or puller.fact(f"counts {query.type}") != "yes":
+    says_when = puller.settings.last_updated and puller.capability.searches(query.type, "_lastUpdated")
+    if not says_when or puller.fact(f"counts {query.type}") != "yes":
         return False
     with puller.reading() as db:
         standing = ledger.standing(db, puller.name, query.name)
     return (
         standing.complete == standing.units == len(patients)
+        and standing.timeless == 0
         and standing.asked == query.asked
         and standing.oldest_full is not None
         and is_recent(puller, standing.oldest_full)
@@ -48,16 +50,28 @@ def nothing_changed(puller: Puller, query: Query) -> bool:
 
 
 def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> None:
-    """Whether the server counts a whole type honestly: it must count at least what we hold of it."""
+    """Whether the server counts a whole type honestly: it must count at least what we hold of it.
+
+    A type of which we hold nothing is believed where all the others are.
+    """
     if patients <= puller.settings.patients_per_query:
         return
-    for type_name in sorted({query.type for query in queries} | {"Patient"}):
-        if puller.fact(f"counts {type_name}") is None and puller.capability.searches(type_name, "_lastUpdated"):
-            search = Search(type_name, (), None, puller.settings.strict)
-            try:
-                total = count(puller.connection, search, Counter())
-            except RequestFailed:
-                total = None
-            with puller.reading() as db:
-                held = count_of_type(db, puller.name, type_name)
-            puller.remember(f"counts {type_name}", "yes" if total is not None and total >= max(held, 1) else "no")
+    with puller.reading() as db:
+        held = counts_by_type(db, puller.name)
+    types = sorted({query.type for query in queries} | {"Patient"}, key=lambda name: (name not in held, name))
+    honest = True
+    for type_name in types:
+        if puller.capability.searches(type_name, "_lastUpdated"):
+            fact = f"counts {type_name}"
+            if puller.fact(fact) is None:
+                counted = _counted(puller, type_name)
+                believed = counted is not None and counted >= held.get(type_name, 0) and honest
+                puller.remember(fact, "yes" if believed else "no")
+            honest = honest and puller.fact(fact) == "yes"
+
+
+def _counted(puller: Puller, type_name: str) -> int | None:
+    try:
+        return count(puller.connection, Search(type_name, (), None, puller.settings.strict), Counter())
+    except RequestFailed:
+        return None

@@ -10,6 +10,8 @@ from dm_fhir.fhir.resource import NOT_READABLE
 from dm_fhir.fhir.search import Parameters
 
 PIECES = 8
+#: Where it is open, a window is also cut so many days before the first known date and behind the last.
+_BEYOND = tuple(timedelta(days=days) for days in (30, 365, 3 * 365, 10 * 365))
 #: A day without zone may begin up to so much earlier or later than ours.
 _MARGIN = timedelta(days=1)
 
@@ -52,12 +54,26 @@ def date_of(body: bytes) -> date | None:
 
 
 def windows(dates: Iterable[date], within: tuple[date | None, date | None]) -> list[tuple[date | None, date | None]]:
-    """Pieces of `within` (from, before; None: open) with about as many of `dates` in each; none if they are all of one day."""
+    """Pieces of `within` (from, before; None: open): about as many of `dates` in each, and a few where there are none.
+
+    None if all dates are of one day. Without any date the pieces are equally long.
+    """
     days = sorted(dates)
-    cuts = [days[len(days) * part // PIECES] for part in range(1, PIECES)] if days else []
-    inside = sorted({cut for cut in cuts if cut != days[0] and cut != within[0]})
-    edges: Sequence[date | None] = (within[0], *inside, within[1])
-    return list(pairwise(edges)) if inside else []
+    cuts = [days[len(days) * part // PIECES] for part in range(1, PIECES)] if days else _equal_parts(*within)
+    inside = sorted({cut for cut in cuts if not days or (cut != days[0] and cut != within[0])})
+    if not inside:
+        return []
+    before = [days[0] - far for far in reversed(_BEYOND)] if days and within[0] is None else []
+    behind = [days[-1] + far for far in _BEYOND] if days and within[1] is None else []
+    edges: Sequence[date | None] = (within[0], *before, *inside, *behind, within[1])
+    return list(pairwise(edges))
+
+
+def _equal_parts(first: date | None, before: date | None) -> list[date]:
+    if first is None or before is None:
+        return []
+    step = max(1, (before - first).days // PIECES)
+    return [first + timedelta(days=days) for days in range(step, (before - first).days, step)]
 
 
 def parameters(name: str, window: tuple[date | None, date | None]) -> Parameters:

@@ -75,11 +75,12 @@ class Pace:
 
     def heed(self, headers: Mapping[str, str], notes: Counter[str]) -> None:
         """Slow down before the server has to refuse: nothing is left of what it allows for now."""
-        remaining, reset = _number(headers, _REMAINING), _number(headers, _RESET)
-        if remaining is None:  # one header with both: "default";r=0;t=30
-            remaining, reset = _part(headers, "r"), _part(headers, "t")
-        if remaining == 0 and reset is not None and 0 < reset <= _EASE_SECONDS:
-            self.wait(reset, notes)
+        limits = [(_number(headers, _REMAINING), _number(headers, _RESET))]
+        # One header with both, and with several limits: "requests";r=90;t=30, "points";r=0;t=30
+        limits += [(_part(one, "r"), _part(one, "t")) for one in headers.get("RateLimit", "").split(",")]
+        waits = [reset for left, reset in limits if left == 0 and reset is not None and 0 < reset <= _EASE_SECONDS]
+        if waits:
+            self.wait(max(waits), notes)
 
     def _reserve_start(self) -> float:
         now = time.monotonic()
@@ -98,6 +99,6 @@ def _number(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
     return float(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
-def _part(headers: Mapping[str, str], name: str) -> float | None:
-    found = re.search(rf";\s*{name}=([0-9]{{1,9}})\b", headers.get("RateLimit", ""))
+def _part(limit: str, name: str) -> float | None:
+    found = re.search(rf";\s*{name}=([0-9]{{1,9}})\b", limit)
     return float(found[1]) if found else None

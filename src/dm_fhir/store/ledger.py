@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -141,24 +141,26 @@ class Standing(msgspec.Struct, frozen=True):
     oldest_full: str | None
 
 
-def standing(db: sqlite3.Connection, site: str, query: str) -> Standing:
-    """How the units of one query stand; None for times where some unit has none."""
-    row = db.execute(
-        "SELECT count(*), count(*) FILTER (WHERE state = 'complete'), count(*) FILTER (WHERE instr(notes, '\"no_last_updated\"')), "
+def standings(db: sqlite3.Connection, site: str) -> dict[str, Standing]:
+    """How the patients' units stand, by query; None for times where some unit has none."""
+    rows = db.execute(
+        "SELECT query, count(*), count(*) FILTER (WHERE state = 'complete'), "
+        "count(*) FILTER (WHERE instr(notes, '\"no_last_updated\"')), "
         "CASE WHEN min(asked) = max(asked) THEN min(asked) END, "
         "CASE WHEN count(watermark) = count(*) THEN min(watermark) END, "
         "CASE WHEN count(read_in_full) = count(*) THEN min(read_in_full) END "
-        "FROM unit WHERE site = ? AND query = ? AND patient <> ''",
-        (site, query),
-    ).fetchone()
-    return Standing(*row)
+        "FROM unit WHERE site = ? AND patient <> '' GROUP BY query",
+        (site,),
+    )
+    return {row[0]: Standing(*row[1:]) for row in rows}
 
 
-def advance(db: sqlite3.Connection, site: str, query: str, watermark: str, run: int) -> None:
-    """Every patient's unit of this query is complete until `watermark`: nothing of the type has changed."""
-    db.execute(
+def advance(db: sqlite3.Connection, site: str, watermarks: Mapping[str, str], run: int) -> None:
+    """Every patient's units of these queries are complete until their `watermarks`: nothing of their type has changed."""
+    moment = now()
+    db.executemany(
         "UPDATE unit SET watermark = ?, run = ?, ended = ? WHERE site = ? AND query = ? AND patient <> '' AND watermark < ?",
-        (watermark, run, now(), site, query, watermark),
+        ((mark, run, moment, site, query, mark) for query, mark in watermarks.items()),
     )
 
 

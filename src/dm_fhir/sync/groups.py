@@ -18,35 +18,23 @@ from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import PATIENT, Query, by_category, since, taken_categories
 from dm_fhir.sync.tally import Check, begun
 from dm_fhir.sync.together import PARTS, pull_batch, pull_together
-from dm_fhir.sync.unchanged import nothing_changed, only_changes_matter
 from dm_fhir.sync.workers import Job
 
 _BATCH = 20
 OBSERVATIONS = "Observation?patient"
 
 
-def jobs_for(puller: Puller, query: Query, patients: Sequence[str], *, whole: bool, only_open: bool) -> list[Job]:
+def jobs_for(puller: Puller, query: Query, patients: Sequence[str], *, only_open: bool) -> list[Job]:
     """One query for all patients, in groups where the server takes lists of patients, alone where it does not.
 
-    `whole`: it is the whole plan, so that one question may stand for all patients. `only_open`: only units that are not
-    complete.
+    `only_open`: only units that are not complete.
     """
     if not patients:
         return []
-    if whole and only_changes_matter(puller, query, patients):
-        return [partial(_ask_whether_changed, puller, query, patients)]
     with puller.reading() as db:
         before = ledger.units_of_query(db, puller.name, query.name)
     if only_open:
         patients = [p for p in patients if p not in before or before[p].state != "complete"]
-    return _grouped(puller, query, patients, before)
-
-
-def _ask_whether_changed(puller: Puller, query: Query, patients: Sequence[str]) -> Iterable[Job]:
-    if nothing_changed(puller, query):
-        return []
-    with puller.reading() as db:
-        before = ledger.units_of_query(db, puller.name, query.name)
     return _grouped(puller, query, patients, before)
 
 

@@ -30,8 +30,8 @@ from dm_fhir.sync.query import PATIENT, Query, plan
 from dm_fhir.sync.references import linked_patients
 from dm_fhir.sync.site_wide import history_jobs, pull_medications, pull_whole
 from dm_fhir.sync.tally import begun
-from dm_fhir.sync.unchanged import learn_counting
-from dm_fhir.sync.workers import work_off
+from dm_fhir.sync.unchanged import learn_counting, unchanged
+from dm_fhir.sync.workers import Job, work_off
 
 #: The unit that is complete when every other one of the site has been tried.
 PLAN = "whole plan"
@@ -148,25 +148,30 @@ def _open_units(puller: Puller) -> list[Unit]:
 
 def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress: Callable[[int, int], None]) -> None:
     """Patient first: a merged patient's other records are found through it. Then the rest, then what that refers to."""
-    jobs_of = partial(jobs_for, puller, whole=not wish.is_partial, only_open=wish.retry)
-    work_off(puller, jobs_of(PATIENT, patients), lambda *_: None)
+    done = set() if wish.is_partial else unchanged(puller, [PATIENT, *plan(puller)], patients)
+
+    def jobs_of(query: Query, others: Sequence[str] = ()) -> list[Job]:
+        whose = others if query.name in done else [*patients, *others]
+        return jobs_for(puller, query, whose, only_open=wish.retry)
+
+    work_off(puller, jobs_of(PATIENT), lambda *_: None)
     with puller.reading() as db:
         puller.linked = linked_patients(db, puller.name, patients, puller.mapper)
     others = sorted({other for group in puller.linked.values() for other in group} - set(patients))
     if others:
         with puller.writing() as db:
             join(db, puller.name, others, puller.run)
-        work_off(puller, jobs_of(PATIENT, others), lambda *_: None)
-    everyone, queries = [*patients, *others], plan(puller)
-    jobs = [job for query in queries for job in jobs_of(query, everyone)]
+        work_off(puller, jobs_for(puller, PATIENT, others, only_open=wish.retry), lambda *_: None)
+    queries = plan(puller)
+    jobs = [job for query in queries for job in jobs_of(query, others)]
     if not wish.is_partial:
         jobs += [partial(pull_whole, puller, type_name) for type_name in puller.site.pull.whole_types]
         jobs += history_jobs(puller, queries)
     work_off(puller, jobs, progress)
     drop_refused_categories(puller)
-    _forget_old_queries(puller, queries, everyone)
+    _forget_old_queries(puller, queries, [*patients, *others])
     pull_medications(puller, whole=not wish.is_partial)
-    learn_counting(puller, queries, len(everyone))
+    learn_counting(puller, queries, len(patients))
 
 
 def _forget_old_queries(puller: Puller, queries: Sequence[Query], patients: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ def pull_whole(puller: Puller, type_name: str) -> Iterable[Job]:
     def check(resource: Resource) -> Check:
         return Check(resource.subject in patients, None if resource.subject in patients else "not_in_cohort")
 
-    query = Query(type_name, f"{type_name}, whole", "", scope=now())
+    query = Query(type_name, f"{type_name}, whole", "", scope=f"run {puller.run}")
     pull_site_wide(puller, query, check, lambda _: None, sorted(patients))
     return []
 

@@ -1,52 +1,72 @@
 """Nothing has changed: found out with one question for a whole type, where the server is known to count honestly."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.search import Search, count
 from dm_fhir.store import ledger
+from dm_fhir.store.ledger import Standing
 from dm_fhir.store.resources import counts_by_type
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import Query, is_recent
 from dm_fhir.sync.tally import watermark
+from dm_fhir.sync.workers import Job, work_off
+
+_LONG_AGO = "ge2000-01-01T00:00:00Z"
 
 
-def only_changes_matter(puller: Puller, query: Query, patients: Sequence[str]) -> bool:
-    """Whether only changes need be asked for, for every one of more patients than one query names."""
-    if len(patients) <= puller.settings.patients_per_query or puller.full or puller.has_any_aside(query.name):
-        return False
-    says_when = puller.settings.last_updated and puller.capability.searches(query.type, "_lastUpdated")
-    if not says_when or puller.fact(f"counts {query.type}") != "yes":
-        return False
+def unchanged(puller: Puller, queries: Sequence[Query], patients: Sequence[str]) -> set[str]:
+    """The queries of which nothing has changed for anybody; all their units are then complete until now.
+
+    One question for a whole type, all of them at a time, in place of one for every group of patients: so only where there
+    are more patients than one query names, and only where changes suffice for every one of them.
+    """
+    if len(patients) <= puller.settings.patients_per_query or puller.full:
+        return set()
     with puller.reading() as db:
-        standing = ledger.standing(db, puller.name, query.name)
+        standings = ledger.standings(db, puller.name)
+    asking = [query for query in queries if _changes_suffice(puller, query, standings.get(query.name), len(patients))]
+    marks: dict[str, str] = {}
+    work_off(
+        puller, [partial(_ask, puller, query, standings[query.name].oldest_watermark, marks) for query in asking],
+        lambda *_: None,
+    )  # fmt: skip
+    if marks:
+        with puller.writing() as db:
+            ledger.advance(db, puller.name, marks, puller.run)
+    return set(marks)
+
+
+def _changes_suffice(puller: Puller, query: Query, standing: Standing | None, patients: int) -> bool:
+    if standing is None or puller.has_any_aside(query.name) or puller.fact(f"counts {query.type}") != "yes":
+        return False
+    if not puller.settings.last_updated or not puller.capability.searches(query.type, "_lastUpdated"):
+        return False
     return (
-        standing.complete == standing.units == len(patients)
+        standing.complete == standing.units == patients
         and standing.timeless == 0
         and standing.asked == query.asked
+        and standing.oldest_watermark is not None
         and standing.oldest_full is not None
         and is_recent(puller, standing.oldest_full)
     )
 
 
-def nothing_changed(puller: Puller, query: Query) -> bool:
-    """One question for all patients: has anything of this type changed at all? If not, every unit is complete until now."""
-    with puller.reading() as db:
-        oldest = ledger.standing(db, puller.name, query.name).oldest_watermark
+def _ask(puller: Puller, query: Query, oldest: str | None, marks: dict[str, str]) -> Iterable[Job]:
+    """Has anything of this type changed at all? If not, its mark is noted."""
     changed = Search(query.type, (("_lastUpdated", f"ge{oldest}"),), None, puller.settings.strict)
     started = datetime.now(UTC)
     try:
         total = count(puller.connection, changed, Counter())
     except RequestFailed:
         puller.remember(f"counts {query.type}", "no")
-        return False
-    if total != 0:
-        return False
-    with puller.writing() as db:
-        ledger.advance(db, puller.name, query.name, watermark(puller.connection.server_date or started), puller.run)
-    return True
+        return []
+    if total == 0:
+        marks[query.name] = watermark(puller.connection.server_date or started)
+    return []
 
 
 def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> None:
@@ -71,7 +91,9 @@ def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> N
 
 
 def _counted(puller: Puller, type_name: str) -> int | None:
+    """How many the server counts since long ago: later it will be asked how many since a while ago."""
+    search = Search(type_name, (("_lastUpdated", _LONG_AGO),), None, puller.settings.strict)
     try:
-        return count(puller.connection, Search(type_name, (), None, puller.settings.strict), Counter())
+        return count(puller.connection, search, Counter())
     except RequestFailed:
         return None

@@ -36,7 +36,7 @@ types: install ## mypy --strict
 unit: install ## the tests
 	$(BIN)/python -m pytest
 
-bench: install ## the pull against its peers, about eight minutes; BENCH=--quick for one
+bench: install ## the pull against its peers, about eight minutes; BENCH=--quick for two
 	$(BIN)/python benchmarks/pull.py $(BENCH)
 
 faults: install ## every fault of a server, and what dm-fhir did

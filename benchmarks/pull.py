@@ -1,7 +1,7 @@
 """The pull, measured: dm-fhir against its peers, a bare loop and the waiting that cannot be avoided.
 
 python benchmarks/pull.py            everything, about eight minutes; prints Markdown
-python benchmarks/pull.py --quick    fewer patients, one run of each, about a minute
+python benchmarks/pull.py --quick    fewer patients, one run of each, about two minutes
 python benchmarks/pull.py --save     also writes the tables into docs/benchmarks.md
 """
 

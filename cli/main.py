@@ -19,7 +19,7 @@ from dm_fhir import __version__
 COMMANDS = {
     "demo": "The whole loop on invented patients, against a real FHIR server started on loopback.",
     "init": "Write a commented dm-fhir.toml.",
-    "doctor": "Try the connection to each site: endpoint, login, each planned search.",
+    "doctor": "What works at each site, what degrades, and what to ask the hospital for.",
     "keys": "Make a key pair for a login, and show what the hospital needs of it.",
     "pull": "Read the cohort from the servers, or from files, into the store.",
     "compute": "Turn the store into cases and outcomes.",

@@ -1,8 +1,10 @@
 """A store in which run 1 has begun, and records to put into it."""
 
 import json
+import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,19 @@ import pytest
 
 from dm_fhir.config import load_config
 from dm_fhir.fhir.resource import read_resource
+from dm_fhir.mappings import site as site_module
 from dm_fhir.mappings.site import SiteMapper, site_mapper
 from dm_fhir.store.database import open_store, transaction
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.store.resources import put_resources
 
+from ..servers.hospital import Hospital, serving
+from ..servers.records import population
+from ..servers.study import Study, new_study
+
+PATIENTS = ("p1", "p2", "p3")
+#: A pull that does not end by itself ends its test.
+LONGEST_TEST_SECONDS = 30
 CONFIG = """
 [study]
 title = "One hospital"
@@ -82,3 +92,43 @@ def mapper(tmp_path_factory: pytest.TempPathFactory) -> SiteMapper:
     path.write_text(CONFIG, encoding="utf-8")
     config = load_config(path)
     return site_mapper(config, config.sites[0])
+
+
+@pytest.fixture
+def hospital() -> Iterator[Hospital]:
+    """A running server that holds three patients' records."""
+    with serving(Hospital(population(*PATIENTS))) as hospital:
+        yield hospital
+
+
+@pytest.fixture(scope="session")
+def _tables_are_read_once() -> Iterator[None]:
+    """Reading and checking the shipped mapping tables takes longer than a pull here, and they are always the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site_module, "load_tables", cache(site_module.load_tables))
+        yield
+
+
+@pytest.fixture
+def _ends_by_itself() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        pytest.fail(f"not over after {LONGEST_TEST_SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(LONGEST_TEST_SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def study_of(
+    hospital: Hospital, tmp_path: Path, _tables_are_read_once: None, _ends_by_itself: None
+) -> Callable[..., Study]:
+    """Makes a study of the hospital's three patients, or as told; one request at a time, unless told otherwise."""
+
+    def make(*, pull: dict[str, str] | None = None, **more: Any) -> Study:
+        settings = {"concurrency": "1", **(pull or {})}
+        return new_study(tmp_path, hospital.endpoint, **{"patients": PATIENTS, "pull": settings, **more})
+
+    return make

@@ -3,9 +3,10 @@
 import io
 import json
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, nullcontext, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from dm_fhir.cli import main
+from dm_fhir.config import load_config
 from dm_fhir.fhir.keys import create_key_pair
+from dm_fhir.fhir.vendors import vendors
 from dm_fhir.mappings import site as site_module
 from dm_fhir.store.database import open_store
 from dm_fhir.store.facts import remember
 from dm_fhir.store.ledger import begin_run
+from dm_fhir.store.looking import look
 from dm_fhir.store.members import join
-from dm_fhir.sync import check_access
+from dm_fhir.sync import check_access, doctor
 
 from ..faults.certificates import make_certificates
 from .clinic import DRUG, FIRST, LISTED, SECOND, SENTINELS, Ask, Clinic, Json, Reply, refusal, refusing, serving
@@ -183,6 +187,47 @@ def test_a_store_is_looked_at_and_left_as_it_is(examine: Examine, study: Study) 
     assert done.site["found_now"] == {"lists MedicationAdministration": "yes"}
 
 
+def test_another_server_than_before(examine: Examine, study: Study) -> None:
+    db = open_store(study.store, "anifrolumab")
+    remember(db, "leon", "server", "Clinic 6")
+    remember(db, "leon", "page_size", "100")
+    db.close()
+    done = examine(Clinic())
+
+    assert "it was Clinic 6 before, and what was found out of that no longer counts" in done.check("endpoint")["said"]
+    assert {"name": "page_size", "value": 1000, "by": "default"} in done.site["settings"]
+
+
+def test_what_it_notes_while_it_is_at_work_holds_no_record(
+    examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "passing"
+    folder.mkdir()
+    monkeypatch.setattr(doctor, "TemporaryDirectory", lambda prefix: nullcontext(str(folder)))
+    examine(spoiled())
+
+    (path,) = folder.glob("*.sqlite")
+    assert [word for word in SENTINELS if word.encode() in path.read_bytes()] == []
+    assert [fact.name for fact in look(path, "leon", 9).facts] == ["lists MedicationAdministration", "server"]
+
+
+def test_nothing_is_left_in_the_temporary_folder(
+    examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    examine(Clinic())
+
+    assert {path.name for path in tmp_path.iterdir()} == {"dm-fhir.toml", "letter.md"}
+
+
+def test_each_check_is_told_when_it_is_over_to_those_who_ask_for_more(examine: Examine, study: Study) -> None:
+    examine(Clinic(spoil=[refusing("Condition")]))
+    _, _, err = study.type("-v", "doctor")
+
+    assert "leon: login works\n" in err
+    assert "leon: Condition?patient fails\n" in err
+
+
 def test_a_store_in_use_is_looked_at_too(examine: Examine, study: Study) -> None:
     db = open_store(study.store, "anifrolumab")
     remember(db, "leon", "page_size", "100")
@@ -248,6 +293,22 @@ def test_a_certificate_that_ends_soon(
     check = done.check("certificate")
     assert (done.code, check["state"], check["said"]) == (0, state, f"valid until {until:%Y-%m-%d}, {days} days more")
     assert ("Please renew the certificate" in done.letter) == (state == "degrades")
+
+
+def test_a_certificate_that_does_not_show_itself(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates = make_certificates(tmp_path)
+    monkeypatch.setattr(check_access, "certificate_expiry", lambda *_: None)
+    with serving(Clinic(), certificates.servers["valid"]) as clinic:
+        study.write(clinic.endpoint, site=f'ca_bundle = "{certificates.authority}"')
+
+        assert study.doctor().check("certificate")["said"] == "trusted; until when could not be seen"
+
+
+def test_plain_http_to_another_machine(study: Study) -> None:
+    study.write("http://fhir.example.org/r4", pull="allow_plain_http = true")
+    check = check_access.check_certificate(load_config(study.config).sites[0], "http://fhir.example.org/r4")
+
+    assert (check.state, check.ask) == ("degrades", "offer the endpoint by https")
 
 
 def test_a_certificate_as_the_server_shows_it(study: Study, tmp_path: Path) -> None:
@@ -328,6 +389,30 @@ def test_a_config_that_cannot_be_used(examine: Examine) -> None:
     assert (secret.code, vendor.code) == (2, 2)
     assert "the secret env:NO_SUCH_TOKEN is missing or empty" in secret.check("config")["said"]
     assert "no vendor is called 'acme'" in vendor.check("config")["said"]
+
+
+def test_an_unknown_study_drug(study: Study) -> None:
+    study.write("http://127.0.0.1:9/fhir")
+    study.config.write_text(study.config.read_text().replace("anifrolumab", "anifrolumap"), encoding="utf-8")
+    done = study.doctor()
+
+    assert (done.code, done.odd()) == (2, {"config": "fails"})
+    assert "no mapping table of site leon knows the study drug" in done.check("config")["said"]
+
+
+def test_a_server_whose_metadata_fails(examine: Examine) -> None:
+    done = examine(Clinic(spoil=[lambda ask: refusal(500) if ask.path == "metadata" else None]))
+
+    assert (done.code, done.odd()) == (3, {"endpoint": "fails"})
+    assert "1. Please see why `GET metadata` is not answered." in done.letter
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_first_question_that_fails_is_no_refusal_of_the_login(examine: Examine, status: int) -> None:
+    done = examine(Clinic(spoil=[lambda ask: refusal(status) if ask.parameter("_id") == "dm-fhir-doctor" else None]))
+
+    assert (done.code, done.odd()) == (0, {})
+    assert str(status) in done.check("login")["said"]
 
 
 def test_a_login_that_is_refused(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,6 +519,14 @@ def test_types_that_are_optional_need_no_scope(examine: Examine, smart: Callable
     assert done.check("scopes")["state"] == "works"
 
 
+def test_a_group_needs_a_scope_of_its_own(examine: Examine, smart: Callable[..., Json]) -> None:
+    settings = smart("system/*.read")
+    settings["more"] = '[site.cohort]\nby = "group"\ngroup = "Group/dm"'
+    granted = " ".join(f"system/{name}.read" for name in LISTED if name != "Group")
+
+    assert "system/Group.read" in examine(Clinic(granted=granted), **settings).check("scopes")["ask"]
+
+
 # --- the cohort
 
 
@@ -489,6 +582,18 @@ def test_administrations_that_refer_to_a_medication(examine: Examine) -> None:
     assert (gone.code, gone.odd()) == (0, {"Medication by reference": "degrades"})
 
 
+def test_a_reference_that_cannot_be_read(examine: Examine) -> None:
+    clinic = Clinic()
+    for one in clinic.held:
+        if one["resourceType"] == "MedicationAdministration":
+            one["medicationReference"] = "Eulalia"
+    done = examine(clinic)
+
+    assert "Medication by reference" not in {check["what"] for check in done.site["checks"]}
+    assert done.check("sample")["state"] == "degrades"
+    assert "Eulalia" not in done.letter
+
+
 def test_a_server_that_cannot_search_the_cohort(examine: Examine, study: Study) -> None:
     clinic = Clinic(
         spoil=[lambda ask: refusal(400) if ask.type == "MedicationAdministration" and ask.parameter("code") else None]
@@ -506,6 +611,22 @@ def test_a_server_that_cannot_search_the_cohort(examine: Examine, study: Study) 
     join(db, "leon", [f"Patient/{SECOND}"], 1)
     db.close()
     assert examine(clinic).code == 3, "with a cohort from before, a pull goes on"
+
+
+def test_a_cohorts_search_that_is_refused(examine: Examine) -> None:
+    refused = examine(
+        Clinic(spoil=[lambda ask: refusal(403) if ask.parameter("code") and ask.type.endswith("n") else None])
+    )
+
+    assert refused.code == 3
+    assert refused.odd()["cohort: MedicationAdministration by code"] == "fails"
+    assert refused.check("cohort: Medication by code")["ask"].startswith("let this client read Medication")
+
+
+def test_a_second_patient_who_cannot_be_looked_for(examine: Examine) -> None:
+    done = examine(Clinic(spoil=[lambda ask: refusal(403) if ask.parameter("_count") == "50" else None]))
+
+    assert "no second patient is known" in done.check("several patients in one search")["said"]
 
 
 def test_a_server_that_ignores_the_cohorts_codes(examine: Examine) -> None:
@@ -586,7 +707,7 @@ def test_a_query_that_fails(examine: Examine, monkeypatch: pytest.MonkeyPatch, s
 
     assert (done.code, done.odd()) == (3, {"Condition?patient": "fails"})
     assert wish in check["ask"]
-    assert "ends with exit code 3" in check["consequence"]
+    assert "it ends with exit code 3" in check["consequence"]
     assert done.text.splitlines()[-1].endswith("1 fail; exit 3 (a pull or a push would leave open what fails above)")
     assert f"| {status}" in done.letter
 
@@ -649,6 +770,36 @@ def test_a_server_that_ignores_codes(examine: Examine) -> None:
 
     assert (done.code, done.odd()) == (0, {"Observation?patient": "degrades"})
     assert "the server ignores `combo-code`" in done.check("Observation?patient")["said"]
+
+
+def test_a_server_that_brings_other_types(examine: Examine) -> None:
+    def mixed(ask: Ask) -> Reply | None:
+        if ask.type != "MedicationRequest":
+            return None
+        other = {"resourceType": "Zwetschkenbaum", "id": "1", "subject": {"reference": f"Patient/{FIRST}"}}
+        return Reply(200, {"resourceType": "Bundle", "total": 1, "entry": [{"resource": other}]})
+
+    done = examine(Clinic(spoil=[mixed]))
+
+    assert done.odd() == {"MedicationRequest?patient": "degrades", "sample": "degrades"}
+    assert "Zwetschkenbaum" not in done.letter
+
+
+def test_a_second_page_of_the_sample_that_fails(examine: Examine) -> None:
+    done = examine(Clinic(spoil=[lambda ask: refusal(403) if ask.parameter("_count") == "3" else None]))
+
+    assert (done.code, done.odd()) == (0, {})
+    assert done.site["sample"]["Observation"]["records"] == 1
+
+
+def test_only_a_whole_type_works(examine: Examine) -> None:
+    def refuses(ask: Ask) -> Reply | None:
+        return refusal(403) if ask.parameter("patient") else None
+
+    done = examine(Clinic(spoil=[refuses]), pull='whole_types = ["AdverseEvent"]')
+
+    assert {state for what, state in done.odd().items() if "?" in what} == {"fails"}
+    assert done.check("batch")["said"] == "a search in it is answered"
 
 
 def test_a_server_that_wants_observations_by_category(examine: Examine) -> None:
@@ -751,6 +902,36 @@ def test_only_one_patient(examine: Examine) -> None:
     assert "no second patient is known" in examine(clinic).check("several patients in one search")["said"]
 
 
+def test_two_patients_who_have_nothing_in_common(examine: Examine) -> None:
+    group = {
+        "resourceType": "Group",
+        "id": "dm",
+        "member": [{"entity": {"reference": f"Patient/{n}"}} for n in (FIRST, SECOND)],
+    }
+    clinic = Clinic()
+    clinic.held = [one for one in clinic.held if SECOND not in one["id"] or one["resourceType"] == "Patient"]
+    clinic.held.append(group)
+    done = examine(clinic, more='[site.cohort]\nby = "group"\ngroup = "Group/dm"')
+
+    assert "no type of record in common" in done.check("several patients in one search")["said"]
+
+
+def test_what_the_config_rules_out_is_not_tried(examine: Examine) -> None:
+    clinic = Clinic()
+    ruled_out = "post_search = false\nbatch = false\nstrict = false\ntotals_are_estimates = true\nlast_updated = false"
+    done = examine(clinic, pull=f"{ruled_out}\npatients_per_query = 1\nrequests_per_second = 500")
+
+    assert "POST" not in {ask.method for ask in clinic.asked}
+    assert all("Prefer" not in ask.headers for ask in clinic.asked)
+    assert done.odd() == {
+        "several patients in one search": "degrades",
+        "only what changed": "degrades",
+        "totals": "degrades",
+    }
+    assert done.text.count("as the config says") == 6
+    assert "at most 500 requests a second" in done.letter
+
+
 def test_batch_and_post_that_are_refused(examine: Examine) -> None:
     done = examine(Clinic(spoil=[lambda ask: refusal(405) if ask.method == "POST" else None], first_of_lists_only=True))
 
@@ -761,8 +942,11 @@ def test_batch_and_post_that_are_refused(examine: Examine) -> None:
 def test_batch_is_not_needed_where_lists_are_taken(examine: Examine) -> None:
     refused = examine(Clinic(spoil=[lambda ask: refusal(405) if ask.method == "POST" and not ask.path else None]))
 
-    assert refused.odd() == {}
-    assert "only needed where a search cannot name several patients" in refused.check("batch")["said"]
+    unlisted = examine(Clinic(interactions=()))
+
+    for done in (refused, unlisted):
+        assert done.odd() == {}
+        assert "only needed where a search cannot name several patients" in done.check("batch")["said"]
 
 
 def test_last_updated_that_is_not_listed_or_not_told(examine: Examine) -> None:
@@ -784,6 +968,9 @@ def test_a_server_that_is_not_strict(examine: Examine) -> None:
     lenient = examine(Clinic(is_strict=False))
     assert (lenient.code, lenient.odd()) == (0, {"Prefer: handling=strict": "degrades"})
     assert "passed over in silence" in lenient.text
+
+    breaks = Clinic(spoil=[lambda ask: refusal(500) if ask.parameter("dm-fhir-unknown") else None])
+    assert examine(breaks).odd() == {"Prefer: handling=strict": "degrades"}
 
     refuses = Clinic(spoil=[lambda ask: refusal(400) if "Prefer" in ask.headers and ask.type == "Condition" else None])
     refused = examine(refuses)
@@ -815,11 +1002,13 @@ def test_a_vendors_row_and_the_sites_own_word(examine: Examine) -> None:
     done = examine(Clinic(software="Epic"), pull="page_size = 50")
     settings = {one["name"]: (one["value"], one["by"]) for one in done.site["settings"]}
 
-    assert (done.code, done.site["vendor"]) == (0, "epic")
+    row = vendors()["epic"]
+    assert (done.code, done.site["vendor"]) == (0, {"name": "epic", "remarks": list(row.remarks)})
     assert settings["page_size"] == (50, "site")
     assert settings["patients_per_query"] == (1, "vendor")
     assert settings["strict"] == (True, "default")
-    assert "no meta.lastUpdated, so every pull asks for everything" in done.check("endpoint")["said"]
+    assert "asked by the row epic of the vendor table" in done.check("endpoint")["said"]
+    assert f"  epic servers: {row.remarks[0]}\n" in done.text
     assert "as the vendor's row says" in done.check("only what changed")["said"]
     assert done.check("Observation?patient&category=laboratory")["state"] == "works"
     assert "  settings: page_size 50 (site)" in done.text
@@ -913,6 +1102,15 @@ def test_the_letter_says_who_asks_and_what_for(examine: Examine, smart: Callable
         in asks
     )
     assert not re.search(r"\|\s*\n(?!\|)[^\n]+\|", asks), "the table is broken"
+
+
+def test_a_letter_where_the_key_is_missing(examine: Examine, smart: Callable[..., Json], key: Path) -> None:
+    settings = smart()
+    settings["auth"] = settings["auth"].replace(str(key), "missing.pem")
+    done = examine(Clinic(), **settings)
+
+    assert (done.code, done.odd()) == (2, {"config": "fails"})
+    assert "- Key" not in done.letter
 
 
 def test_a_letter_is_for_one_hospital(study: Study, tmp_path: Path) -> None:

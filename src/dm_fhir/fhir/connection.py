@@ -167,15 +167,16 @@ class Connection:
         notes: Counter[str] | None = None,
         place: str | None = None,
         tries: int | None = None,
+        only_reads: bool = False,
     ) -> T:
         """Send until it works, and what `read` makes of the answer: what may pass is tried again, a 401 earns one new login.
 
         An answer that `read` finds unusable counts as a failure that may pass. `anonymous`: without login. `place` names the
-        request in messages. Raises LoginRefused, ServerUnavailable, RequestFailed or AnswerUnusable; their texts hold no
+        request in messages; `only_reads`: a POST that changes nothing. Raises LoginRefused, ServerUnavailable, RequestFailed or AnswerUnusable; their texts hold no
         query and no credential.
         """
         attempt = _Attempt(method, self.absolute(url), body, accept, headers or {}, Counter() if notes is None else notes,
-                           place or self._place(method, url), anonymous)  # fmt: skip
+                           place or self._place(method, url), anonymous, only_reads or method in ("GET", "HEAD"))  # fmt: skip
         most = tries or self.limits.tries
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TryAgain),
@@ -273,7 +274,7 @@ class Connection:
         with self.pace.turn():
             with self._counting:
                 self.requests_sent += 1
-                self.writes_sent += attempt.method not in ("GET", "HEAD") and not attempt.url.endswith("/_search")
+                self.writes_sent += not attempt.only_reads
             try:
                 return exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
             except Broken as error:
@@ -359,10 +360,11 @@ class _Attempt(msgspec.Struct, frozen=True):
     notes: Counter[str]
     place: str
     anonymous: bool
+    only_reads: bool
 
     def again(self, url: str) -> "_Attempt":
         """The same for another address, plainly."""
-        return msgspec.structs.replace(self, method="GET", url=url, body=None)
+        return msgspec.structs.replace(self, method="GET", url=url, body=None, only_reads=True)
 
     @property
     def type_name(self) -> str:

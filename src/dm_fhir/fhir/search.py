@@ -60,7 +60,15 @@ class Search(NamedTuple):
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         body = urlencode(self._all, safe="").encode()
         return connection.ask(
-            read, "POST", f"{self.path}/_search", body=body, headers=headers, notes=notes, place="page 1", tries=tries
+            read,
+            "POST",
+            f"{self.path}/_search",
+            body=body,
+            headers=headers,
+            notes=notes,
+            place="page 1",
+            tries=tries,
+            only_reads=True,
         )
 
 
@@ -200,7 +208,7 @@ def first_pages(connection: Connection, searches: Sequence[Search], notes: Count
             _page_of(connection, entry, answer, search) for entry, search in zip(batch.entry, searches, strict=True)
         ]
 
-    return connection.ask(read, "POST", "", body=bundle, notes=notes, place="a batch of searches")
+    return connection.ask(read, "POST", "", body=bundle, notes=notes, place="a batch of searches", only_reads=True)
 
 
 def _decoded(answer: Answer) -> _Batch:

@@ -197,7 +197,8 @@ def complete_until(db: sqlite3.Connection, site: str, optional_types: Collection
 
 
 def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:
-    return unit.state == "unsupported" and unit.query.partition("?")[0] in optional_types
+    type_name = unit.query.removeprefix("cohort: ").replace("?", " ").partition(" ")[0]
+    return unit.state == "unsupported" and type_name in optional_types
 
 
 def begin_run(db: sqlite3.Connection, command: str) -> int:

@@ -100,7 +100,7 @@ def _by_condition(puller: Puller, members: Sequence[str]) -> Checks:
 def _by_group(puller: Puller, reference: str) -> Checks:
     name, request = f"{cohort.COHORT}: {reference}", f"GET {reference}"
     try:
-        group = puller.connection.ask(cohort._read_group, "GET", read_url(reference), place=request)
+        group = puller.connection.ask(cohort.read_group, "GET", read_url(reference), place=request)
     except RequestFailed as error:
         yield failed(error, name, "Group", puller.site, request)
         return Found()
@@ -133,7 +133,7 @@ def _by_list(puller: Puller, path: Path) -> Checks:
         return Found()
     texts = [(number, text) for number, line in enumerate(lines, start=1) if (text := line.strip()) and text[0] != "#"]
     identifiers = [(number, text) for number, text in texts if "|" in text]
-    found = [cohort._named(puller, number, text) for number, text in texts if "|" not in text]
+    found = [cohort.read_line(puller, number, text) for number, text in texts if "|" not in text]
     bad = [f"line {one.line}" for one in found if one.patient is None]
     said = f"{len(texts)} lines: {len(found) - len(bad)} ids, {len(identifiers)} identifiers"
     if bad:
@@ -154,7 +154,7 @@ def _identified(puller: Puller, number: int, text: str) -> Generator[Check, None
     """Look for the patient with an identifier."""
     name, request = f"{cohort.COHORT}: Patient by identifier", "GET Patient?identifier={value}"
     try:
-        one = cohort._named(puller, number, text)
+        one = cohort.read_line(puller, number, text)
     except RequestFailed as error:
         yield failed(error, name, "Patient", puller.site, request)
         return cohort.Named(number, "not found")
@@ -194,7 +194,7 @@ def _asked(
             f"{said}; it brings what was not asked for: the server seems to ignore `{question.parameter}`",
             "what does not fit is left out, if it is not too much: where a whole page does not fit the search is given up",
             f"see why `{shown(search)}` brings other results: the server ignores `{question.parameter}`",
-            cohort._other_ways(puller),
+            cohort.other_ways(puller),
             shown(search),
             f"200, `{question.parameter}` ignored",
         )
@@ -210,11 +210,11 @@ def _cannot(puller: Puller, question: _Question, error: RequestFailed, request: 
     if check.ok or not decides:
         return check
     if members:
-        return replace(check, mend=cohort._other_ways(puller))
+        return replace(check, mend=cohort.other_ways(puller))
     return replace(
         check,
         consequence="a pull finds nobody, and ends at once",
-        mend=cohort._other_ways(puller),
+        mend=cohort.other_ways(puller),
         exit_code=ConfigError.exit_code,
     )
 

@@ -63,7 +63,7 @@ def read_list(puller: Puller, path: Path) -> list[Named]:
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if text and not text.startswith("#"):
-            named.append(_named(puller, number, text))
+            named.append(read_line(puller, number, text))
     return named
 
 
@@ -86,13 +86,11 @@ def _by_medication(puller: Puller) -> None:
         is_drug = mapper.is_drug(resource.body)
         return Check(is_drug, None if is_drug else "filter_ignored:code")
 
-    _administrations(puller, "code", codes, ())
     query = _site_wide("Medication", f"{COHORT}: Medication by code", (("code", codes),))
     pull_site_wide(puller, query, drug, lambda kept: medications.update(r.reference for r in kept))
-    # Administrations that only refer to a Medication are not found by code on most servers.
-    medications |= _known_medications(puller)
-    if medications:
-        named = sorted(medications)
+    named = sorted(medications | _known_medications(puller))
+    _administrations(puller, "code", codes, named)
+    if named:  # administrations that only refer to a Medication are not found by code on most servers
         _administrations(puller, "medication", ",".join(named), named)
 
 
@@ -125,10 +123,11 @@ def _searched(puller: Puller, query: Query, judge: Callable[[Resource], Check]) 
         unit = get_unit(db, puller.name, "", query.name)
     if unit is not None and unit.state == "unsupported" and not known_members(puller):
         by = query.also[0][0]
-        raise ConfigError(f"this server cannot search {query.type} by {by}", hint=_other_ways(puller))
+        raise ConfigError(f"this server cannot search {query.type} by {by}", hint=other_ways(puller))
 
 
-def _other_ways(puller: Puller) -> str:
+def other_ways(puller: Puller) -> str:
+    """By what this server can find a cohort, beside what the site asks for."""
     ways = []
     if puller.capability.searches("MedicationAdministration", "code") and puller.site.cohort.by != "medication":
         ways.append('by = "medication"')
@@ -147,11 +146,11 @@ def _by_group(puller: Puller, reference: str) -> None:
         before = get_unit(db, puller.name, "", name)
     tally = Tally(puller, begun(before, puller.name, "", name, puller.run, reference), lambda _: Check(False))
     with judged(tally):
-        group = puller.connection.ask(_read_group, "GET", read_url(reference), notes=tally.notes)
+        group = puller.connection.ask(read_group, "GET", read_url(reference), notes=tally.notes)
         found = [local_reference(m.entity.reference or "") for m in group.member if not m.inactive]
         found = [patient for patient in found if patient.startswith("Patient/")]
         if not found:
-            raise RequestFailed(f"{reference} lists no patients", reason="empty-group", hint=_other_ways(puller))
+            raise RequestFailed(f"{reference} lists no patients", reason="empty-group", hint=other_ways(puller))
         tally.pages = 1
         tally.seen.update(found)
         _replace_members(puller, found)
@@ -179,7 +178,8 @@ def _by_list(puller: Puller, path: Path) -> list[Named]:
     return named
 
 
-def _named(puller: Puller, number: int, text: str) -> Named:
+def read_line(puller: Puller, number: int, text: str) -> Named:
+    """Whom one line of a list names."""
     if "|" not in text:
         id_ = text.removeprefix("Patient/")
         return Named(number, "found", f"Patient/{id_}") if id_ and "/" not in id_ else Named(number, "unreadable")
@@ -202,7 +202,7 @@ def _with_identifier(puller: Puller, text: str) -> set[str]:
         if page.resources and not found and by_post and puller.takes_post("Patient"):
             puller.remember("post Patient", "no")  # the form was not read
             return _with_identifier(puller, text)
-        if page.resources and not found:
+        if page.resources and not found and page.next_url is not None:
             raise RequestFailed("the server ignores a search of Patient by identifier", reason="filter-ignored")
     return found
 
@@ -252,7 +252,8 @@ class _Identified(msgspec.Struct, frozen=True):
     identifier: tuple[_Identifier, ...] = ()
 
 
-def _read_group(answer: Answer) -> _Group:
+def read_group(answer: Answer) -> _Group:
+    """The Group in an answer. Raises RequestFailed if it is none."""
     try:
         group = msgspec.json.decode(answer.body, type=_Group)
     except NOT_READABLE:

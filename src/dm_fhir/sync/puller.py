@@ -53,7 +53,8 @@ class Puller:
         self._unreachable = 0
         self._last_unreachable: ServerUnavailable | None = None
         self._facts = facts(db, site.name)
-        if self._facts.get("server") not in (None, capability.name):
+        is_another = self._facts.get("server", capability.name) != capability.name
+        if self._facts and (full or is_another):  # what was refused may be mended
             with self.writing():
                 forget_all(db, site.name)
             self._facts = {}

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 from msgspec.structs import replace
@@ -10,7 +9,7 @@ from msgspec.structs import replace
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.store import ledger
-from dm_fhir.store.ledger import get_unit, now, put_unit
+from dm_fhir.store.ledger import get_unit, put_unit
 from dm_fhir.store.resources import has_resource
 from dm_fhir.sync.alone import pull_site_wide, read_each
 from dm_fhir.sync.cohort import known_members
@@ -54,7 +53,7 @@ def _read_history(puller: Puller, type_name: str) -> Iterable[Job]:
     start = unit.watermark or oldest
     notes: Counter[str] = Counter()
     state, reason, message = "complete", None, None
-    mark = watermark(datetime.now(UTC))
+    mark = watermark(puller.connection.server_date)
     try:
         if start:
             find_in_history(puller, type_name, start, notes)

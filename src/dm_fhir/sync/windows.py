@@ -63,10 +63,18 @@ def windows(dates: Iterable[date], within: tuple[date | None, date | None]) -> l
     inside = sorted({cut for cut in cuts if not days or (cut != days[0] and cut != within[0])})
     if not inside:
         return []
-    before = [days[0] - far for far in reversed(_BEYOND)] if days and within[0] is None else []
-    behind = [days[-1] + far for far in _BEYOND] if days and within[1] is None else []
-    edges: Sequence[date | None] = (within[0], *before, *inside, *behind, within[1])
+    before = {_moved(days[0], -far) for far in _BEYOND} if days and within[0] is None else set()
+    behind = {_moved(days[-1], far) for far in _BEYOND} if days and within[1] is None else set()
+    edges: Sequence[date | None] = (within[0], *sorted(before), *inside, *sorted(behind), within[1])
     return list(pairwise(edges))
+
+
+def _moved(day: date, by: timedelta) -> date:
+    """The day so much earlier or later, as far as there are days: hospitals write 0001-01-01 and 9999-12-31."""
+    try:
+        return day + by
+    except OverflowError:
+        return date.min if by < timedelta(0) else date.max
 
 
 def _equal_parts(first: date | None, before: date | None) -> list[date]:
@@ -84,6 +92,6 @@ def parameters(name: str, window: tuple[date | None, date | None]) -> Parameters
 def _bounds(name: str, window: tuple[date | None, date | None]) -> Iterator[tuple[str, str]]:
     first, before = window
     if first is not None:
-        yield name, f"ge{first - _MARGIN}T00:00:00Z"
+        yield name, f"ge{_moved(first, -_MARGIN)}T00:00:00Z"
     if before is not None:
-        yield name, f"lt{before + _MARGIN}T00:00:00Z"
+        yield name, f"lt{_moved(before, _MARGIN)}T00:00:00Z"

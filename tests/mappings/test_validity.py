@@ -1,0 +1,95 @@
+"""What is wrong with a record is told by place and kind, and never by what stands there."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dm_fhir.mappings.validity import faults_of
+
+SECRET = "Zwetschkenbaum"
+OBSERVATION: dict[str, Any] = {
+    "resourceType": "Observation",
+    "id": "x" * 88,
+    "status": "final",
+    "code": {"coding": [{"system": "http://loinc.org", "code": "2157-6"}]},
+    "subject": {"reference": "Patient/1"},
+    "effectiveDateTime": "2026-03-03T10:00:00+01:00",
+    "valueQuantity": {"value": 12.50, "unit": "U/L"},
+}
+
+
+def faults(**changes: Any) -> list[str]:
+    """The faults of an Observation with these elements in place of its own."""
+    return faults_of(json.dumps({**OBSERVATION, **changes}).encode())
+
+
+def test_a_valid_record_has_none() -> None:
+    assert faults() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"effectiveDateTime": SECRET}, ["effectiveDateTime is not in the form that FHIR asks for"]),
+        ({"effectiveDateTime": "2026-03-03T10:00:00"}, ["effectiveDateTime is not in the form that FHIR asks for"]),
+        ({SECRET: SECRET}, ["it has an element that FHIR does not know"]),
+        ({"code": {SECRET: 1}}, ["code has an element that FHIR does not know"]),
+        ({"component": [{}, {"code": {"text": "a"}}, {}]}, ["component.code is missing"]),
+        (
+            {"component": [{"code": {"text": "a"}, "valueString": "a", "valueInteger": 1}]},
+            ["component has none or several of a choice of which it must have one"],
+        ),
+        (
+            {"category": {"text": SECRET}},
+            ["category cannot be read by dm-fhir", "category is of another type than FHIR says"],
+        ),
+        ({"issued": 5}, ["issued cannot be read by dm-fhir"]),
+        (
+            {"status": {"text": SECRET}},
+            ["status cannot be read by dm-fhir", "status is of another type than FHIR says"],
+        ),
+        (
+            {"valueQuantity": {"value": SECRET}},
+            [
+                "valueQuantity.value cannot be read by dm-fhir",
+                "valueQuantity.value is not in the form that FHIR asks for",
+            ],
+        ),
+    ],
+)
+def test_a_fault_is_told_by_place_and_kind(changes: dict[str, Any], expected: list[str]) -> None:
+    assert faults(**changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (b"\xff{", "it cannot be read as JSON"),
+        (b"[" * 5000, "it cannot be read as JSON"),
+        (b'{"resourceType":"Zwetschkenbaum"}', "its type is none of those that dm-fhir reads"),
+        (b"{}", "its type is none of those that dm-fhir reads"),
+    ],
+)
+def test_what_is_no_record(body: bytes, fault: str) -> None:
+    assert faults_of(body) == [fault]
+
+
+_JSON = st.recursive(
+    st.sampled_from([SECRET, f"{SECRET}-1", "", None, True, 1e999, -1, 5]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from([SECRET, "code", "text", "reference", "id", "url", "resourceType"]), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+_NAMES = ["code", "status", "subject", "effectiveDateTime", "valueQuantity", "component", "contained", "extension", "_status",
+          "meta", "text", "note", "identifier", SECRET, "id"]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=st.sampled_from(["Observation", "Patient", "MedicationAdministration", "Condition", "AdverseEvent"]),
+       changes=st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=4))  # fmt: skip
+def test_whatever_is_in_a_record_nothing_of_it_is_told(name: str, changes: dict[str, Any]) -> None:
+    found = faults_of(json.dumps({**OBSERVATION, "resourceType": name, **changes}).encode())
+
+    assert [fault for fault in found if SECRET in fault] == []

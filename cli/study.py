@@ -39,14 +39,17 @@ class Run(NamedTuple):
     study: Study
     work: Pass
     steps: tuple[str, ...]
+    told: list[SiteSummary]
 
     def summaries(self) -> list[SiteSummary]:
-        """What the store says of each site now."""
+        """What the store says of each site when the work is done; worked out once."""
         errors = self.work.errors
-        return [
-            summarise(self.study.db, site, str(errors[site.name]) if site.name in errors else None)
-            for site in self.study.sites
-        ]
+        if not self.told:
+            self.told.extend(
+                summarise(self.study.db, site, str(errors[site.name]) if site.name in errors else None)
+                for site in self.study.sites
+            )
+        return self.told
 
     def exit_code(self, summaries: Sequence[SiteSummary]) -> int:
         """By the ledger, and by what stopped a site."""
@@ -107,7 +110,7 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
             study.voice.warn(warning)
         number = begin_run(study.db, command)
         held(number)
-        run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps)
+        run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps, [])
         code = 1
         try:
             yield run

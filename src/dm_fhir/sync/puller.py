@@ -47,6 +47,7 @@ class Puller:
         self.capability, self.vendor, self.run, self.full = capability, vendor, run, full
         self.linked: dict[str, set[str]] = {}
         self.hopeless: dict[str, tuple[str, str]] = {}
+        self.probed: set[str] = set()
         self.stop = threading.Event()
         self._lock = threading.RLock()
         self._aside = have_set_aside(db, site.name)

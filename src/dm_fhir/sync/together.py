@@ -240,6 +240,8 @@ def _is_proven(
     is_usual = "yes" in elsewhere and "no" not in elsewhere
     if more and is_usual:  # the next answer in full is looked at more closely
         return True
+    if fact in puller.probed and is_usual and not any(whose.values()):  # nobody has any, as in the group looked at before
+        return True
     if whose.get(patients[-1]) and any(whose.get(patient) for patient in patients[:-1]):
         puller.remember(fact, "yes")
         return True
@@ -251,4 +253,5 @@ def _is_proven(
         if page is not None and page.resources:
             puller.remember(fact, "no")
             return False
+    puller.probed.add(fact)
     return is_usual

@@ -60,12 +60,15 @@ def windows(dates: Iterable[date], within: tuple[date | None, date | None]) -> l
     """
     days = sorted(dates)
     cuts = [days[len(days) * part // PIECES] for part in range(1, PIECES)] if days else _equal_parts(*within)
-    inside = sorted({cut for cut in cuts if not days or (cut != days[0] and cut != within[0])})
+    first, end = within
+    inside = sorted(
+        {cut for cut in cuts if cut not in days[:1] and (first or date.min) < cut and (end is None or cut < end)}
+    )
     if not inside:
         return []
-    before = {_moved(days[0], -far) for far in _BEYOND} if days and within[0] is None else set()
-    behind = {_moved(days[-1], far) for far in _BEYOND} if days and within[1] is None else set()
-    edges: Sequence[date | None] = (within[0], *sorted(before), *inside, *sorted(behind), within[1])
+    before = {_moved(days[0], -far) for far in _BEYOND} if days and first is None else set()
+    behind = {_moved(days[-1], far) for far in _BEYOND} if days and end is None else set()
+    edges: Sequence[date | None] = (first, *sorted(before), *inside, *sorted(behind), end)
     return list(pairwise(edges))
 
 

@@ -75,6 +75,13 @@ class Tables(msgspec.Struct, frozen=True):
         """The code system's usual name, whichever alias was used."""
         return self.aliases.get(name or "", name or "")
 
+    def under_every_name(self, codings: Iterable[Coding]) -> list[tuple[str, str]]:
+        """Each code under every name of its system, as (system, code): servers compare names as they are written."""
+        names: dict[str, list[str]] = {}
+        for alias, usual in self.aliases.items():
+            names.setdefault(usual, [usual]).append(alias)
+        return [(n, one.code or "") for one in codings for n in names.get(one.system or "", [one.system or ""])]
+
     def concept(self, kind: str, codings: tuple[Coding, ...], text: str | None) -> Concept:
         """Codes and text of a record with the variable that the tables see in them."""
         row = self.row(kind, codings)

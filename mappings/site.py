@@ -43,7 +43,7 @@ class SiteMapper(NamedTuple):
 
     def drug_codes(self) -> Sequence[tuple[str, str]]:
         """The codes (system, code) by which the study drug is found."""
-        return [(code.system or "", code.code or "") for code in self._drug_row().codes]
+        return self.tables.under_every_name(self._drug_row().codes)
 
     def gives_drug(self, body: bytes, medications: Collection[str]) -> bool:
         """Whether a MedicationAdministration is one of the study drug, by its codes or as one of these `Medication/id`."""
@@ -82,7 +82,7 @@ class SiteMapper(NamedTuple):
     def disease_codes(self) -> Sequence[tuple[str, str]]:
         """The codes (system, code) of the diagnoses that are the disease."""
         rows = [row for (kind, _), row in self.tables.rows.items() if kind == "condition" and row.diagnosis]
-        return [(code.system or "", code.code or "") for row in rows for code in row.codes]
+        return self.tables.under_every_name(code for row in rows for code in row.codes)
 
     def is_disease(self, body: bytes) -> bool:
         """Whether a Condition is a diagnosis of the disease, by its codes; one that was refuted is none."""

@@ -36,7 +36,9 @@ DAMAGES = {
 }
 _NAMES = st.sampled_from(["entry", "resource", "fullUrl", "link", "a", "é", 'quo"te', "back\\slash", "{", "]", ",:"])
 _TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12) | _NAMES
-_LEAVES = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS
+_LEAVES = (
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | _TEXTS
+)
 _VALUES = st.recursive(
     _LEAVES, lambda below: st.lists(below, max_size=3) | st.dictionaries(_NAMES, below, max_size=3), max_leaves=8
 )
@@ -77,6 +79,7 @@ def bundles(draw: st.DrawFn, all_resources: list[bytes]) -> bytes:
     members = [
         b'"resourceType":"Bundle"',
         b'"total":7',
+        b'"_entry":[null, {"resource":1}]',
         b'"entry" : [' + inner + b" ]",
         b'"link":[{"relation":"next","url":"?page=2"}]',
     ]

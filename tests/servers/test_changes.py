@@ -4,8 +4,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import pytest
-
 from .hospital import Ask, Hospital, Reply, refusal
 from .records import META, ck, infusion, person, record, without
 from .study import Study
@@ -50,18 +48,37 @@ def test_a_server_that_has_no_times_has_its_changes_noticed(hospital: Hospital, 
     assert b"777" in study.bodies("Observation")["p2-ck"]
 
 
-@pytest.mark.parametrize("pull", [{}, {"last_updated": "false"}], ids=["found out", "configured"])
-def test_one_question_for_all_does_not_stand_for_records_without_times(
-    hospital: Hospital, study_of: StudyOf, pull: dict[str, str]
-) -> None:
+def test_one_question_for_all_does_not_stand_for_records_without_times(hospital: Hospital, study_of: StudyOf) -> None:
     hospital.held = timeless(*hospital.held)
-    study = study_of(pull={"patients_per_query": "2", **pull})
+    study = study_of(pull={"patients_per_query": "2"})
     study.type("pull")
     study.type("pull")
     hospital.put(*timeless(ck("p2-ck", "p2", 777)))
     study.type("pull")
 
     assert b"777" in study.bodies("Observation")["p2-ck"]
+
+
+def test_where_a_site_does_not_believe_the_times_everything_is_asked_for(hospital: Hospital, study_of: StudyOf) -> None:
+    """As of a server whose lastUpdated is something else than the record's last change."""
+    study = study_of(pull={"patients_per_query": "2", "last_updated": "false"})
+    study.type("pull")
+    study.type("pull")
+    hospital.put(ck("p2-ck", "p2", 777, meta={**META, "versionId": "2"}))
+    study.type("pull")
+
+    assert b"777" in study.bodies("Observation")["p2-ck"]
+
+
+def test_a_count_over_many_years_that_a_server_cannot_make_is_not_insisted_on(
+    hospital: Hospital, study_of: StudyOf
+) -> None:
+    hospital.refuse.append(lambda ask: refusal(500) if ask.is_count and since(ask) else None)
+    study = study_of(pull={"patients_per_query": "2"})
+    ran = study.type("pull")
+
+    assert (ran.code, ran.waits) == (0, ())
+    assert len([ask for ask in hospital.asked if ask.is_count and ask.type == "Observation"]) == 1
 
 
 def test_a_type_without_lastupdated_is_asked_for_in_full_and_the_others_for_changes(
@@ -103,11 +120,11 @@ def test_the_first_pull_and_a_new_patient_have_no_bound(hospital: Hospital, stud
     assert not any(since(ask) for ask in hospital.asked)
 
     hospital.asked.clear()
-    (study.config.parent / "patients.txt").write_text("p1\np2\n", encoding="utf-8")
+    (study.config.parent / "patients.txt").write_text("p1\np2\np3\n", encoding="utf-8")
     study.type("pull")
     bounds = {ask.parameter("patient"): since(ask) for ask in hospital.searches("Observation")}
-    assert (bool(bounds["p1"]), bounds["p2"]) == (True, "")
-    assert "p2-ck" in study.bodies("Observation")
+    assert (bool(bounds["p1"]), bounds["p2,p3"]) == (True, "")
+    assert {"p2-ck", "p3-ck"} <= set(study.bodies("Observation"))
 
 
 def test_what_comes_again_at_the_bound_is_no_change(hospital: Hospital, study_of: StudyOf) -> None:

@@ -42,7 +42,7 @@ def test_every_line_of_a_list_is_accounted_for_by_its_number(hospital: Hospital,
         2: "found", 3: "ambiguous", 4: "not found", 5: "found", 6: "unreadable",
     }  # fmt: skip
     assert members(study) == {"Patient/p1", "Patient/p3"}
-    assert study.unit("cohort: list of patients", "").message
+    assert "line 3 ambiguous, line 4 not found" in str(study.unit("cohort: list of patients", "").message)
     for told in (ran.text, study.type("pull").text, study.type("failed").text):
         assert not [number for number in ("100", "200", "300") if f"|{number}" in told or f" {number}" in told], told
     assert "line 4" in study.type("pull").text
@@ -181,6 +181,16 @@ def test_whoever_was_given_the_drug_by_code_or_by_reference(hospital: Hospital, 
 
     assert study.type("pull").code == 0
     assert members(study) == {"Patient/p1", "Patient/p2", "Patient/p3", "Patient/p4"}
+
+
+def test_a_code_is_found_under_every_name_of_its_system(hospital: Hospital, study_of: StudyOf) -> None:
+    """A server that knows it as an OID finds nothing under the address."""
+    oid = {"coding": [{"system": "urn:oid:2.16.840.1.113883.6.73", "code": "L04AG11"}]}
+    hospital.held = [person("p1"), infusion("i", "p1", medicationCodeableConcept=oid)]
+    study = study_of(cohort=BY_MEDICATION)
+
+    assert study.type("pull").code == 0
+    assert members(study) == {"Patient/p1"}
 
 
 @pytest.mark.parametrize(("cohort", "type_name", "ways"), [

@@ -35,6 +35,7 @@ def test_a_result_in_words_is_kept_and_is_no_number(hospital: Hospital, study_of
     [assessment] = exported(study)["assessments"]
     assert assessment["measured"]["result"] == {"reason": "value_is_string"}
     assert b"<10 IntlUnit/mL" in study.bodies("Observation")["p1-ck"]
+    assert "IntlUnit" not in study.type("export").out
 
 
 def test_a_result_that_is_absent_is_missing_with_its_reason_and_no_zero(hospital: Hospital, study_of: StudyOf) -> None:

@@ -81,6 +81,7 @@ def test_a_minute_without_complaint_allows_one_more_at_a_time(monkeypatch: pytes
         ({"RateLimit": '"requests";r=59000;t=60, "points";r=1;t=7'}, 0),
         ({"RateLimit-Remaining": "1", "RateLimit-Reset": "7"}, 0),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1767225600"}, 0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3600"}, 0),
         ({"X-RateLimit-Remaining": "none", "X-RateLimit-Reset": "7"}, 0),
     ],
     ids=[
@@ -91,6 +92,7 @@ def test_a_minute_without_complaint_allows_one_more_at_a_time(monkeypatch: pytes
         "something left",
         "one left",
         "a date in seconds",
+        "an hour",
         "no number",
     ],
 )

@@ -249,4 +249,25 @@ def test_an_estimate_until_the_last_page_is_no_announcement(many: Hospital, stud
     many.bend.append(bending_observations(lambda ask, bundle: {**bundle, "total": 120 if ask.page < 10 else COUNT}))
 
     assert study.type("pull").code == 0
-    assert study.unit("Observation?patient").expected == COUNT
+    unit = study.unit("Observation?patient")
+    assert unit.expected == COUNT
+    assert "count_checked" not in unit.notes
+
+
+def test_how_many_there_are_is_asked_without_a_word_about_pages(many: Hospital, study_of: StudyOf) -> None:
+    many.bend.append(bending_observations(lambda ask, bundle: without_next(bundle)))
+    study = study_of(patients=["p1"], pull={"sort": '"_id"', "ask_for_totals": "true"})
+    study.type("pull")
+
+    [count] = [ask for ask in many.asked if ask.is_count]
+    assert {name for name, _ in count.parameters} == {"patient", "combo-code", "_summary"}
+
+
+def test_a_server_that_fails_by_date_too_is_not_asked_for_ever(many: Hospital, study: Study) -> None:
+    many.refuse.append(refusing_observations(lambda ask: ask.page > 3 or ask.has("date"), 500))
+
+    assert study.type("pull").code == 3
+    unit = study.unit("Observation?patient")
+    assert (unit.state, unit.reason, unit.unique) == ("partial", "http-500", 30)
+    assert unit.notes["date_windows"] < 20
+    assert len(many.searches("Observation")) < 80

@@ -9,10 +9,11 @@ from dm_fhir.sync.query import DATE_PARAMETERS
 from dm_fhir.sync.windows import parameters
 
 from .hospital import Ask, Hospital, Refuse, Reply, refusal
-from .records import category, ck, cks, infusion, population, record
+from .records import category, ck, cks, infusion, person, population, record
 from .study import Study
 
 StudyOf = Callable[..., Study]
+PATIENTS = ("p1", "p2", "p3")
 #: As many patients as make a search too long for an address.
 MANY = tuple(f"patient-with-a-rather-long-id-{number}" for number in range(60))
 
@@ -111,7 +112,7 @@ def test_a_long_search_goes_by_post_and_its_pages_by_get(hospital: Hospital, stu
 def test_where_post_is_refused_it_is_get_from_then_on_for_this_type(hospital: Hospital, study_of: StudyOf) -> None:
     hospital.held = population(*MANY)
     hospital.refuse.append(refusing(404, lambda ask: ask.path == "Observation/_search"))
-    study = study_of(patients=MANY, pull={"full_every_days": "0.0001"})
+    study = study_of(patients=MANY)
     assert study.type("pull").code == 0
     assert [ask.method for ask in hospital.searches("Observation")] == ["POST", "GET"]
     assert study.facts()["post Observation"] == "no"
@@ -179,6 +180,35 @@ def test_a_type_that_is_not_listed_is_asked_for_in_the_patients_compartment(
     assert ran.code == 3
 
 
+def test_one_patient_whom_a_server_does_not_know_costs_the_others_nothing(
+    hospital: Hospital, study_of: StudyOf
+) -> None:
+    """As of a server that answers 404 where the patient of a compartment is not there, or no longer."""
+    hospital.listed["MedicationStatement"] = ("_lastUpdated",)
+    hospital.put(
+        *(record("MedicationStatement", f"{p}-s", p, medicationCodeableConcept={"text": "x"}) for p in PATIENTS)
+    )
+    hospital.refuse.append(refusing(404, lambda ask: ask.path == "Patient/p1/MedicationStatement", "no such patient"))
+    study = study_of(pull={"concurrency": "1"})
+    study.type("pull")
+
+    states = {patient: study.unit("MedicationStatement?patient", patient).state for patient in PATIENTS}
+    assert states == {"p1": "unsupported", "p2": "complete", "p3": "complete"}
+
+
+def test_a_type_that_a_few_patients_were_refused_for_is_not_tried_for_everybody(
+    hospital: Hospital, study_of: StudyOf
+) -> None:
+    names = [f"q{number}" for number in range(20)]
+    hospital.held = population(*names)
+    hospital.refuse.append(refusing(404, lambda ask: ask.type == "Condition"))
+    study = study_of(patients=names, pull={"concurrency": "1", "patients_per_query": "1"})
+
+    assert study.type("pull").code == 3
+    assert len(hospital.searches("Condition")) < 20
+    assert {study.unit("Condition?patient", name).state for name in names} == {"unsupported"}
+
+
 def test_where_only_the_subject_can_be_searched_patients_are_found_by_it(hospital: Hospital, study_of: StudyOf) -> None:
     hospital.listed["Observation"] = ("subject", "combo-code", "_lastUpdated")
     study = study_of()
@@ -234,14 +264,12 @@ def test_a_batch_that_is_refused_after_all_is_done_without(
 def test_what_only_one_patient_has_does_not_make_lists_look_ignored_later(
     hospital: Hospital, study_of: StudyOf
 ) -> None:
-    code = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M33.13"}]}
-    hospital.put(record("Condition", "c1", "p1", code=code))
-    hospital.interactions = ("batch",)
+    hospital.held = [*population("p1"), person("p2"), person("p3")]
     study = study_of()
     study.type("pull")
     study.type("pull")
 
-    assert study.facts().get("lists Condition") != "no"
+    assert study.facts().get("lists Observation") != "no"
 
 
 def test_strict_handling_is_asked_for_and_left_where_it_is_refused(hospital: Hospital, study_of: StudyOf) -> None:

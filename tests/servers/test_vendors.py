@@ -11,7 +11,7 @@ from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.capability import Capability, _Software
 from dm_fhir.fhir.vendors import CATEGORIES, Settings, settings_for, vendor_of, vendors
 
-from .hospital import Hospital
+from .hospital import Hospital, refusal
 from .study import Study
 
 StudyOf = Callable[..., Study]
@@ -132,13 +132,16 @@ def test_a_pull_asks_as_the_site_says_where_that_is_something_else(hospital: Hos
 
 def test_a_server_that_becomes_another_one_is_found_out_anew(hospital: Hospital, study_of: StudyOf) -> None:
     hospital.lists = 1
+    hospital.refuse.append(lambda ask: refusal(400) if "Prefer" in ask.headers and ask.type == "Condition" else None)
     study = study_of()
     study.type("pull")
-    assert study.facts()["lists Observation"] == "no"
+    assert study.facts()["lists Observation"] == study.facts()["strict Condition"] == "no"
 
     hospital.lists, hospital.software = None, "Hospital, renovated"
-    study.type("pull", "--full")
-    assert study.facts()["lists Observation"] == "yes"
+    hospital.refuse.clear()
+    study.type("pull")
+    assert study.facts().get("lists Observation") != "no"
+    assert "strict Condition" not in study.facts()
 
 
 def test_doctor_says_which_row_holds_and_who_said_what(hospital: Hospital, study_of: StudyOf) -> None:

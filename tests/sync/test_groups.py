@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ..servers.hospital import Ask, Hospital, Json, Reply, refusal
+from ..servers.hospital import Ask, Hospital, Json, Reply
 from ..servers.records import ck, cks, population
 from ..servers.study import Study
 
@@ -44,7 +44,8 @@ def test_all_patients_come_in_one_request(batching: Hospital, study: Study) -> N
 
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_a_search_that_fails_inside_a_batch_is_asked_for_alone(batching: Hospital, study: Study, status: int) -> None:
-    batching.refuse.append(lambda ask: refusal(status) if in_batch(ask, "p2") else None)
+    empty = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+    batching.refuse.append(lambda ask: Reply(status, empty) if in_batch(ask, "p2") else None)
 
     assert study.type("pull").code == 0
     assert singly(batching, "Observation") == ["p2"]
@@ -54,7 +55,7 @@ def test_a_search_that_fails_inside_a_batch_is_asked_for_alone(batching: Hospita
 
 def test_a_search_with_more_than_one_page_is_asked_for_alone(batching: Hospital, study: Study) -> None:
     batching.put(*cks("p3", 5))
-    batching.most_per_page = 2
+    batching.most_per_page, batching.always_total = 2, False
 
     assert study.type("pull").code == 0
     assert singly(batching, "Observation")[:1] == ["p3"]

@@ -33,7 +33,7 @@ def content(study: Study) -> dict[str, Any]:
         return {
             "resources": db.execute("SELECT type, id, hash, deleted FROM resource ORDER BY 1, 2").fetchall(),
             "older": db.execute("SELECT type, id, hash FROM resource_version ORDER BY 1, 2").fetchall(),
-            "units": db.execute('SELECT patient, query, state, reason FROM unit ORDER BY 1, 2').fetchall(),
+            "units": db.execute("SELECT patient, query, state, reason FROM unit ORDER BY 1, 2").fetchall(),
             "cohort": db.execute("SELECT patient, gone FROM cohort_member ORDER BY 1").fetchall(),
             "set aside": db.execute("SELECT patient, query, reason FROM quarantine ORDER BY 1, 2").fetchall(),
         }

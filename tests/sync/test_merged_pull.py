@@ -32,6 +32,12 @@ def cases(study: Study) -> dict[str, int]:
     }
 
 
+def members(study: Study) -> set[str]:
+    """Who is in the cohort."""
+    with closing(sqlite3.connect(study.config.with_name("dm-fhir.sqlite"))) as db:
+        return {patient for (patient,) in db.execute("SELECT patient FROM cohort_member WHERE gone IS NULL")}
+
+
 def test_one_case_of_both_records_and_two_when_the_link_is_gone(hospital: Hospital, study_of: StudyOf) -> None:
     hospital.put(linked(hospital, "p2", "replaced-by", "p1"))
     study = study_of()
@@ -56,6 +62,7 @@ def test_a_merge_that_the_hospital_makes_later_is_followed_to_a_patient_never_he
     assert ran.code == 0, ran.text
     assert cases(study) == {"p1": 2, "old": "merged into Patient/p1"}
     assert study.unit("Observation?patient", "old").state == "complete"
+    assert members(study) == {"Patient/p1", "Patient/old"}
 
 
 def test_each_of_a_merged_pair_is_asked_for_alone(hospital: Hospital, study_of: StudyOf) -> None:

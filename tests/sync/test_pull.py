@@ -139,15 +139,20 @@ def test_how_often_all_is_asked_for(hospital: Hospital, study_of: StudyOf, days:
     assert in_full(hospital, "Observation") == [again]
 
 
-def test_asked_for_changes_only_a_unit_stays_as_old_as_its_last_full_answer(hospital: Hospital, study_of: StudyOf) -> None:
+def test_asked_for_changes_only_a_unit_stays_as_old_as_its_last_full_answer(
+    hospital: Hospital, study_of: StudyOf
+) -> None:
     study = study_of()
     study.type("pull")
-    study.change("UPDATE unit SET read_in_full = '2026-11-01T00:00:00Z' WHERE query = 'Observation?patient'")
-    text = study.config.read_text(encoding="utf-8")
-    study.config.write_text(text.replace("[site.pull]", "[site.pull]\nfull_every_days = 9999"), encoding="utf-8")
-    study.type("pull")
+    study.change(
+        "UPDATE unit SET read_in_full = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-2 days') WHERE read_in_full IS NOT NULL"
+    )
+    before = study.unit("Observation?patient").read_in_full
+    hospital.asked.clear()
 
-    assert study.unit("Observation?patient").read_in_full == "2026-11-01T00:00:00Z"
+    assert study.type("pull").code == 0
+    assert in_full(hospital, "Observation") == [False]
+    assert study.unit("Observation?patient").read_in_full == before
 
 
 def test_where_nothing_says_when_it_changed_new_types_of_record_are_found_too(
@@ -166,9 +171,7 @@ def test_where_nothing_says_when_it_changed_new_types_of_record_are_found_too(
 
 def test_a_count_that_is_less_than_what_came_fills_no_hole(hospital: Hospital, study_of: StudyOf) -> None:
     hospital.put(ck("p1-2", "p1"), ck("p1-3", "p1"))
-    hospital.bend.append(
-        lambda ask, bundle: {**bundle, "total": 1 if ask.is_count else 5} if is_ck(ask) else bundle
-    )
+    hospital.bend.append(lambda ask, bundle: {**bundle, "total": 1 if ask.is_count else 5} if is_ck(ask) else bundle)
     study = study_of(patients=["p1"])
     ran = study.type("pull")
 

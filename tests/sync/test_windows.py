@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_fhir.sync.windows import PIECES, date_of, parameters, windows
+from dm_fhir.sync.windows import date_of, parameters, windows
 
 Window = tuple[date | None, date | None]
 #: Hospitals write the first and the last day that there are for days that nobody knows.
@@ -59,14 +59,14 @@ def test_pieces_begin_and_end_where_the_whole_does_and_are_each_smaller(piece: t
 
 
 @given(st.lists(_DAYS, min_size=1, max_size=200))
-def test_no_piece_has_much_more_than_its_part(dates: list[date]) -> None:
+def test_no_piece_has_much_more_than_a_quarter(dates: list[date]) -> None:
     cut = windows(dates, ALL)
     most_on_a_day = max(dates.count(day) for day in dates)
 
     assert bool(cut) == (len(set(dates)) > 1) or len(dates) > len(set(dates))
     for window in cut:
         inside = sum(holds(window, day) for day in dates)
-        assert inside <= 2 * (len(dates) // PIECES + most_on_a_day)
+        assert inside <= len(dates) / 4 + 2 * most_on_a_day
 
 
 def test_dates_of_one_day_are_not_cut() -> None:

@@ -82,8 +82,8 @@ def read_url(reference: str) -> str:
     return "/".join(quote(part, safe="") for part in reference.split("/"))
 
 
-def pages(connection: Connection, search: Search, notes: Counter[str]) -> Iterator[Page]:
-    """Every page of the search, following `next` as given, until there is none.
+def pages(connection: Connection, search: Search, notes: Counter[str], *, tries: int | None = None) -> Iterator[Page]:
+    """Every page of the search, following `next` as given, until there is none. `tries` for each, None: as the site says.
 
     A search that has expired on the server is begun again, at most twice; one whose page fails for good is begun again once
     with half the page size. Pages then come again: whoever counts must know what came before. What happened is counted
@@ -93,7 +93,6 @@ def pages(connection: Connection, search: Search, notes: Counter[str]) -> Iterat
     `foreign-next`, `bad-next` or `outcome-error` where going on would be endless, unsafe or pointless.
     """
     seen: set[str] = set()
-    tries: int | None = None
     failed: RequestFailed | None = None
     while True:
         reached = 0
@@ -114,11 +113,11 @@ def pages(connection: Connection, search: Search, notes: Counter[str]) -> Iterat
             return
 
 
-def count(connection: Connection, search: Search, notes: Counter[str]) -> int | None:
+def count(connection: Connection, search: Search, notes: Counter[str], *, tries: int | None = None) -> int | None:
     """How many resources the server says the search has, without any of them; None if it does not say."""
     what = (parameter for parameter in search.parameters if parameter[0] not in _OF_PAGES)
     only = search._replace(parameters=(*what, *_COUNT_ONLY), page_size=None)
-    return only.first(connection, notes, None).total
+    return only.first(connection, notes, tries).total
 
 
 def _read(connection: Connection, place: str, exactly: bool, answer: Answer) -> Page:

@@ -11,7 +11,7 @@ from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
 from dm_fhir.fhir.page import Page, Rejected
 from dm_fhir.fhir.resource import Resource, Unusable, read_resource
 from dm_fhir.fhir.search import LONGEST_ADDRESS, Search, count, pages, read_url
-from dm_fhir.store.ledger import Unit, get_unit
+from dm_fhir.store.ledger import Unit, get_unit, units_of_query
 from dm_fhir.sync.deletions import find_deleted, reread, was_full
 from dm_fhir.sync.opening import opened
 from dm_fhir.sync.puller import Puller
@@ -26,9 +26,10 @@ _TRY_PIECES = (
 )  # fmt: skip
 #: What may be wrong with one piece alone: one bad record fails its page on some servers.
 _OF_ONE_PIECE = ("http-500", "too-large")
-_MOST_FAILED_PIECES = 12
+#: What has failed for good is not waited for again in every piece.
+_TRIES_OF_A_PIECE, _MOST_FAILED_PIECES = 2, 12
 _MOST_DEPTH = 4
-_HOPELESS = (404, 405, 501)
+_HOPELESS, _ENOUGH_REFUSALS = (404, 405, 501), 3
 
 
 def pull_alone(puller: Puller, query: Query, patient: str) -> None:
@@ -161,8 +162,7 @@ def _search(tally: Tally, query: Query, search: Search) -> None:
                 raise RequestFailed(_cap_message(limit), reason="server-cap")
     except RequestFailed as error:
         if error.status in _HOPELESS and not tally.pages:
-            puller.hopeless[query.name] = (error.reason, f"{query.type} search is not supported by this server")
-            raise RequestFailed(puller.hopeless[query.name][1], reason=error.reason, status=error.status) from None
+            raise _unsupported(puller, query, error) from None
         failure = _capped(error, tally)
         if failure.reason not in _TRY_PIECES or not tally.pages or not _in_pieces(tally, query, search, dates):
             raise failure from None
@@ -185,6 +185,20 @@ def _compare_self_link(tally: Tally, query: Query) -> None:
     for name, _ in query.filters:
         ignored, admitted = tally.notes[f"filter_ignored:{name}"], tally.notes.pop(f"self_link_lacks:{name}", 0)
         tally.notes["self_link_wrong"] += bool(ignored) and not admitted
+
+
+def _unsupported(puller: Puller, query: Query, error: RequestFailed) -> RequestFailed:
+    """The failure of a search that the server does not have. After a few, where it never worked, nobody else is asked for.
+
+    One alone may be about the patient: some servers answer so where the patient is not there.
+    """
+    message = f"{query.type} search is not supported by this server"
+    puller.refusals[query.name] += 1
+    with puller.reading() as db:
+        works = any(unit.state == "complete" for unit in units_of_query(db, puller.name, query.name).values())
+    if puller.refusals[query.name] >= _ENOUGH_REFUSALS and not works:
+        puller.hopeless[query.name] = (error.reason, message)
+    return RequestFailed(message, reason=error.reason, status=error.status)
 
 
 def _capped(error: RequestFailed, tally: Tally) -> RequestFailed:
@@ -251,7 +265,7 @@ def _pieces(
         inside: list[date] = []
         expected, arrived = None, 0
         try:
-            for page in pages(tally.puller.connection, piece, tally.notes):
+            for page in pages(tally.puller.connection, piece, tally.notes, tries=_TRIES_OF_A_PIECE):
                 tally.take(page, announces=False)
                 expected = page.total if page.total is not None else expected
                 arrived += len(page.resources)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -47,6 +48,7 @@ class Puller:
         self.capability, self.vendor, self.run, self.full = capability, vendor, run, full
         self.linked: dict[str, set[str]] = {}
         self.hopeless: dict[str, tuple[str, str]] = {}
+        self.refusals: Counter[str] = Counter()
         self.probed: set[str] = set()
         self.stop = threading.Event()
         self._lock = threading.RLock()

@@ -240,7 +240,8 @@ def _is_proven(
     is_usual = "yes" in elsewhere and "no" not in elsewhere
     if more and is_usual:  # the next answer in full is looked at more closely
         return True
-    if fact in puller.probed and is_usual and not any(whose.values()):  # nobody has any, as in the group looked at before
+    # nobody has any, as in the group looked at before
+    if fact in puller.probed and is_usual and not any(whose.values()):
         return True
     if whose.get(patients[-1]) and any(whose.get(patient) for patient in patients[:-1]):
         puller.remember(fact, "yes")

@@ -93,7 +93,7 @@ def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> N
 def _counted(puller: Puller, type_name: str) -> int | None:
     """How many the server counts since long ago: later it will be asked how many since a while ago."""
     search = Search(type_name, (("_lastUpdated", _LONG_AGO),), None, puller.settings.strict)
-    try:
-        return count(puller.connection, search, Counter())
+    try:  # once: some servers time out over so long a time, and nothing depends on it
+        return count(puller.connection, search, Counter(), tries=1)
     except RequestFailed:
         return None

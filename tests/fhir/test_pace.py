@@ -68,12 +68,10 @@ def test_slow_answers_wait_for_no_rate_and_what_was_missed_is_not_made_up_for(
     assert starts(pace, clock, 3) == [3, 3.25, 3.5]
 
 
-def test_the_rate_holds_for_all_threads_together(pace_of: Callable[..., Pace], clock: Clock) -> None:
+def test_the_rate_holds_for_all_threads_together(clock: Clock) -> None:
     """Each is told its own moment, though all ask at the same."""
-    pace = pace_of(requests_per_second=10, concurrency=4)
     told: list[float] = []
-    clock.sleep = told.append  # type: ignore[method-assign]
-    pace._sleep = told.append
+    pace = Pace(Pull(requests_per_second=10, concurrency=4), told.append)
     ready = threading.Barrier(4)
 
     def work() -> None:

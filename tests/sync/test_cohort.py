@@ -1,4 +1,4 @@
-"""Whose records are pulled: found by medication, diagnosis, Group or list; checked, remembered, and told how else if need be."""
+"""Who is in the cohort is remembered: whoever was found stays, whoever left is computed no more, and no failure empties it."""
 
 import json
 import sqlite3
@@ -15,9 +15,7 @@ from ..servers.records import DRUG, ck, infusion, person, population
 from ..servers.study import Study
 
 StudyOf = Callable[..., Study]
-DM = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "M33.13"}]}
-ASTHMA = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "J45.9"}]}
-BY_MEDICATION, BY_CONDITION, BY_GROUP = 'by = "medication"', 'by = "condition"', 'by = "group"\ngroup = "Group/dm"'
+BY_MEDICATION, BY_GROUP = 'by = "medication"', 'by = "group"\ngroup = "Group/dm"'
 
 
 def cohort(study: Study) -> list[str]:
@@ -36,10 +34,6 @@ def group(*members: str, inactive: tuple[str, ...] = ()) -> Json:
     entities: list[Json] = [{"entity": {"reference": one}} for one in members]
     entities += [{"entity": {"reference": one}, "inactive": True} for one in inactive]
     return {"resourceType": "Group", "id": "dm", "member": [*entities, {"entity": {"reference": "Practitioner/7"}}]}
-
-
-def with_number(name: str, number: str) -> Json:
-    return person(name, identifier=[{"system": "urn:mrn", "value": number}])
 
 
 def test_a_later_pull_finds_who_was_newly_given_an_old_stock(hospital: Hospital, study_of: StudyOf) -> None:

@@ -74,3 +74,22 @@ def test_only_a_login_by_key_is_about_keys() -> None:
     by_key = replace(LEON, auth=Auth(method="smart-backend"))
     advice = [str(mend(replace(OPEN, reason="auth"), site).advice) for site in (LEON, by_key)]
     assert ["`dm-fhir keys show --jwks --site leon`" in one for one in advice] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("query", "says", "never"),
+    [
+        ("Observation?patient", "ask the hospital to open the search", "optional_types"),
+        ("Observation?patient&category=survey", "categories = ", "optional_types"),
+        ("AdverseEvent?subject", 'whole_types = ["AdverseEvent"]', "ask the hospital"),
+        ("Condition?patient", 'optional_types = ["Condition"]', "whole_types"),
+        ("cohort: Medication by code", 'optional_types = ["Medication"]', "[site.cohort]"),
+    ],
+)
+def test_an_unsupported_search_is_mended_by_what_the_config_allows(query: str, says: str, never: str) -> None:
+    advice = (
+        mend(replace(OPEN, query=query, state="unsupported", reason="http-404"), replace(LEON, pull=Pull())).advice
+        or ""
+    )
+    assert says in advice
+    assert never not in advice

@@ -285,4 +285,4 @@ def _check_proof(tally: Tally, query: Query) -> None:
     """An empty answer to a search that the server does not list proves nothing. Raises RequestFailed for that."""
     if not tally.seen and not tally.unit.watermark:
         message = f"the server lists no search of {query.type} by patient, and an empty answer to it proves nothing"
-        raise RequestFailed(message, reason="not-listed", hint="name the type in whole_types or optional_types")
+        raise RequestFailed(message, reason="not-listed", hint="dm-fhir failed says what mends it")

@@ -34,10 +34,12 @@ _ADVICE = {
     "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
 }
 _SMART = "; the hospital must know the key that `{program} keys show --jwks --site {site}` prints"
-_UNSUPPORTED = (
-    "if the hospital has none of these, or they are not needed: optional_types = [{optional}] under [site.pull]; "
-    "if only the search by patient is missing: whole_types = [{whole}]"
-)
+_OPTIONAL = ("Condition", "Medication", "MedicationRequest", "MedicationStatement", "AdverseEvent")
+_WHOLE = ("AdverseEvent",)
+_UNSUPPORTED = "if the hospital has none of these, or they are not needed: optional_types = [{types}] under [site.pull]"
+_UNSUPPORTED_BY_PATIENT = "; if only the search by patient is missing: whole_types = [{types}]"
+_UNSUPPORTED_CATEGORY = "name the categories that the hospital has: categories = […] under [site.pull]"
+_NEEDED = "no case can be made without these: ask the hospital to open the search (`dm-fhir doctor -o letter.md` writes the letter)"
 _UNSUPPORTED_COHORT = 'the server cannot search the cohort this way: choose another, [site.cohort] by = "condition", "group" or "patients"'
 
 
@@ -87,10 +89,16 @@ def _kind(reason: str) -> str:
 
 
 def _advice_on_unsupported(one: Attention, site: Site, type_name: str) -> str:
-    if one.query.startswith(COHORT):
+    if one.query.startswith(COHORT) and type_name != "Medication":
         return _UNSUPPORTED_COHORT
-    optional, whole = (
-        ", ".join(f'"{name}"' for name in dict.fromkeys([*known, type_name]))
-        for known in (site.pull.optional_types, site.pull.whole_types)
-    )
-    return _UNSUPPORTED.format(optional=optional, whole=whole)
+    if "&category=" in one.query:
+        return _UNSUPPORTED_CATEGORY
+    if type_name not in _OPTIONAL:
+        return _NEEDED
+    advice = _UNSUPPORTED.format(types=_listed(site.pull.optional_types, type_name))
+    by_patient = _UNSUPPORTED_BY_PATIENT.format(types=_listed(site.pull.whole_types, type_name))
+    return advice + (by_patient if type_name in _WHOLE else "")
+
+
+def _listed(known: tuple[str, ...], type_name: str) -> str:
+    return ", ".join(f'"{name}"' for name in dict.fromkeys([*known, type_name]))

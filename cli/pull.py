@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     help="Only this patient (Patient/7, or 7), who joins the cohort; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--patient-file", type=click.Path(path_type=Path), metavar="FILE",
+    "--patient-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="Only the patients in this file: ids or system|value identifiers, one a line.",
 )  # fmt: skip
 @click.option(

@@ -193,3 +193,10 @@ def test_a_type_that_the_hospital_does_not_offer_stops_the_pull_from_being_compl
     assert "AdverseEvent search is not supported by this server" in ran.out
 
     assert study_of(pull={"optional_types": '["AdverseEvent"]'}).type("pull").code == 0
+
+
+def test_a_list_that_is_not_there_is_told_before_anybody_is_asked(hospital: Hospital, study_of: StudyOf) -> None:
+    ran = study_of().type("pull", "--patient-file", "nowhere.txt")
+    assert ran.code == 2
+    assert "'nowhere.txt' does not exist" in ran.err
+    assert hospital.asked == []

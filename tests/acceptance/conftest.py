@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -24,6 +24,8 @@ from dm_fhir.demo.server import CLIENT_ID, Server, choose_ports, running
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.keys import create_key_pair
 from dm_fhir.fhir.login import connect
+from dm_fhir.fhir.resource import digest
+from dm_fhir.store.blocks import Place, kept
 
 Json = dict[str, Any]
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -180,14 +182,25 @@ class Study(NamedTuple):
 
     def ask(self, sql: str, *values: object) -> list[Any]:
         """Rows of the store."""
-        db = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)
-        try:
+        with closing(self._reading()) as db:
             return db.execute(sql, values).fetchall()
-        finally:
-            db.close()
+
+    def _reading(self) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)
+
+    def body(self, type_name: str, name: str) -> bytes:
+        """The current bytes of a resource, deleted or not."""
+        with closing(self._reading()) as db:
+            columns = "SELECT block, start, length FROM resource WHERE type = ? AND id = ?"
+            [body] = kept(db, [Place(*db.execute(columns, (type_name, name)).fetchone())])
+        return body
 
     def content(self) -> dict[str, list[Any]]:
-        """What must be the same however often a run was killed."""
+        """What must be the same however often a run was killed. Every resource's bytes are those of its hash."""
+        with closing(self._reading()) as db:
+            rows = db.execute("SELECT hash, block, start, length FROM resource").fetchall()
+            bodies = kept(db, (Place(*row[1:]) for row in rows))
+            assert all(digest(body) == row[0] for row, body in zip(rows, bodies, strict=True))
         return {
             "resources": sorted(self.ask("SELECT site, type, id, hash FROM resource")),
             "units": sorted(self.ask("SELECT site, patient, query, state FROM unit")),

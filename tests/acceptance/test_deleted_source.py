@@ -38,7 +38,7 @@ def test_noticed_when_all_is_asked_for_again(new_hospital: HospitalMaker, new_st
     assert deleted(study) == gone
     assert study.type("compute").code == 0
     assert 0 < outcome_count(study) < outcomes, "outcomes are still computed from what was deleted"
-    assert study.ask("SELECT count(*) FROM resource WHERE deleted IS NOT NULL AND length(body) > 0") == [(2,)]
+    assert study.ask("SELECT count(*) FROM resource WHERE deleted IS NOT NULL AND length > 0") == [(2,)]
 
     put_back(hospital, study, *gone[1])
     assert study.type("pull").code == 0
@@ -66,5 +66,4 @@ def outcome_count(study: Study) -> int:
 
 def put_back(hospital: Hospital, study: Study, type_name: str, name: str) -> None:
     """The hospital enters it again under its id."""
-    [(body,)] = study.ask("SELECT body FROM resource WHERE type = ? AND id = ?", type_name, name)
-    hospital.put(json.loads(body))
+    hospital.put(json.loads(study.body(type_name, name)))

@@ -58,7 +58,7 @@ def _add_and_fail(db: sqlite3.Connection, error: type[BaseException]) -> None:
 def _add_much(db: sqlite3.Connection) -> None:
     with transaction(db):
         add(db)
-        db.execute("INSERT INTO setting VALUES ('big', ?)", ("x" * 100_000,))
+        db.execute("INSERT INTO setting VALUES ('big', ?)", ("x" * 1_000_000,))
 
 
 def test_a_full_disk_rolls_back_and_is_a_store_error(db: sqlite3.Connection) -> None:

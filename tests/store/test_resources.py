@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dm_fhir.store.blocks import Place, kept
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.store.resources import (
@@ -46,7 +47,8 @@ def put(db: sqlite3.Connection, site: str, resource: Any, run: int, origin: Orig
 
 def history(db: sqlite3.Connection) -> list[bytes]:
     """The bodies that are no longer current, in the order in which they were put away."""
-    return [row[0] for row in db.execute("SELECT body FROM resource_version ORDER BY rowid")]
+    places = db.execute("SELECT block, start, length FROM resource_version ORDER BY rowid").fetchall()
+    return list(kept(db, (Place(*row) for row in places)))
 
 
 def current(db: sqlite3.Connection) -> list[bytes]:
@@ -180,7 +182,8 @@ def test_what_is_deleted_is_kept_and_not_used(db: sqlite3.Connection, incoming: 
     assert list(ids_from_server(db, "leon", "Observation", ["Patient/1"])) == [("Patient/1", "o2")]
     assert fingerprint(db, "leon", "Patient/1") != before[0]
     assert fingerprint_of_type(db, "leon", "Observation") != before[1]
-    assert db.execute("SELECT body, deleted FROM resource WHERE id = 'o1'").fetchone() == (b'"a"', LATER)
+    *place, when = db.execute("SELECT block, start, length, deleted FROM resource WHERE id = 'o1'").fetchone()
+    assert (list(kept(db, [Place(*place)])), when) == ([b'"a"'], LATER)
     assert delete_resource(db, "leon", "Observation", "o2", LATER)
     assert (subjects(db, "leon"), counts_by_type(db, "leon")) == ([], {})
 
@@ -289,12 +292,13 @@ def test_many_at_once_are_filed_as_one_by_one(db: sqlite3.Connection, batches: l
 
 def content(db: sqlite3.Connection, site: str) -> list[Any]:
     """All of a site's versions and all that is said of them."""
-    columns = "type, id, version, last_updated, hash, subject, body, origin, deleted"
+    columns = "type, id, version, last_updated, hash, subject, origin, deleted, block, start, length"
     current = db.execute(f"SELECT {columns} FROM resource WHERE site = ? ORDER BY type, id", (site,))  # noqa: S608
     past = db.execute(
-        "SELECT type, id, version, hash, body FROM resource_version WHERE site = ? ORDER BY rowid", (site,)
+        "SELECT type, id, version, hash, block, start, length FROM resource_version WHERE site = ? ORDER BY rowid",
+        (site,),
     )
-    return [*current, *past]
+    return [(*row[:-3], *kept(db, [Place(*row[-3:])])) for row in [*current.fetchall(), *past.fetchall()]]
 
 
 def test_more_than_one_statement_holds(db: sqlite3.Connection, incoming: Make) -> None:

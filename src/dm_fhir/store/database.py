@@ -1,4 +1,4 @@
-"""The SQLite file of a study: its tables, how it is opened, and transactions.
+"""The SQLite file of a study: how it is opened, and transactions.
 
 Mode 0600, WAL, synchronous=FULL: what is committed survives kill -9 and a power cut.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dm_fhir.errors import StoreError
+from dm_fhir.store.schema import SCHEMA_VERSION, migrate, version
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 30
@@ -20,92 +21,6 @@ _CACHE_KIB = 32_000  # the indexes of a large store
 _PAGE_BYTES = 16_384  # several resources fit into a page
 _PAGES_BETWEEN_CHECKPOINTS = 4_000  # 64 MB: each checkpoint writes what was committed a second time
 _HINT = "is [store] path right, and the disk not full?"
-
-_FIRST = """
-CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE run (
-  id INTEGER PRIMARY KEY, command TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, exit_code INTEGER, pid INTEGER NOT NULL
-) STRICT;
--- The ledger: one row per site x patient x query. `patient` is '' for queries that are not one patient's.
-CREATE TABLE unit (
-  site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('complete', 'partial', 'failed', 'refused', 'unsupported')),
-  expected INTEGER, received INTEGER NOT NULL, "unique" INTEGER NOT NULL, pages INTEGER NOT NULL, retries INTEGER NOT NULL,
-  reason TEXT, message TEXT, notes TEXT NOT NULL, watermark TEXT, run INTEGER NOT NULL REFERENCES run, ended TEXT NOT NULL,
-  PRIMARY KEY (site, patient, query)
-) STRICT, WITHOUT ROWID;
--- The current version of every resource, as the bytes that were sent.
-CREATE TABLE resource (
-  site TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version TEXT, last_updated TEXT, hash TEXT NOT NULL,
-  subject TEXT, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, type, id)
-) STRICT;
-CREATE INDEX resource_by_subject ON resource (site, subject);
--- Every version that is no longer current.
-CREATE TABLE resource_version (
-  site TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version TEXT, last_updated TEXT, hash TEXT NOT NULL,
-  run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, type, id, hash)
-) STRICT;
--- What arrived and cannot be kept as a resource: its bytes, where it stood and why.
-CREATE TABLE quarantine (
-  site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL,
-  hash TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, UNIQUE (site, patient, query, place, hash)
-) STRICT;
-CREATE TABLE case_document (
-  site TEXT NOT NULL, patient TEXT NOT NULL, fingerprint TEXT NOT NULL, state TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run,
-  body BLOB NOT NULL, PRIMARY KEY (site, patient)
-) STRICT;
-CREATE TABLE finding (
-  site TEXT NOT NULL, patient TEXT NOT NULL, code TEXT NOT NULL, severity TEXT NOT NULL, reference TEXT NOT NULL, path TEXT,
-  done TEXT NOT NULL
-) STRICT;
-CREATE INDEX finding_by_case ON finding (site, patient);
-CREATE TABLE outcome (
-  site TEXT NOT NULL, patient TEXT NOT NULL, variable TEXT NOT NULL, about TEXT NOT NULL, body BLOB NOT NULL,
-  PRIMARY KEY (site, patient, variable, about)
-) STRICT;
--- What we wrote, by its identifier. `state` is 'sending' from before the request until the answer is read back.
-CREATE TABLE push (
-  site TEXT NOT NULL, identifier TEXT NOT NULL, patient TEXT NOT NULL, variable TEXT NOT NULL, about TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('sending', 'confirmed', 'rejected', 'conflict', 'retracted')),
-  server_id TEXT, version TEXT, hash TEXT NOT NULL, message TEXT, body BLOB NOT NULL, run INTEGER NOT NULL REFERENCES run, "when" TEXT NOT NULL,
-  PRIMARY KEY (site, identifier)
-) STRICT;
-"""
-
-
-#: What a unit asked, when it was last asked in full, when a server wants to be asked again; what was deleted, where it came
-#: from; what is set aside has a number that nothing else will ever have, and may have been looked at; whose records are
-#: pulled; what was found out about a server. What is asked of resources at every run is answered by their indexes alone.
-_SECOND = """
-ALTER TABLE unit ADD COLUMN asked TEXT NOT NULL DEFAULT '';
-ALTER TABLE unit ADD COLUMN read_in_full TEXT;
-ALTER TABLE unit ADD COLUMN not_before TEXT;
-ALTER TABLE resource ADD COLUMN origin TEXT NOT NULL DEFAULT 'server' CHECK (origin IN ('server', 'file'));
-ALTER TABLE resource ADD COLUMN deleted TEXT;
--- Where files were read, nobody knows any more which resources are theirs. What the server sends again becomes the server's.
-UPDATE resource SET origin = 'file' WHERE site IN (SELECT site FROM unit WHERE query LIKE 'file: %');
-DROP INDEX resource_by_subject;
-CREATE INDEX resource_by_subject ON resource (site, subject, deleted);
-CREATE INDEX resource_deleted ON resource (site, type) WHERE deleted IS NOT NULL;
-ALTER TABLE quarantine RENAME TO quarantine_before;
-CREATE TABLE quarantine (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, patient TEXT NOT NULL, query TEXT NOT NULL, place TEXT NOT NULL,
-  reason TEXT NOT NULL, hash TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, body BLOB NOT NULL, acknowledged TEXT,
-  UNIQUE (site, patient, query, place, hash)
-) STRICT;
-INSERT INTO quarantine (site, patient, query, place, reason, hash, run, body)
-  SELECT site, patient, query, place, reason, hash, run, body FROM quarantine_before;
-DROP TABLE quarantine_before;
-CREATE TABLE cohort_member (
-  site TEXT NOT NULL, patient TEXT NOT NULL, joined INTEGER NOT NULL REFERENCES run, gone TEXT, PRIMARY KEY (site, patient)
-) STRICT;
-INSERT INTO cohort_member SELECT DISTINCT site, patient, min(run), NULL FROM unit WHERE patient <> '' GROUP BY site, patient;
-CREATE TABLE server_fact (
-  site TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, learned TEXT NOT NULL, PRIMARY KEY (site, name)
-) STRICT;
-"""
-_MIGRATIONS = (_FIRST, _SECOND)
-SCHEMA_VERSION = len(_MIGRATIONS)
 
 
 def open_store(path: Path, drug: str) -> sqlite3.Connection:
@@ -126,8 +41,9 @@ def open_store(path: Path, drug: str) -> sqlite3.Connection:
             db.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_BETWEEN_CHECKPOINTS}")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.execute("PRAGMA foreign_keys = ON")
-            if _version(db) < SCHEMA_VERSION:
-                _migrate(db)
+            if version(db) < SCHEMA_VERSION:
+                with transaction(db):
+                    migrate(db)
             _check_drug(db, path, drug)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} cannot be used as a store: {error}", hint=_HINT) from error
@@ -236,14 +152,14 @@ def _check_database(path: Path) -> None:
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
     """Before anything is changed in the file: it may be another program's database."""
     db.execute("BEGIN")  # both as of one moment: another process may be making the store
-    version = _version(db)
+    theirs = version(db)
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     db.execute("COMMIT")
-    if tables and ("setting" not in tables or version == 0):
+    if tables and ("setting" not in tables or theirs == 0):
         raise StoreError(f"{path} is another program's database", hint=_HINT)
-    if version > SCHEMA_VERSION:
+    if theirs > SCHEMA_VERSION:
         raise StoreError(
-            f"{path} was written by a newer dm-fhir (store version {version})",
+            f"{path} was written by a newer dm-fhir (store version {theirs})",
             hint="install that version or a later one",
         )
 
@@ -260,19 +176,6 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def _version(db: sqlite3.Connection) -> int:
-    return int(db.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """Make or renew the tables, unless another process has just done so."""
-    with transaction(db):
-        for statements in _MIGRATIONS[_version(db) :]:
-            for statement in statements.split(";\n"):
-                db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _check_drug(db: sqlite3.Connection, path: Path, drug: str) -> None:

@@ -3,13 +3,15 @@
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal, NamedTuple, Protocol
+from itertools import tee
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from dm_fhir.store.blocks import Place, keep, kept
 from dm_fhir.store.database import batched, marks
 
 Filed = Literal["new", "changed", "unchanged", "older"]
@@ -55,7 +57,8 @@ class _Current(NamedTuple):
     origin: Origin
 
 
-_COLUMNS = "site, type, id, version, last_updated, hash, subject, run, body, origin, deleted"
+_COLUMNS = "site, type, id, version, last_updated, hash, subject, run, origin, block, start, length"
+_STORED = "type, id, version, last_updated, block, start, length"
 _ROWS_PER_STATEMENT = 250
 _THIS = "WHERE site = ? AND type = ? AND id = ?"
 #: Left to itself SQLite takes the index that has the order and reads the whole site for every patient.
@@ -75,33 +78,28 @@ def put_resources(
     """
     known = _known(db, site, incoming)
     if incoming and not known and len({(one.type, one.id) for one in incoming}) == len(incoming):
-        _insert(db, [_row(site, one, run, origin) for one in incoming])
+        _insert(db, site, incoming, run, origin)
         _count_change(db, site)
         return ["new"] * len(incoming)
     filed: list[Filed] = []
-    new: list[tuple[object, ...]] = []
+    new: list[Incoming] = []
     for resource in incoming:
         key = (resource.type, resource.id)
         now = _Current(resource.hash, resource.version, resource.last_updated, None, origin)
         current = known.get(key)
         if current is None:
-            new.append(_row(site, resource, run, origin))
+            new.append(resource)
             filed.append("new")
             known[key] = now
             continue
-        _insert(db, new)  # what comes twice must be there before it can change
+        _insert(db, site, new, run, origin)  # what comes twice must be there before it can change
+        new = []
         became, known[key] = _filed_again(db, site, resource, current, now, run)
         filed.append(became)
-    _insert(db, new)
+    _insert(db, site, new, run, origin)
     if not {"new", "changed"}.isdisjoint(filed):
         _count_change(db, site)
     return filed
-
-
-def _row(site: str, one: Incoming, run: int, origin: Origin) -> tuple[object, ...]:
-    return (
-        site, one.type, one.id, one.version, one.last_updated, one.hash, one.subject, run, one.body, origin, None,
-    )  # fmt: skip
 
 
 def changes(db: sqlite3.Connection, site: str) -> int:
@@ -117,11 +115,15 @@ def _count_change(db: sqlite3.Connection, site: str) -> None:
     )
 
 
-def _insert(db: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+def _insert(db: sqlite3.Connection, site: str, new: Sequence[Incoming], run: int, origin: Origin) -> None:
+    places = keep(db, [one.body for one in new])
+    rows = [
+        (site, one.type, one.id, one.version, one.last_updated, one.hash, one.subject, run, origin, *place)
+        for one, place in zip(new, places, strict=True)
+    ]
     for some in batched(rows, _ROWS_PER_STATEMENT):
         values = [value for row in some for value in row]
         db.execute(f"INSERT INTO resource ({_COLUMNS}) VALUES {marks(len(some), len(some[0]))}", values)
-    rows.clear()
 
 
 def _known(db: sqlite3.Connection, site: str, incoming: Sequence[Incoming]) -> dict[tuple[str, str], _Current]:
@@ -152,19 +154,22 @@ def _filed_again(
             db.execute(f"UPDATE resource SET origin = ? {_THIS}", (origin, *key))
         return "unchanged", current._replace(origin=origin)
     if not is_back and _is_before(resource.version, resource.last_updated, current.version, current.last_updated):
-        db.execute(
-            "INSERT OR IGNORE INTO resource_version VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, now.version, now.last_updated, now.hash, run, resource.body),
-        )
+        if not _holds_version(db, key, now.hash):
+            (place,) = keep(db, [resource.body])
+            db.execute(
+                f"INSERT INTO resource_version VALUES {marks(1, 10)}",
+                (*key, now.version, now.last_updated, now.hash, run, *place),
+            )
         return "older", current
     db.execute(
-        "INSERT OR IGNORE INTO resource_version SELECT site, type, id, version, last_updated, hash, run, body "
-        f"FROM resource {_THIS}", key,
+        "INSERT OR IGNORE INTO resource_version "
+        f"SELECT site, type, id, version, last_updated, hash, run, block, start, length FROM resource {_THIS}", key,
     )  # fmt: skip
+    (place,) = keep(db, [resource.body])
     db.execute(
-        "UPDATE resource SET version = ?, last_updated = ?, hash = ?, subject = ?, run = ?, body = ?, origin = ?, "
-        f"deleted = NULL {_THIS}",
-        (now.version, now.last_updated, now.hash, resource.subject, run, resource.body, origin, *key),
+        "UPDATE resource SET version = ?, last_updated = ?, hash = ?, subject = ?, run = ?, origin = ?, deleted = NULL, "
+        f"block = ?, start = ?, length = ? {_THIS}",
+        (now.version, now.last_updated, now.hash, resource.subject, run, origin, *place, *key),
     )
     return "changed", now._replace(origin=origin)
 
@@ -177,8 +182,16 @@ def _is_same(db: sqlite3.Connection, key: tuple[str, str, str], body: bytes, cur
         return current[1:3] == now[1:3]
     if (now.version, now.last_updated, *current[1:3]) != (None, None, None, None):
         return False
-    (stored,) = db.execute(f"SELECT body FROM resource {_THIS}", key).fetchone()
+    (stored,) = kept(db, [_place(db, key)])
     return _content(stored) == _content(body)
+
+
+def _holds_version(db: sqlite3.Connection, key: tuple[str, str, str], digest: str) -> bool:
+    return db.execute(f"SELECT 1 FROM resource_version {_THIS} AND hash = ?", (*key, digest)).fetchone() is not None
+
+
+def _place(db: sqlite3.Connection, key: tuple[str, str, str]) -> Place:
+    return Place(*db.execute(f"SELECT block, start, length FROM resource {_THIS}", key).fetchone())
 
 
 def _content(body: bytes) -> bytes:
@@ -267,19 +280,24 @@ def have_set_aside(db: sqlite3.Connection, site: str) -> set[tuple[str, str]]:
 def resources_of(db: sqlite3.Connection, site: str, subject: str) -> Iterator[Stored]:
     """One patient's current resources, in order of type and id."""
     rows = db.execute(
-        f"SELECT type, id, version, last_updated, body FROM {_BY_SUBJECT} WHERE site = ? AND subject = ? AND deleted IS NULL ORDER BY type, id",
+        f"SELECT {_STORED} FROM {_BY_SUBJECT} WHERE site = ? AND subject = ? AND deleted IS NULL ORDER BY type, id",
         (site, subject),
     )
-    return map(Stored._make, rows)
+    return _stored(db, rows.fetchall())
 
 
 def resources_of_type(db: sqlite3.Connection, site: str, type_name: str) -> Iterator[Stored]:
     """A site's current resources of one type, whoever's they are, in order of id."""
     rows = db.execute(
-        "SELECT type, id, version, last_updated, body FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY id",
-        (site, type_name),
+        f"SELECT {_STORED} FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY id", (site, type_name)
     )
-    return map(Stored._make, rows)
+    return _stored(db, rows)
+
+
+def _stored(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
+    heads, places = tee(rows)
+    bodies = kept(db, (Place(*row[4:]) for row in places))
+    return (Stored(*row[:4], body) for row, body in zip(heads, bodies, strict=True))
 
 
 def has_resource(db: sqlite3.Connection, site: str, reference: str) -> bool:
@@ -300,17 +318,21 @@ def has_records_of(db: sqlite3.Connection, site: str, patient: str) -> bool:
 def stored_resource(db: sqlite3.Connection, site: str, reference: str) -> bytes | None:
     """The current version of `Type/id`; None if there is none, or it was deleted."""
     type_name, _, id_ = reference.partition("/")
-    row = db.execute(f"SELECT body FROM resource {_THIS} AND deleted IS NULL", (site, type_name, id_)).fetchone()
-    return row[0] if row else None
+    row = db.execute(
+        f"SELECT block, start, length FROM resource {_THIS} AND deleted IS NULL", (site, type_name, id_)
+    ).fetchone()
+    return next(kept(db, [Place(*row)])) if row else None
 
 
 def bodies_with(db: sqlite3.Connection, site: str, type_name: str, text: str) -> Iterator[tuple[str, bytes]]:
     """The current resources of a type whose bytes hold `text`: id and bytes."""
     rows = db.execute(
-        "SELECT id, body FROM resource WHERE site = ? AND type = ? AND deleted IS NULL AND instr(body, CAST(? AS BLOB)) > 0",
-        (site, type_name, text),
-    )
-    return ((row[0], row[1]) for row in rows)
+        "SELECT id, block, start, length FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY block, start",
+        (site, type_name),
+    ).fetchall()
+    wanted = text.encode()
+    bodies = kept(db, (Place(*row[1:]) for row in rows))
+    return ((row[0], body) for row, body in zip(rows, bodies, strict=True) if wanted in body)
 
 
 def subjects(db: sqlite3.Connection, site: str) -> list[str]:

@@ -141,9 +141,10 @@ class Store:
 
 def _kept(found: list[Entry], name: str, value: str) -> list[Entry]:
     """What of `found` a search parameter lets through."""
+    if name == "_lastUpdated":  # everything was written at once: as quick as a server that has an index
+        return found if all(_within(LAST_UPDATED, one) for one in value.split(",")) else []
     if _KINDS.get(name) == "date":
-        times = [(LAST_UPDATED if name == "_lastUpdated" else entry.time, entry) for entry in found]
-        return [entry for time_, entry in times if all(_within(time_, one) for one in value.split(","))]
+        return [entry for entry in found if all(_within(entry.time, one) for one in value.split(","))]
     values = set(value.split(","))
     if name == "_id":
         return [entry for entry in found if entry.id in values]

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+#: A program that is installed has its bytecode beside it, whatever this shell says of writing some.
+_AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
 
 class Run(NamedTuple):
     """A finished process. `peak_mb` is of the largest process, where it started others."""
@@ -27,7 +30,9 @@ def measured(command: Sequence[str | Path], folder: Path, *, accept: tuple[int, 
     out, err = folder / "stdout.txt", folder / "stderr.txt"
     with out.open("wb") as output, err.open("wb") as errors:
         began = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=output, stderr=errors)
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=folder, stdout=output, stderr=errors, env=_AS_INSTALLED
+        )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
     code = process.returncode = os.waitstatus_to_exitcode(status)

@@ -25,7 +25,7 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.keys import create_key_pair
 from dm_fhir.fhir.login import connect
 from dm_fhir.fhir.resource import digest
-from dm_fhir.store.blocks import Place, kept
+from dm_fhir.store.blocks import kept
 
 Json = dict[str, Any]
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -192,14 +192,14 @@ class Study(NamedTuple):
         """The current bytes of a resource, deleted or not."""
         with closing(self._reading()) as db:
             columns = "SELECT block, start, length FROM resource WHERE type = ? AND id = ?"
-            [body] = kept(db, [Place(*db.execute(columns, (type_name, name)).fetchone())])
+            [body] = kept(db, [db.execute(columns, (type_name, name)).fetchone()])
         return body
 
     def content(self) -> dict[str, list[Any]]:
         """What must be the same however often a run was killed. Every resource's bytes are those of its hash."""
         with closing(self._reading()) as db:
             rows = db.execute("SELECT hash, block, start, length FROM resource").fetchall()
-            bodies = kept(db, (Place(*row[1:]) for row in rows))
+            bodies = kept(db, (row[1:] for row in rows))
             assert all(digest(body) == row[0] for row, body in zip(rows, bodies, strict=True))
         return {
             "resources": sorted(self.ask("SELECT site, type, id, hash FROM resource")),

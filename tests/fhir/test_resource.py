@@ -13,7 +13,8 @@ def test_type_id_version_time_and_subject_are_read_and_the_bytes_stay() -> None:
         b'"subject":{"reference":"https://h.example/r4/Patient/7/_history/2"},"valueQuantity":{"value":1.10} }'
     )
     resource = read_resource(body)
-    assert resource[:5] == ("Observation", "o1", "3", "2025-06-01T10:00:00Z", "Patient/7")
+    assert (resource.type, resource.id, resource.version) == ("Observation", "o1", "3")
+    assert (resource.last_updated, resource.subject) == ("2025-06-01T10:00:00Z", "Patient/7")
     assert (resource.reference, resource.body, resource.hash) == (
         "Observation/o1",
         body,

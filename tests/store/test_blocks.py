@@ -25,7 +25,7 @@ def test_many_share_a_block_and_a_large_one_has_its_own(db: sqlite3.Connection) 
     small = [b"%d" % number * 1000 for number in range(10)]
     large = os.urandom(600_000)
     places = keep(db, [*small, large, *small])
-    numbers = [place.block for place in places]
+    numbers = [block for block, _, _ in places]
     assert numbers == [numbers[0]] * 10 + [numbers[10]] + [numbers[11]] * 10
     assert len(set(numbers)) == 3
     assert list(kept(db, places)) == [*small, large, *small]
@@ -34,7 +34,7 @@ def test_many_share_a_block_and_a_large_one_has_its_own(db: sqlite3.Connection) 
 def test_more_blocks_than_stay_open_are_read_one_after_the_other(db: sqlite3.Connection) -> None:
     bodies = [os.urandom(1000) for _ in range(50)]
     places = [place for body in bodies for place in keep(db, [body])]
-    assert len({place.block for place in places}) == 50
+    assert len({block for block, _, _ in places}) == 50
     assert list(kept(db, [*places, *reversed(places)])) == [*bodies, *reversed(bodies)]
 
 

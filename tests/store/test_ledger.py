@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import (
     Unit,
+    advance,
     begin_run,
     complete_until,
     counts_by_state,
@@ -25,6 +26,7 @@ from dm_fhir.store.ledger import (
     put_unit,
     put_units,
     runs,
+    standings,
     units,
     units_of_patient,
     units_of_query,
@@ -146,6 +148,40 @@ def test_open_units_are_those_that_are_not_complete(db: sqlite3.Connection) -> N
         ("e", "unsupported"),
         ("f", "refused"),
     ]
+
+
+def test_a_mark_moves_all_units_of_a_query_that_were_once_complete(db: sqlite3.Connection) -> None:
+    """But not one of another query, another site, or of no patient, and never back."""
+    rows = [
+        Unit("leon", "Patient/1", "Condition", "complete", watermark="2026-01-01T00:00:00Z", run=1),
+        Unit("leon", "Patient/2", "Condition", "partial", run=1),
+        Unit("leon", "Patient/3", "Condition", "complete", watermark="2026-03-01T00:00:00Z", run=1),
+        Unit("leon", "Patient/1", "Observation", "complete", watermark="2026-01-01T00:00:00Z", run=1),
+        Unit("leon", "", "Condition", "complete", watermark="2026-01-01T00:00:00Z", run=1),
+        Unit("madrid", "Patient/1", "Condition", "complete", watermark="2026-01-01T00:00:00Z", run=1),
+    ]
+    put_units(db, rows)
+    run = begin_run(db, "pull")
+    advance(db, "leon", {"Condition": "2026-02-01T00:00:00Z"}, run)
+    moved = {(u.patient, u.query): u.watermark for u in units(db, "leon") if u.watermark != "2026-01-01T00:00:00Z"}
+    assert moved == {
+        ("Patient/1", "Condition"): "2026-02-01T00:00:00Z",
+        ("Patient/2", "Condition"): None,
+        ("Patient/3", "Condition"): "2026-03-01T00:00:00Z",
+    }
+    assert [unit.watermark for unit in units(db, "madrid")] == ["2026-01-01T00:00:00Z"]
+    assert standings(db, "leon")["Observation"].oldest_watermark == "2026-01-01T00:00:00Z"
+
+
+def test_what_a_later_run_says_of_a_unit_counts_more_than_an_older_mark(db: sqlite3.Connection) -> None:
+    """A server's clock may be put back."""
+    put_unit(db, Unit("leon", "Patient/1", "Condition", "complete", watermark="2026-01-01T00:00:00Z", run=1))
+    run = begin_run(db, "pull")
+    advance(db, "leon", {"Condition": "2026-02-01T00:00:00Z"}, run)
+    later = begin_run(db, "pull")
+    put_unit(db, Unit("leon", "Patient/1", "Condition", "complete", watermark="2026-01-15T00:00:00Z", run=later))
+    assert [unit.watermark for unit in units(db, "leon")] == ["2026-01-15T00:00:00Z"]
+    assert complete_until(db, "leon") == "2026-01-15T00:00:00Z"
 
 
 def test_notes_are_summed_over_all_units_of_a_site(db: sqlite3.Connection) -> None:

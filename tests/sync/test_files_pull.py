@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dm_fhir.fhir.files import read_file
+from dm_fhir.store.blocks import kept
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
 from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server, quarantined
@@ -46,10 +47,12 @@ def row(db: sqlite3.Connection, path: Path) -> Unit:
 
 
 def content(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
-    """All resources, old and new, and what was set aside."""
-    found: list[tuple[Any, ...]] = []
-    for table in ("resource", "resource_version", "quarantine"):
-        found += db.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4, 5").fetchall()  # noqa: S608
+    """All resources, old and new, with their bytes, and what was set aside."""
+    columns = "SELECT site, type, id, version, last_updated, hash, run, block, start, length FROM "
+    found: list[tuple[Any, ...]] = db.execute("SELECT * FROM quarantine ORDER BY 1, 2, 3, 4, 5").fetchall()
+    for table in ("resource", "resource_version"):
+        rows = db.execute(f"{columns} {table} ORDER BY 1, 2, 3, 4, 5").fetchall()
+        found += [(*row[:-3], body) for row, body in zip(rows, kept(db, (r[-3:] for r in rows)), strict=True)]
     return found
 
 

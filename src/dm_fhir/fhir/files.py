@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
@@ -167,7 +168,7 @@ def _entries(bundle: _Bundle, place: str) -> Iterator[Item]:
     }
     for item in items:
         if item.resource is not None and item.resource.subject in called:
-            yield item._replace(resource=item.resource._replace(subject=called[item.resource.subject]))
+            yield item._replace(resource=replace(item.resource, subject=called[item.resource.subject]))
         else:
             yield item
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
 from dm_fhir.fhir.connection import Connection, server_says
@@ -178,7 +179,7 @@ def _resource(body: bytes, notes: Counter[str], *, exactly: bool) -> Resource:
         raise Unusable("ambiguous-json", "it has a key twice")
     if sound != body:
         notes["text_repaired"] += 1
-        resource = resource._replace(body=body, hash=digest(body))
+        resource = replace(resource, body=body, hash=digest(body))
     notes["odd_id"] += FHIR_ID.fullmatch(resource.id) is None
     return resource
 

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -21,7 +20,7 @@ class Unusable(DmFhirError):
         self.reason = reason
 
 
-class Resource(NamedTuple):
+class Resource(msgspec.Struct, frozen=True, gc=False):
     """A resource as bytes with what is needed to file it. `subject` is a reference as written, None if it has none.
 
     `hash` is the SHA-256 of the bytes: equal bytes need no second look.
@@ -44,12 +43,12 @@ class Resource(NamedTuple):
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]+")
 
 
-class _Meta(msgspec.Struct, frozen=True):
+class _Meta(msgspec.Struct, frozen=True, gc=False):
     versionId: str | None = None
     lastUpdated: str | None = None
 
 
-class _Reference(msgspec.Struct, frozen=True):
+class _Reference(msgspec.Struct, frozen=True, gc=False):
     reference: str | None = None
 
 
@@ -86,7 +85,7 @@ def read_resource(body: bytes) -> Resource:
     return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body, digest(body))
 
 
-class _PlainHeader(msgspec.Struct, frozen=True):
+class _PlainHeader(msgspec.Struct, frozen=True, gc=False):
     resourceType: str = ""
     id: str = ""
     meta: _Meta = _Meta()
@@ -94,7 +93,7 @@ class _PlainHeader(msgspec.Struct, frozen=True):
     patient: _Reference | None = None
 
 
-class _PlainEntry(msgspec.Struct, frozen=True):
+class _PlainEntry(msgspec.Struct, frozen=True, gc=False):
     resource: _PlainHeader
 
 
@@ -116,13 +115,14 @@ def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
         heads = [entry.resource for entry in _PLAIN.decode(page).entry]
     except NOT_READABLE:
         return None
-    found = [
+    if not {"", "OperationOutcome"}.isdisjoint({h.resourceType for h in heads}):
+        return None
+    if not all(map(FHIR_ID.fullmatch, [h.id for h in heads])):
+        return None
+    return [
         Resource(h.resourceType, h.id, h.meta.versionId, h.meta.lastUpdated, _plain_subject(h), body, digest(body))
         for h, body in zip(heads, bodies, strict=True)
     ]
-    if not all(FHIR_ID.fullmatch(one.id) and one.type not in ("", "OperationOutcome") for one in found):
-        return None
-    return found
 
 
 def _plain_subject(head: _PlainHeader) -> str | None:

@@ -5,8 +5,9 @@ A block is written once and never changed; what stands in it is found by the blo
 
 import sqlite3
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import accumulate, groupby, repeat
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -18,39 +19,29 @@ _BLOCK_BYTES = 256 * 1024
 _LEVEL = 1
 _MOST_OPEN = 16
 
-
-class Place(NamedTuple):
-    """Where a resource's bytes stand."""
-
-    block: int
-    start: int
-    length: int
+#: Where a resource's bytes stand: the block's number, start, length.
+Place = tuple[int, int, int]
 
 
 def keep(db: sqlite3.Connection, bodies: Sequence[bytes]) -> list[Place]:
     """Write the bytes into new blocks, in order; where each stands. Call it inside a transaction."""
     places: list[Place] = []
     for some in _blockwise(bodies):
-        number = db.execute("INSERT INTO block (body) VALUES (?)", (zstd.compress(b"".join(some), _LEVEL),)).lastrowid
-        start = 0
-        for body in some:
-            places.append(Place(number or 0, start, len(body)))
-            start += len(body)
+        packed = zstd.compress(b"".join(some), _LEVEL)
+        number = db.execute("INSERT INTO block (body) VALUES (?)", (packed,)).lastrowid or 0
+        lengths = list(map(len, some))
+        places += zip(repeat(number), accumulate(lengths, initial=0), lengths)  # one start more: the end
     return places
 
 
-def _blockwise(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+def _blockwise(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     """The bodies in runs that fill a block; one that is larger than a block has one to itself."""
-    waiting: list[bytes] = []
-    size = 0
-    for body in bodies:
-        if waiting and size + len(body) > _BLOCK_BYTES:
-            yield waiting
-            waiting, size = [], 0
-        waiting.append(body)
-        size += len(body)
-    if waiting:
-        yield waiting
+    ends = list(accumulate(map(len, bodies)))
+    first = size_before = 0
+    while first < len(bodies):
+        last = max(bisect_right(ends, size_before + _BLOCK_BYTES), first + 1)
+        yield bodies[first:last]
+        first, size_before = last, ends[last - 1]
 
 
 def kept(db: sqlite3.Connection, places: Iterable[Place]) -> Iterator[bytes]:
@@ -61,7 +52,22 @@ def kept(db: sqlite3.Connection, places: Iterable[Place]) -> Iterator[bytes]:
         if content is None:
             if len(opened) == _MOST_OPEN:
                 del opened[next(iter(opened))]
-            (packed,) = db.execute("SELECT body FROM block WHERE number = ?", (number,)).fetchone()
-            content = zstd.decompress(packed)
+            content = _content(db, number)
         opened[number] = content
         yield content[start : start + length]
+
+
+def kept_with(db: sqlite3.Connection, text: bytes, places: Iterable[tuple[str, Place]]) -> Iterator[tuple[str, bytes]]:
+    """Those of the named places whose bytes hold `text`: name and bytes. Give them in order: each block is opened once."""
+    for number, some in groupby(places, key=lambda named: named[1][0]):
+        content = _content(db, number)
+        if text not in content:
+            continue
+        for name, (_, start, length) in some:
+            if content.find(text, start, start + length) >= 0:
+                yield name, content[start : start + length]
+
+
+def _content(db: sqlite3.Connection, number: int) -> bytes:
+    (packed,) = db.execute("SELECT body FROM block WHERE number = ?", (number,)).fetchone()
+    return zstd.decompress(packed)

@@ -48,7 +48,7 @@ _COLUMNS = (
     'site, patient, query, state, expected, received, "unique", pages, retries, reason, message, notes, watermark, run, '
     "ended, asked, read_in_full, not_before"
 )
-_ROWS_PER_STATEMENT = 200
+_ROWS_PER_STATEMENT = 1000
 
 
 def put_unit(db: sqlite3.Connection, unit: Unit) -> None:
@@ -78,21 +78,21 @@ def _values(unit: Unit, ended: str) -> tuple[object, ...]:
 def get_unit(db: sqlite3.Connection, site: str, patient: str, query: str) -> Unit | None:
     """The unit's row; None if it was never tried."""
     row = db.execute(
-        f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND patient = ? AND query = ?", (site, patient, query)
+        f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND patient = ? AND query = ?", (site, patient, query)
     ).fetchone()
     return _unit(row) if row else None
 
 
 def units(db: sqlite3.Connection, site: str) -> list[Unit]:
     """All rows of a site, in order of patient and query."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? ORDER BY patient, query", (site,))
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? ORDER BY patient, query", (site,))
     return [_unit(row) for row in rows]
 
 
 def open_units(db: sqlite3.Connection, site: str) -> list[Unit]:
     """The rows of a site that are not complete, in order of patient and query."""
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND state <> 'complete' ORDER BY patient, query", (site,)
+        f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND state <> 'complete' ORDER BY patient, query", (site,)
     )
     return [_unit(row) for row in rows]
 
@@ -117,13 +117,13 @@ def messages_of_complete(db: sqlite3.Connection, site: str) -> dict[str, int]:
 
 def units_of_patient(db: sqlite3.Connection, site: str, patient: str) -> dict[str, Unit]:
     """A patient's rows by query; those of no patient for ""."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND patient = ?", (site, patient))
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND patient = ?", (site, patient))
     return {unit.query: unit for unit in map(_unit, rows)}
 
 
 def units_of_query(db: sqlite3.Connection, site: str, query: str) -> dict[str, Unit]:
     """The rows of one query by patient."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM unit WHERE site = ? AND query = ?", (site, query))
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND query = ?", (site, query))
     return {unit.patient: unit for unit in map(_unit, rows)}
 
 
@@ -149,18 +149,20 @@ def standings(db: sqlite3.Connection, site: str) -> dict[str, Standing]:
         "CASE WHEN min(asked) = max(asked) THEN min(asked) END, "
         "CASE WHEN count(watermark) = count(*) THEN min(watermark) END, "
         "CASE WHEN count(read_in_full) = count(*) THEN min(read_in_full) END "
-        "FROM unit WHERE site = ? AND patient <> '' GROUP BY query",
+        "FROM unit_now WHERE site = ? AND patient <> '' GROUP BY query",
         (site,),
     )
     return {row[0]: Standing(*row[1:]) for row in rows}
 
 
 def advance(db: sqlite3.Connection, site: str, watermarks: Mapping[str, str], run: int) -> None:
-    """Every patient's units of these queries are complete until their `watermarks`: nothing of their type has changed."""
-    moment = now()
+    """Every patient's units of these queries are complete until their `watermarks`: nothing of their type has changed.
+
+    All of them must be complete. One that was never read completely stays so.
+    """
     db.executemany(
-        "UPDATE unit SET watermark = ?, run = ?, ended = ? WHERE site = ? AND query = ? AND patient <> '' AND watermark < ?",
-        ((mark, run, moment, site, query, mark) for query, mark in watermarks.items()),
+        "INSERT OR REPLACE INTO query_mark VALUES (?, ?, ?, ?)",
+        ((site, query, mark, run) for query, mark in watermarks.items()),
     )
 
 
@@ -191,7 +193,7 @@ def complete_until(db: sqlite3.Connection, site: str, optional_types: Collection
     if any(needs_attention(unit, optional_types) for unit in open_units(db, site)):
         return None
     complete, marked, oldest = db.execute(
-        "SELECT count(*), count(watermark), min(watermark) FROM unit WHERE site = ? AND state = 'complete'", (site,)
+        "SELECT count(*), count(watermark), min(watermark) FROM unit_now WHERE site = ? AND state = 'complete'", (site,)
     ).fetchone()
     return str(oldest) if complete and marked == complete else None
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import tee
+from itertools import chain, tee
 from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from dm_fhir.store.blocks import Place, keep, kept
+from dm_fhir.store.blocks import Place, keep, kept, kept_with
 from dm_fhir.store.database import batched, marks
 
 Filed = Literal["new", "changed", "unchanged", "older"]
@@ -59,7 +59,8 @@ class _Current(NamedTuple):
 
 _COLUMNS = "site, type, id, version, last_updated, hash, subject, run, origin, block, start, length"
 _STORED = "type, id, version, last_updated, block, start, length"
-_ROWS_PER_STATEMENT = 250
+#: A statement is the time in which other threads work: few and long ones. (SQLite takes 32,766 values in one.)
+_ROWS_PER_STATEMENT = 2000
 _THIS = "WHERE site = ? AND type = ? AND id = ?"
 #: Left to itself SQLite takes the index that has the order and reads the whole site for every patient.
 _BY_SUBJECT = "resource INDEXED BY resource_by_subject"
@@ -118,11 +119,24 @@ def _count_change(db: sqlite3.Connection, site: str) -> None:
 def _insert(db: sqlite3.Connection, site: str, new: Sequence[Incoming], run: int, origin: Origin) -> None:
     places = keep(db, [one.body for one in new])
     rows = [
-        (site, one.type, one.id, one.version, one.last_updated, one.hash, one.subject, run, origin, *place)
-        for one, place in zip(new, places, strict=True)
+        (
+            site,
+            one.type,
+            one.id,
+            one.version,
+            one.last_updated,
+            one.hash,
+            one.subject,
+            run,
+            origin,
+            block,
+            start,
+            length,
+        )
+        for one, (block, start, length) in zip(new, places, strict=True)
     ]
     for some in batched(rows, _ROWS_PER_STATEMENT):
-        values = [value for row in some for value in row]
+        values = list(chain.from_iterable(some))
         db.execute(f"INSERT INTO resource ({_COLUMNS}) VALUES {marks(len(some), len(some[0]))}", values)
 
 
@@ -191,7 +205,8 @@ def _holds_version(db: sqlite3.Connection, key: tuple[str, str, str], digest: st
 
 
 def _place(db: sqlite3.Connection, key: tuple[str, str, str]) -> Place:
-    return Place(*db.execute(f"SELECT block, start, length FROM resource {_THIS}", key).fetchone())
+    place: Place = db.execute(f"SELECT block, start, length FROM resource {_THIS}", key).fetchone()
+    return place
 
 
 def _content(body: bytes) -> bytes:
@@ -296,7 +311,7 @@ def resources_of_type(db: sqlite3.Connection, site: str, type_name: str) -> Iter
 
 def _stored(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
     heads, places = tee(rows)
-    bodies = kept(db, (Place(*row[4:]) for row in places))
+    bodies = kept(db, (row[4:] for row in places))
     return (Stored(*row[:4], body) for row, body in zip(heads, bodies, strict=True))
 
 
@@ -321,7 +336,7 @@ def stored_resource(db: sqlite3.Connection, site: str, reference: str) -> bytes 
     row = db.execute(
         f"SELECT block, start, length FROM resource {_THIS} AND deleted IS NULL", (site, type_name, id_)
     ).fetchone()
-    return next(kept(db, [Place(*row)])) if row else None
+    return next(kept(db, [row])) if row else None
 
 
 def bodies_with(db: sqlite3.Connection, site: str, type_name: str, text: str) -> Iterator[tuple[str, bytes]]:
@@ -330,9 +345,7 @@ def bodies_with(db: sqlite3.Connection, site: str, type_name: str, text: str) ->
         "SELECT id, block, start, length FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY block, start",
         (site, type_name),
     ).fetchall()
-    wanted = text.encode()
-    bodies = kept(db, (Place(*row[1:]) for row in rows))
-    return ((row[0], body) for row, body in zip(rows, bodies, strict=True) if wanted in body)
+    return kept_with(db, text.encode(), ((row[0], row[1:]) for row in rows))
 
 
 def subjects(db: sqlite3.Connection, site: str) -> list[str]:

@@ -89,7 +89,9 @@ CREATE TABLE server_fact (
 ) STRICT;
 """
 
-#: The bytes of resources stand many together in compressed blocks; a row says in which, from where, and how many.
+#: The bytes of resources stand many together in compressed blocks; a row says in which, from where, and how many. Where
+#: nothing of a query has changed for anybody, one mark says so for all its units, in place of as many rows as patients.
+#: (Run and block of a resource are not declared as references: two look-ups for every row that is written.)
 _THIRD = """
 CREATE TABLE block (number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 DROP INDEX resource_by_subject;
@@ -98,17 +100,24 @@ ALTER TABLE resource RENAME TO resource_before;
 ALTER TABLE resource_version RENAME TO resource_version_before;
 CREATE TABLE resource (
   site TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version TEXT, last_updated TEXT, hash TEXT NOT NULL,
-  subject TEXT, run INTEGER NOT NULL REFERENCES run,
-  origin TEXT NOT NULL DEFAULT 'server' CHECK (origin IN ('server', 'file')), deleted TEXT,
-  block INTEGER NOT NULL REFERENCES block, start INTEGER NOT NULL, length INTEGER NOT NULL, UNIQUE (site, type, id)
+  subject TEXT, run INTEGER NOT NULL, origin TEXT NOT NULL DEFAULT 'server' CHECK (origin IN ('server', 'file')),
+  deleted TEXT, block INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL, UNIQUE (site, type, id)
 ) STRICT;
 CREATE INDEX resource_by_subject ON resource (site, subject, deleted);
 CREATE INDEX resource_deleted ON resource (site, type) WHERE deleted IS NOT NULL;
 CREATE TABLE resource_version (
   site TEXT NOT NULL, type TEXT NOT NULL, id TEXT NOT NULL, version TEXT, last_updated TEXT, hash TEXT NOT NULL,
-  run INTEGER NOT NULL REFERENCES run,
-  block INTEGER NOT NULL REFERENCES block, start INTEGER NOT NULL, length INTEGER NOT NULL, UNIQUE (site, type, id, hash)
+  run INTEGER NOT NULL, block INTEGER NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL, UNIQUE (site, type, id, hash)
 ) STRICT;
+CREATE TABLE query_mark (
+  site TEXT NOT NULL, query TEXT NOT NULL, watermark TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, PRIMARY KEY (site, query)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW unit_now AS SELECT
+  unit.site, patient, unit.query, state, expected, received, "unique", pages, retries, reason, message, notes,
+  CASE WHEN unit.run < mark.run AND unit.watermark < mark.watermark AND patient <> '' THEN mark.watermark
+    ELSE unit.watermark END AS watermark,
+  unit.run, ended, asked, read_in_full, not_before
+  FROM unit LEFT JOIN query_mark AS mark ON mark.site = unit.site AND mark.query = unit.query;
 """
 _MOVED = (
     ("resource", "site, type, id, version, last_updated, hash, subject, run, origin, deleted"),

@@ -175,7 +175,7 @@ class Tally:
         if resource.subject is not None or not self.unit.patient or not self.unit.query.startswith(f"{resource.type}?"):
             return resource
         self.notes["subject_assumed"] += 1
-        return resource._replace(subject=self.unit.patient)
+        return replace(resource, subject=self.unit.patient)
 
     def _checked(self, resource: Resource) -> Check:
         check = self._judge(resource)

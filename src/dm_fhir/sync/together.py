@@ -128,10 +128,10 @@ class _Group:
         self._started = self._started or page.answer.date or datetime.now(UTC)
         self._total = page.total if page.total is not None else self._total
         self._message = self._message or (f"server: {page.messages[0]}" if page.messages else None)
-        for name in _HARMLESS:
-            self.notes[name] += page.notes[name]
-        self.notes["server_message"] += len(page.messages)
-        self._waiting = [resource for resource in page.resources if self._is_kept(resource)]
+        seen = {name: page.notes[name] for name in _HARMLESS} | {"server_message": len(page.messages)}
+        self.notes.update({name: count for name, count in seen.items() if count})
+        self._count(page.resources)
+        self._waiting = self._kept(page.resources)
 
     def check(self) -> None:
         """Raises _Odd unless all that was announced has come, and every Patient that was named."""
@@ -161,32 +161,48 @@ class _Group:
         odd = any(count for name, count in page.notes.items() if name not in _HARMLESS) or page.next_failure
         if page.rejected or odd:
             raise _Odd
-        type_name, units, checks = self._query.type, self._units, [fits for _, fits in self._query.filters]
-        for resource in page.resources:
-            if resource.type != type_name or resource.subject not in units:
-                raise _Odd
-            for fits in checks:
-                if not fits(resource):
-                    raise _Odd
+        if not {resource.type for resource in page.resources} <= {self._query.type}:
+            raise _Odd
+        if not {resource.subject for resource in page.resources} <= self._units.keys():
+            raise _Odd
+        if not all(all(map(fits, page.resources)) for _, fits in self._query.filters):
+            raise _Odd
 
-    def _is_kept(self, resource: Resource) -> bool:
-        patient = resource.subject or ""
-        reference = resource.reference
-        self._received[patient] += 1
-        if resource.last_updated is None:
-            self._notes[patient]["no_last_updated"] += 1
-        if reference in self.seen:
-            self._notes[patient]["duplicate"] += 1
+    def _count(self, resources: Sequence[Resource]) -> None:
+        patients = [resource.subject or "" for resource in resources]
+        references = [resource.reference for resource in resources]
+        self._received.update(patients)
+        if len(set(references)) == len(references) and self.seen.isdisjoint(references):
+            self.seen.update(references)
+            self.whose.update(patients)
         else:
-            self.seen.add(reference)
-            self.whose[patient] += 1
-        if resource.type == "Observation" and self._puller.mapper.is_own(resource.body):
-            self._notes[patient]["own_outcome"] += 1
-            return False
-        if not self._query.filters and not self._query.wanted(resource):
-            self._notes[patient]["not_mapped"] += 1
-            return False
-        return True
+            self._count_again(patients, references)
+        for resource in resources:
+            if resource.last_updated is None:
+                self._notes[resource.subject or ""]["no_last_updated"] += 1
+
+    def _count_again(self, patients: Sequence[str], references: Sequence[str]) -> None:
+        """Where something has come before."""
+        for patient, reference in zip(patients, references, strict=True):
+            if reference in self.seen:
+                self._notes[patient]["duplicate"] += 1
+            else:
+                self.seen.add(reference)
+                self.whose[patient] += 1
+
+    def _kept(self, resources: Sequence[Resource]) -> list[Resource]:
+        """Without our own outcomes, and without what no table knows; both are counted."""
+        is_own, wanted = self._puller.mapper.is_own, self._query.wanted
+        own = self._query.type == "Observation"
+        kept = []
+        for resource in resources:
+            if own and is_own(resource.body):
+                self._notes[resource.subject or ""]["own_outcome"] += 1
+            elif not self._query.filters and not wanted(resource):
+                self._notes[resource.subject or ""]["not_mapped"] += 1
+            else:
+                kept.append(resource)
+        return kept
 
     def _store(self, patients: Iterable[str]) -> None:
         with self._puller.writing() as db:
@@ -195,13 +211,14 @@ class _Group:
 
     def _file(self) -> None:
         filed = put_resources(self._puller.db, self._puller.name, self._waiting, self._puller.run)
-        for resource, what in zip(self._waiting, filed, strict=True):
-            self._notes[resource.subject or ""][what] += 1
+        patients = [resource.subject or "" for resource in self._waiting]
+        for (patient, what), times in Counter(zip(patients, filed, strict=True)).items():
+            self._notes[patient][what] += times
         self._waiting = []
 
     def _complete_row(self, patient: str, mark: str, full: str, *, told: bool) -> Unit:
-        return replace(
-            self._row(patient),
+        return self._row(
+            patient,
             state="complete",
             reason=None,
             message=self._message,
@@ -210,7 +227,7 @@ class _Group:
             read_in_full=full if self.in_full else self._units[patient].read_in_full,
         )
 
-    def _row(self, patient: str) -> Unit:
+    def _row(self, patient: str, **ended: object) -> Unit:
         notes = {**self._notes[patient], **self.notes, "asked_together": len(self._units)}
         notes.pop("waited_milliseconds", None)
         retries = notes.pop("retries", 0)
@@ -221,6 +238,7 @@ class _Group:
             pages=self._pages,
             retries=retries,
             notes={name: count for name, count in sorted(notes.items()) if count},
+            **ended,
         )
 
 

@@ -61,12 +61,17 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def excluded(self) -> bool:
         """Whether the variable is known only so that its records are left out: CK-MB is never CK."""
-        return self.variable.startswith("exclude_") or self.variable.endswith("_nonsystemic")
+        return is_excluded(self.variable)
 
     @property
     def codes_to_write(self) -> tuple[Coding, ...]:
         """The codes without those that are read and never written: discouraged or superseded ones."""
         return tuple(code for code in self.codes if not self.code_origins[key_of(code)].status)
+
+
+def is_excluded(variable: str) -> bool:
+    """Whether a variable is one of those that are recognised in order to be left out."""
+    return variable.startswith("exclude_") or variable.endswith("_nonsystemic")
 
 
 def key_of(code: Coding) -> tuple[str, str]:

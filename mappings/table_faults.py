@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from typing import NamedTuple
 
-from dm_fhir.mappings.rows import Row, factors, fraction, key_of
+from dm_fhir.mappings.rows import Row, factors, fraction, is_excluded, key_of
 from dm_fhir.mappings.table_file import Entry, TableFile
 from dm_fhir.mappings.ucum import DifferentKinds, ratio
 from dm_fhir.model.case import Coding
@@ -14,6 +14,9 @@ from dm_fhir.validation import faults
 
 Known = Mapping[tuple[str, str], Row]
 _PLACE = re.compile(r"(?P<kind>\w+)\[(?P<row>\d+)\](?:\.codes\[(?P<code>\d+)\])?\.?(?P<rest>.*)", re.DOTALL)
+
+#: Kinds whose variables the schema lists: a site cannot have others, and the shipped tables need not have all.
+CLOSED_KINDS = ("method", "ae_relatedness", "ae_outcome")
 
 
 class Judged(NamedTuple):
@@ -92,7 +95,7 @@ def against(entry: Entry, known: Known) -> Iterator[str]:
     """What is wrong with an entry once it is known which variables there are, and in which units the rules reckon."""
     kind, says = entry.kind, entry.says
     variable, before = says["variable"], known.get((kind, says["variable"]))
-    if before is None and not says.get("new"):
+    if before is None and kind not in CLOSED_KINDS and not says.get("new"):
         yield f"{entry.origin}: {_unknown(kind, variable, known)}"
     elif before is not None and says.get("new"):
         yield (
@@ -117,6 +120,8 @@ def _units(entry: Entry, before: Row | None) -> Iterator[str]:
     if coded:
         stated = [key for key in ("unit", "units", "assumed_units") if key in says]
         yield from (f"{at}, {key}: {says['variable']} has no number, so it takes no unit" for key in stated)
+        return
+    if unit is None and is_excluded(says["variable"]):
         return
     if unit is None:
         yield f"{at}: a new measurement needs unit and units, or answers = true, or panel = true"

@@ -69,6 +69,30 @@ def test_no_shipped_code_has_two_meanings() -> None:
     assert meanings_of(tables.rows.values()).contradictions == []
 
 
+def test_the_tables_hold_what_the_list_beside_this_test_says() -> None:
+    """So that no code comes, goes or changes its meaning unseen: who means it changes the list too."""
+    listed = (Path(__file__).parent / "shipped_codes.txt").read_text(encoding="utf-8").splitlines()
+    found = sorted(f"{kind} {variable} {code['system']}|{code['code']}" for kind, variable, code in shipped_codes())
+
+    assert found == listed
+
+
+def test_discouraged_and_superseded_codes_are_read_and_never_written() -> None:
+    tables = load_tables()
+    ldh, drug = tables.rows["measurement", "ldh"], tables.rows["medication", "rituximab"]
+
+    assert tables.row("measurement", [Coding(LOINC, "2532-0")]) is ldh
+    assert [code.code for code in ldh.codes_to_write] == ["14804-9", "14805-6"]
+    assert tables.row("medication", [Coding("http://www.whocc.no/atc", "L01XC02")]) is drug
+    assert [code.code for code in drug.codes_to_write] == ["121191", "L01FA01"]
+
+
+def test_every_row_that_is_not_left_out_has_a_code_to_write() -> None:
+    rows = load_tables().rows.values()
+
+    assert [row.variable for row in rows if not row.codes_to_write and not row.excluded] == ["mmt8"]
+
+
 def test_every_variable_is_known_by_its_own_code() -> None:
     tables = load_tables()
 
@@ -151,6 +175,8 @@ def test_where_lines_cannot_be_told_none_is_given(load: Load) -> None:
         ("urn:oid:2.16.840.1.113883.6.88", "2565286", "anifrolumab"),
         ("urn:oid:2.16.840.1.113883.6.73", "L04AX03", "methotrexate"),
         ("https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", "J0491", "anifrolumab"),
+        ("urn:oid:2.16.840.1.113883.6.285", "J0491", "anifrolumab"),
+        ("http://fhir.de/CodeSystem/bfarm/atc", "L04AG11", None),
         (RXNORM, "0", None),
         ("http://example.org/atc", "L04AG11", None),
         (None, "L04AG11", None),
@@ -160,6 +186,17 @@ def test_a_code_means_a_drug_by_its_system_under_every_name_of_it(
     system: str | None, code: str, variable: str | None
 ) -> None:
     assert load_tables().concept("medication", (Coding(system, code, "anifrolumab"),), "Saphnelo").variable == variable
+
+
+def test_meddra_goes_by_two_names() -> None:
+    for system in ("https://www.meddra.org", "http://terminology.hl7.org/CodeSystem/mdr"):
+        assert load_tables().concept("adverse_event", (Coding(system, "10011224"),), None).variable == "ae_cough"
+
+
+def test_an_alias_may_lead_to_another(load: Load) -> None:
+    tables = load('[aliases]\n"urn:leon:atc" = "urn:oid:2.16.840.1.113883.6.73"\n"urn:a" = "urn:b"\n"urn:b" = "urn:a"')
+
+    assert tables.concept("medication", (Coding("urn:leon:atc", "L04AX03"),), None).variable == "methotrexate"
 
 
 def test_the_first_code_that_is_known_decides() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -149,6 +150,7 @@ def factors(units: Mapping[str, str]) -> dict[str, Fraction]:
     return {unit: fraction(factor) for unit, factor in units.items()}
 
 
+@cache
 def fraction(text: str) -> Fraction:
     """The exact number of "60", "0.5" or "3/50"."""
     numerator, _, denominator = text.partition("/")

@@ -13,7 +13,7 @@ KINDS = (
     "ae_outcome",
 )  # fmt: skip
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(\w+)[ \t]*\]\]", re.MULTILINE)
-_CODE = re.compile(r"""(?:^|[{,])\s*code[ \t]*=[ \t]*["']""", re.MULTILINE)
+_CODE = re.compile(r"""code[ \t]*=[ \t]*["']""")
 
 _Span = tuple[int, int]
 

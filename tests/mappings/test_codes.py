@@ -1,5 +1,7 @@
 """The tables: what is shipped holds together, a site's table is laid over it, and every fault names its place."""
 
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from decimal import Decimal
@@ -290,3 +292,11 @@ def test_the_fingerprint_follows_the_tables(load: Load) -> None:
 
     assert len(set(found)) == len(found)
     assert load(one).fingerprint == found[1]
+
+
+def test_without_a_site_table_nothing_is_checked_at_start() -> None:
+    program = (
+        "import sys; from dm_fhir.mappings.codes import load_tables; load_tables(); print('jsonschema' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"

@@ -3,15 +3,17 @@
 import csv
 import gzip
 from fractions import Fraction
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from tests.conftest import REAL_DATA, VERIFIED_CODES
 
 from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Row, load_tables
 from dm_fhir.mappings.ucum import ratio
 
 pytestmark = pytest.mark.real_data
+SHARED = Path(__file__).parents[3] / "shared"
+VERIFIED_CODES, UCUM = SHARED / "clinical" / "codes.csv", SHARED / "data" / "terminology" / "ucum-essence.xml.gz"
 TABLES = load_tables()
 LISTED = list(csv.DictReader(VERIFIED_CODES.read_text(encoding="utf-8").splitlines()))
 VERIFIED = [one for one in LISTED if one["verified"] == "yes"]
@@ -72,7 +74,7 @@ def test_the_list_knows_no_kind_that_the_tables_do_not() -> None:
 )  # fmt: skip
 def test_units_are_what_ucum_says_they_are(unit: str, other: str) -> None:
     """Held against ucum-essence.xml, each unit followed down to base units."""
-    text = gzip.decompress((REAL_DATA / "terminology" / "ucum-essence.xml.gz").read_bytes())
+    text = gzip.decompress(UCUM.read_bytes())
     essence = ElementTree.fromstring(text)  # noqa: S314  # a file of UCUM's own
 
     assert ratio(unit, other) == _size(unit, essence) / _size(other, essence)

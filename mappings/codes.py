@@ -119,15 +119,14 @@ class Meanings(NamedTuple):
 
 
 def meanings_of(rows: Collection[Row]) -> Meanings:
-    """What each code means. A variable is also known by its code in OWN_SYSTEM, unless that was given to another."""
+    """What each code means. A variable is known by its code in OWN_SYSTEM too, whether or not its row says so."""
     found = Meanings({}, [])
-    for row in rows:
-        for code in row.codes:
-            other = found.by_code.setdefault((row.kind, *key_of(code)), row)
-            if other is not row:
-                found.contradictions.append((code, other, row))
-    for row in rows:
-        found.by_code.setdefault((row.kind, OWN_SYSTEM, own_code(row.variable)), row)
+    written = [(code, row) for row in rows for code in row.codes]
+    own = [(Coding(OWN_SYSTEM, own_code(row.variable)), row) for row in rows]
+    for code, row in (*written, *own):
+        other = found.by_code.setdefault((row.kind, *key_of(code)), row)
+        if other is not row:
+            found.contradictions.append((code, other, row))
     return found
 
 

@@ -3,13 +3,13 @@
 It says which code means what, and nothing else: units, ranges and scales stay the variable's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import NamedTuple
 
 import msgspec
 
-from dm_fhir.mappings.codes import OWN_SYSTEM, Tables, own_code
+from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Tables, own_code
 from dm_fhir.mappings.table_file import Entry
 from dm_fhir.model.case import Coding
 
@@ -70,7 +70,10 @@ class _Pair(NamedTuple):
 
 
 def read(name: str, text: str, tables: Tables) -> Read:
-    """The ConceptMap in `text`, its targets found in `tables`. Raises msgspec.DecodeError where it is none."""
+    """The ConceptMap in `text`, its targets found by `tables.by_code`; `tables.rows` may have more, switched off.
+
+    Raises msgspec.DecodeError where the text is no ConceptMap.
+    """
     concept_map = msgspec.json.decode(text, type=ConceptMap)
     said_by = "|".join(part for part in (concept_map.url or name, concept_map.version) if part)
     found = Read([], [], [])
@@ -129,18 +132,18 @@ def _take(pair: _Pair, said_by: str, tables: Tables, found: Read) -> None:
         found.remarks.append(f"{what} is {pair.equivalence}; not taken")
 
 
-def _variables(target: Coding, tables: Tables) -> Sequence[tuple[str, str]]:
+def _variables(target: Coding, tables: Tables) -> list[tuple[str, str]]:
     """The rows that know the target; one code may be a condition and an adverse event."""
-    known = [key for key in tables.by_code if key[1:] == (tables.system(target.system), target.code)]
-    return [(kind, tables.by_code[kind, system, code].variable) for kind, system, code in known]
+    found = ((kind, tables.by_code.get((kind, tables.system(target.system), target.code or ""))) for kind in KINDS)
+    return [(kind, row.variable) for kind, row in found if row is not None]
 
 
 def _unknown(pair: _Pair, what: str, tables: Tables, found: Read) -> None:
     """A target that no row knows: a misspelt one of ours is a fault, another system's code may be meant for others."""
-    if pair.target.system != OWN_SYSTEM:
+    own = sorted({own_code(variable) for _, variable in tables.rows})
+    if pair.target.system != OWN_SYSTEM or pair.target.code in own:
         found.remarks.append(f"{what} leads to {pair.target.system}|{pair.target.code}, which no row knows; not taken")
         return
-    own = sorted({own_code(variable) for _, variable in tables.rows})
     close = get_close_matches(pair.target.code or "", own, n=1)
     meant = f", did you mean '{close[0]}'?" if close else ""
     found.faults.append(f"{what} leads to '{pair.target.code}', which is no code of {OWN_SYSTEM}{meant}")

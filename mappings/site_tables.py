@@ -79,9 +79,9 @@ class _Overlay:
 
     def lay_map(self, name: str, text: str) -> None:
         """Lay a ConceptMap over the rows."""
-        known = tables_of(self.own, self.known)
+        now = msgspec.structs.replace(tables_of(self.own, self.rows), rows=self.known, aliases=self.aliases)
         try:
-            found = concept_map.read(name, text, msgspec.structs.replace(known, aliases=self.aliases))
+            found = concept_map.read(name, text, now)
         except msgspec.DecodeError as error:
             self.faults.append(f"{name} is not a FHIR ConceptMap: {error}")
             return
@@ -92,7 +92,7 @@ class _Overlay:
 
     def _lay(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            wrong = list(against(entry, self.known))
+            wrong = list(against(entry, self.known, self.rows))
             if wrong:
                 self.faults += wrong
                 self.unclear.add(_key(entry))

@@ -1,7 +1,7 @@
 """What can be wrong with a site's mapping table, told with file, row and line."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
 from typing import NamedTuple
@@ -91,8 +91,11 @@ def _mass_units(file: TableFile) -> Iterator[str]:
             yield from _conversion(where, unit, fraction(one), "mg")
 
 
-def against(entry: Entry, known: Known) -> Iterator[str]:
-    """What is wrong with an entry once it is known which variables there are, and in which units the rules reckon."""
+def against(entry: Entry, known: Known, on: Container[tuple[str, str]]) -> Iterator[str]:
+    """What is wrong with an entry once it is known which variables there are, and in which units the rules reckon.
+
+    `known` has every row that there ever was, `on` names those that no table has switched off.
+    """
     kind, says = entry.kind, entry.says
     variable, before = says["variable"], known.get((kind, says["variable"]))
     if before is None and kind not in CLOSED_KINDS and not says.get("new"):
@@ -103,7 +106,8 @@ def against(entry: Entry, known: Known) -> Iterator[str]:
             "take new = true away to add to it, or give yours another name"
         )
     elif kind == "measurement" and not says.get("off"):
-        yield from _units(entry, before)
+        adds = before is not None and (kind, variable) in on and not says.get("replace")
+        yield from _units(entry, before, adds=adds)
 
 
 def _unknown(kind: str, variable: str, known: Known) -> str:
@@ -112,8 +116,11 @@ def _unknown(kind: str, variable: str, known: Known) -> str:
     return f"no table knows the {kind.replace('_', ' ')} '{variable}'{meant} a variable of your own says new = true"
 
 
-def _units(entry: Entry, before: Row | None) -> Iterator[str]:
-    """Units that the variable cannot have, and factors that say otherwise than its own unit, or than another table."""
+def _units(entry: Entry, before: Row | None, *, adds: bool) -> Iterator[str]:
+    """Units that the variable cannot have, and factors that say otherwise than its own unit, or than another table.
+
+    An entry that adds to a row need not repeat its units; one that stands alone must have them.
+    """
     says, at = entry.says, entry.origin
     unit = before.unit if before else says.get("unit")
     coded = before.answers or before.panel if before else says.get("answers") or says.get("panel")
@@ -129,9 +136,9 @@ def _units(entry: Entry, before: Row | None) -> Iterator[str]:
     if says.get("unit", unit) != unit:
         yield f"{at}, unit: {says['variable']} is reckoned in {unit}; give the factor to it in units instead"
         return
-    if (before is None or says.get("replace")) and fraction(says.get("units", {}).get(unit, "0")) != 1:
+    if not adds and fraction(says.get("units", {}).get(unit, "0")) != 1:
         yield f'{at}, units: must hold the variable\'s own unit: "{unit}" = "1"'
-    others = {} if before is None or says.get("replace") else before.units
+    others = before.units if before and adds else {}
     for key in ("units", "assumed_units"):
         for name, factor in factors(says.get(key, {})).items():
             where = f"{at}, {key}.{name}"
@@ -158,7 +165,13 @@ def contradictions(
     for code, *rows in found:
         if {(row.kind, row.variable) for row in rows} & unclear:
             continue
-        places = [(row.code_origins[key_of(code)].origin, row.variable) for row in reversed(rows)]
+        places = [(_place(row, code), row.variable) for row in reversed(rows)]
         # Ours is not at fault: the site's is named first, and of two of the site the later.
         (first, one), (second, two) = sorted(places, key=lambda place: place[0].split(",")[0] in shipped)
         yield f"{first}: {code.system}|{code.code} means '{one}' here, and '{two}' in {second}"
+
+
+def _place(row: Row, code: Coding) -> str:
+    """Where the code is written, or its row where the code is the variable's own and need not be."""
+    origin = row.code_origins.get(key_of(code))
+    return origin.origin if origin else row.origin

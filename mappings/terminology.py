@@ -78,7 +78,11 @@ def _checked(document: Resource) -> Resource:
 
 
 def _code_system(rows: Iterable[Row]) -> Resource:
-    concepts = [*map(_variable_concept, rows), *map(_outcome_concept, variables()), *_reason_concepts()]
+    concepts: dict[str, Resource] = {}
+    for one in (*map(_variable_concept, rows), *map(_outcome_concept, variables()), *_reason_concepts()):
+        # A site may call a condition and an adverse event alike: then the code is both kinds.
+        same = concepts.setdefault(one["code"], one)
+        same["property"] += [said for said in one["property"] if said not in same["property"]]
     return {
         **_head("CodeSystem", "measurement"),
         "title": "dm-fhir: variables and outcomes",
@@ -91,7 +95,7 @@ def _code_system(rows: Iterable[Row]) -> Resource:
             {"code": "kind", "type": "code", "description": "What the variable is: a kind of table row, outcome or reason"},
             {"code": "unit", "type": "string", "description": "The UCUM unit that values are converted to"},
         ],
-        "concept": concepts,
+        "concept": list(concepts.values()),
     }  # fmt: skip
 
 

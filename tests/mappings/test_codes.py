@@ -300,3 +300,16 @@ def test_without_a_site_table_nothing_is_checked_at_start() -> None:
     )
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_tables_in_the_documentation_are_sound(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "mapping.md").read_text(encoding="utf-8")
+    paths = []
+    for language, suffix in (("toml", ".toml"), ("json", ".json")):
+        paths.append(tmp_path / f"example{suffix}")
+        paths[-1].write_text(text.split(f"```{language}\n")[1].split("```")[0], encoding="utf-8")
+
+    for path in paths:
+        tables = load_tables([path])
+        assert tables.row("measurement", [Coding("urn:example:lab", "CK37")]) is tables.rows["measurement", "ck"]
+        assert tables.remarks == ()

@@ -108,6 +108,15 @@ def test_what_is_not_taken_is_told(load: Load) -> None:
     )  # fmt: skip
 
 
+def test_what_is_switched_off_stays_off(load: Load) -> None:
+    tables = load(group("X", "ck"), toml='[[measurement]]\nvariable = "ck"\noff = true')
+
+    assert ("measurement", "ck") not in tables.rows
+    assert tables.remarks == (
+        f"leon.json, group 1, element 1: {LAB}|X leads to {OWN_SYSTEM}|ck, which no row knows; not taken",
+    )
+
+
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "misspelt": (
         group("X", "cdasi-activty"),
@@ -175,3 +184,11 @@ def test_what_is_no_concept_map_is_told(tmp_path: Path, text: str, fault: str) -
 
 def test_the_fingerprint_follows_the_map(load: Load) -> None:
     assert load(group("X", "ck")).fingerprint != load(group("X", "ldh")).fingerprint != load_tables().fingerprint
+
+
+def test_each_fault_is_in_the_documentation_as_it_is_told(
+    documented: dict[str, str], as_documented: Callable[[str], str]
+) -> None:
+    found = {what: said for what, said in documented.items() if said.startswith("leon.json")}
+
+    assert found == {what: as_documented(said) for what, (_, said) in FAULTS.items()}

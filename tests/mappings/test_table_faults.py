@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings.codes import load_tables
+from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables
 from dm_fhir.mappings.table_faults import against, judged
 from dm_fhir.mappings.table_file import shipped
 
@@ -100,7 +100,7 @@ FAULTS = {
     ),
     "range with one end": (
         CK + 'range = ["0"]',
-        "one.toml, measurement row 1 (line 1), range: needs at least 2 entry",
+        "one.toml, measurement row 1 (line 1), range: needs at least 2 entries",
     ),
     "another unit": (
         CK + 'unit = "ukat/L"',
@@ -159,6 +159,11 @@ FAULTS = {
         "one.toml, medication row 1 (line 3): http://hl7.org/fhir/sid/ndc|0310304000 means 'rituximab' here, and "
         f"'anifrolumab' in {load_tables().rows['medication', 'anifrolumab'].code_origins['http://hl7.org/fhir/sid/ndc', '0310304000'].origin}",
     ),
+    "another meaning of our own code": (
+        f'[[measurement]]\nvariable = "ldh"\ncodes = [{{ system = "{OWN_SYSTEM}", code = "ck" }}]',
+        f"one.toml, measurement row 1 (line 3): {OWN_SYSTEM}|ck means 'ldh' here, and 'ck' in "
+        f"{load_tables().rows['measurement', 'ck'].origin}",
+    ),
     "not TOML": (
         "[[measurement]\n",
         "one.toml is not TOML: Expected ']]' at the end of an array declaration (at line 1, column 14)",
@@ -176,6 +181,12 @@ def test_a_unit_that_the_shipped_tables_have_otherwise(faults: Faults) -> None:
 
     assert faults(CK + 'assumed_units = { "UI/L" = "1" }\nunits = { "µkat/L" = "1/60" }') == [
         f"one.toml, measurement row 1 (line 1), units.µkat/L: the factor is 60 by {row.origin}, and 1/60 here"
+    ]
+
+
+def test_a_row_over_one_that_is_off_stands_alone(faults: Faults) -> None:
+    assert faults(CK + "off = true", CK + 'codes = [{ system = "urn:x", code = "1" }]') == [
+        'two.toml, measurement row 1 (line 1), units: must hold the variable\'s own unit: "U/L" = "1"'
     ]
 
 
@@ -244,4 +255,12 @@ def test_the_shipped_tables_have_no_fault(name: str) -> None:
     assert judged(file).faults == []
     assert list(judged(file).sound) == list(file.entries)
     new = [entry._replace(says={**entry.says, "new": True}) for entry in file.entries]
-    assert [fault for entry in new for fault in against(entry, {})] == []
+    assert [fault for entry in new for fault in against(entry, {}, ())] == []
+
+
+def test_each_fault_is_in_the_documentation_as_it_is_told(
+    documented: dict[str, str], as_documented: Callable[[str], str]
+) -> None:
+    found = {what: said for what, said in documented.items() if said.startswith("leon.toml")}
+
+    assert found == {what: as_documented(said) for what, (_, said) in FAULTS.items()}

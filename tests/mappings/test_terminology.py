@@ -1,6 +1,7 @@
 """The tables as FHIR: whole, without contradiction, and a profile that what we write conforms to."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from dm_fhir.demo.cohorts import dump_ndjson, four_patients, twenty_four_patients
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables, own_code
 from dm_fhir.mappings.outcome_observation import as_entered_in_error, to_fhir
@@ -46,6 +48,14 @@ def test_the_reasons_are_those_that_the_report_reads() -> None:
     stopped = {code for system, code in safety.STOP_REASONS if system == OWN_SYSTEM}
 
     assert set(REASONS) == {*stopped, *treatment.INDICATIONS}
+
+
+def test_the_sample_cohorts_use_no_other_code_of_ours() -> None:
+    text = b"\n".join(dump_ndjson(site.resources) for site in (*four_patients(), *twenty_four_patients()))
+    used = set(re.findall(rf'"system":"{re.escape(OWN_SYSTEM)}","code":"([^"]+)"', text.decode()))
+
+    assert "cdasi-activity" in used
+    assert used <= set(CONCEPTS)
 
 
 def test_each_resource_is_named_once() -> None:
@@ -102,6 +112,17 @@ def test_a_sites_codes_and_variables_are_in_its_resources(tmp_path: Path) -> Non
         }
     ]
     assert "troponin-t" in {one["code"] for one in found["CodeSystem-dm-fhir-measurement"]["concept"]}
+
+
+def test_a_variable_of_two_kinds_is_one_code(tmp_path: Path) -> None:
+    path = tmp_path / "leon.toml"
+    row = '[[{}]]\nvariable = "zoster"\nnew = true\n'
+    path.write_text(row.format("condition") + row.format("adverse_event"), encoding="utf-8")
+    concepts = [one for one in resources(load_tables([path]))[0]["concept"] if one["code"] == "zoster"]
+
+    assert [one["property"] for one in concepts] == [
+        [{"code": "kind", "valueCode": "condition"}, {"code": "kind", "valueCode": "adverse-event"}]
+    ]
 
 
 # What we write, against the profile that says what we write.

@@ -77,8 +77,10 @@ class Tables(msgspec.Struct, frozen=True):
 
     def origin(self, row: Row, codings: Iterable[Coding]) -> CodeOrigin | None:
         """Where the first of the codings that `row` knows was given its meaning; None if it knows none of them."""
+        own = {(OWN_SYSTEM, own_code(row.variable)): CodeOrigin(row.origin)}
         keys = ((self.system(coding.system), coding.code or "") for coding in codings)
-        return next((row.code_origins[key] for key in keys if key in row.code_origins), None)
+        known = own | row.code_origins
+        return next((known[key] for key in keys if key in known), None)
 
 
 def unit_names(quantity: Quantity) -> tuple[str, ...]:

@@ -130,6 +130,11 @@ def merged(old: Row, new: Row) -> Row:
     return msgspec.structs.replace(old, **stated)
 
 
+def in_place_of(old: Row, new: Row) -> Row:
+    """The site's row instead of ours. What the rules count on stays: the unit, and whether there is a number at all."""
+    return msgspec.structs.replace(new, unit=old.unit, answers=old.answers, panel=old.panel)
+
+
 def ndc_forms(code: str) -> Iterator[str]:
     """A National Drug Code in each way that it is written: as given, with 10 and 11 digits, with and without hyphens.
 

@@ -10,8 +10,8 @@ import msgspec
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings import concept_map
 from dm_fhir.mappings.codes import SHIPPED, Tables, aliases_of, meanings_of, shipped_tables, tables_of
-from dm_fhir.mappings.rows import Row, built, merged
-from dm_fhir.mappings.table_faults import against, contradictions, judged
+from dm_fhir.mappings.rows import Row, built, in_place_of, merged
+from dm_fhir.mappings.table_faults import against, alias_faults, contradictions, judged
 from dm_fhir.mappings.table_file import Entry, TableFile, parsed
 
 
@@ -60,7 +60,10 @@ class _Overlay:
                 self.tables[name] = parsed(name, text)
             except tomllib.TOMLDecodeError as error:
                 self.faults.append(f"{name} is not TOML: {error}")
+            except RecursionError:
+                self.faults.append(f"{name} is not read: it is nested too deeply")
         sound = [file for file in self.tables.values() if _aliases_are_sound(file)]
+        self.faults += alias_faults([*self.own, *sound])
         self.aliases = aliases_of([*self.own, *sound])
         for entry in (entry for file in self.own for entry in file.entries):
             row = built(entry, self.aliases)
@@ -97,11 +100,19 @@ class _Overlay:
                 self.faults += wrong
                 self.unclear.add(_key(entry))
                 continue
-            key, new = _key(entry), built(entry, self.aliases)
-            old = self.rows.pop(key, None) if entry.says.get("off") else self.rows.get(key)
-            if not entry.says.get("off"):
-                self.rows[key] = new if old is None or entry.says.get("replace") else merged(old, new)
-                self.known[key] = self.rows[key]
+            if entry.says.get("off"):
+                self.rows.pop(_key(entry), None)
+            else:
+                self._put(entry, built(entry, self.aliases))
+
+    def _put(self, entry: Entry, new: Row) -> None:
+        """The entry's row added to the one that there is, or in its place, or where none is."""
+        key = _key(entry)
+        if key in self.rows and not entry.says.get("replace"):
+            new = merged(self.rows[key], new)
+        elif key in self.known:
+            new = in_place_of(self.known[key], new)
+        self.rows[key] = self.known[key] = new
 
     def result(self, paths: Sequence[Path]) -> Tables:
         """What the tables say now. Raises ConfigError for all that was wrong."""

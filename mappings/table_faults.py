@@ -91,6 +91,16 @@ def _mass_units(file: TableFile) -> Iterator[str]:
             yield from _conversion(where, unit, fraction(one), "mg")
 
 
+def alias_faults(files: Iterable[TableFile]) -> Iterator[str]:
+    """Names of code systems that two tables lead to different ones."""
+    first: dict[str, tuple[str, str]] = {}
+    for file in files:
+        for alias, usual in file.document.get("aliases", {}).items():
+            other, there = first.setdefault(alias, (usual, file.name))
+            if other != usual:
+                yield f"{file.name}, aliases: {alias} is {usual} here, and {other} in {there}"
+
+
 def against(entry: Entry, known: Known, on: Container[tuple[str, str]]) -> Iterator[str]:
     """What is wrong with an entry once it is known which variables there are, and in which units the rules reckon.
 

@@ -151,6 +151,8 @@ def test_a_row_and_each_of_its_codes_name_the_place_where_they_are_written(load:
     assert tables.origin(ck, [Coding("urn:x", "?"), Coding("urn:leon:lab", "CK2")]) == CodeOrigin(
         "one.toml, measurement row 1 (line 7)", "the laboratory"
     )
+    assert tables.origin(ck, [Coding(OWN_SYSTEM, "ck")]) == CodeOrigin(ck.origin)
+    assert tables.origin(ck, [Coding("urn:x", "?")]) is None
     assert ck.code_origins[LOINC, "2157-6"].origin.endswith(f"(line {line})")
     assert drug.code_origins["urn:leon:drugs", "RTX"].origin == "one.toml, medication row 1 (line 11)"
 
@@ -242,6 +244,27 @@ def test_a_site_replaces_a_row(load: Load) -> None:
 
     assert tables.row("measurement", [Coding(LOINC, "2157-6")]) is None
     assert tables.rows["measurement", "ck"].units == {"U/L": 1}
+
+
+def test_a_row_that_is_replaced_stays_what_the_rules_count_on(load: Load) -> None:
+    rows = load(
+        """
+        [[measurement]]
+        variable = "ck"
+        replace = true
+        units = { "U/L" = "1" }
+        [[measurement]]
+        variable = "anti_jo1"
+        replace = true
+        [[measurement]]
+        variable = "haq_panel"
+        replace = true
+        """
+    ).rows
+
+    assert (rows["measurement", "ck"].unit, rows["measurement", "ck"].plausible) == ("U/L", None)
+    assert rows["measurement", "anti_jo1"].answers
+    assert rows["measurement", "haq_panel"].panel
 
 
 def test_a_site_switches_a_row_off(load: Load) -> None:

@@ -164,6 +164,12 @@ FAULTS = {
         f"one.toml, measurement row 1 (line 3): {OWN_SYSTEM}|ck means 'ldh' here, and 'ck' in "
         f"{load_tables().rows['measurement', 'ck'].origin}",
     ),
+    "another meaning of a code system's other name": (
+        '[aliases]\n"urn:oid:2.16.840.1.113883.6.88" = "urn:x"',
+        "one.toml, aliases: urn:oid:2.16.840.1.113883.6.88 is urn:x here, and "
+        "http://www.nlm.nih.gov/research/umls/rxnorm in medications.toml",
+    ),
+    "nested too deeply": ("x = " + "[" * 3000 + "]" * 3000, "one.toml is not read: it is nested too deeply"),
     "not TOML": (
         "[[measurement]\n",
         "one.toml is not TOML: Expected ']]' at the end of an array declaration (at line 1, column 14)",

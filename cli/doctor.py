@@ -95,7 +95,9 @@ def _config_check(config: Config, mapper: SiteMapper) -> "Check":
     from dm_fhir.sync.check import Check
 
     drug, disease = len(mapper.drug_codes()), len(mapper.disease_codes())
-    said = f"read; the tables know {config.drug} by {drug} codes and the disease by {disease}"
+    left = len(mapper.tables.remarks)
+    shown = f"; {left} lines of its ConceptMap not taken: dm-fhir map show --site {mapper.site}" if left else ""
+    said = f"read; the tables know {config.drug} by {drug} codes and the disease by {disease}{shown}"
     return Check("config and tables", "works", said)
 
 

@@ -13,6 +13,7 @@ from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import read
 from dm_fhir.mappings.medication import Medication
 from dm_fhir.mappings.outcome_observation import is_own
+from dm_fhir.mappings.rows import is_excluded
 from dm_fhir.model.case import (
     Administration,
     AdverseEvent,
@@ -204,6 +205,9 @@ class _Reader:
         known = [part for part in (found.measured, *found.components) if part.concept.variable]
         if not known:
             self.left_out["Observation: no code that the tables know"] += 1
+            return
+        if all(is_excluded(part.concept.variable or "") for part in known):
+            self.left_out[f"Observation: {known[0].concept.variable}, recognised and left out"] += 1
             return
         self.check_times(source.reference, effective=found.time)
         for part in known:

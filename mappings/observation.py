@@ -143,9 +143,12 @@ def _component(measured: Measured) -> Component:
 
 
 def evaluated(recorded: Measured, tables: Tables, component_count: int = 0) -> Measured:
-    """`recorded` with what it comes to in its variable's unit. A code that no table knows comes to nothing."""
+    """`recorded` with what it comes to in its variable's unit.
+
+    A code that no table knows comes to nothing, and so does a panel by itself, and what is known only to be left out.
+    """
     row = tables.row("measurement", recorded.concept.codings)
-    if row is None:
+    if row is None or row.panel or row.excluded:
         return recorded
     if row.answers:
         return msgspec.structs.replace(recorded, result=_answer(recorded, tables))

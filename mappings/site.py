@@ -130,6 +130,6 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
     if row is None or not row.codes:
         raise ConfigError(
             f"no mapping table of site {site.name} knows the study drug '{config.drug}'",
-            hint=f'add a table with [[medication]] variable = "{config.drug}" and its codes to tables of the site',
+            hint=f'add a table with [[medication]] variable = "{config.drug}", new = true and its codes to tables of the site',
         )
     return SiteMapper(site.name, site.timezone, config.drug, tables, Scope(tables))

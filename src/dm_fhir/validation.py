@@ -56,7 +56,7 @@ def _message(error: "ValidationError") -> str:
         "type": lambda expected, given, _: f"must be {expected}, is {_type_name(given)}",
         "pattern": lambda expected, _, schema: str(schema.get("description", f"must match {expected}")),
         "minLength": lambda *_: "must not be empty",
-        "minItems": lambda expected, *_: f"needs at least {expected} entry",
+        "minItems": lambda expected, *_: f"needs at least {expected} entr{'y' if expected == 1 else 'ies'}",
         "maxItems": lambda expected, *_: f"takes at most {expected} entries",
         "minimum": lambda expected, *_: f"must be at least {expected}",
         "maximum": lambda expected, *_: f"must be at most {expected}",

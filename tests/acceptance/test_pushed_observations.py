@@ -91,3 +91,12 @@ def test_what_was_computed_from_observations_is_derived_from_them(loop: Loop, pu
             f"{s['reference']}/_history/{s['version']}" for s in sources if s["reference"].startswith("Observation/")
         }
         assert {part["reference"] for part in by_identifier[identifier].get("derivedFrom", [])} == expected
+
+
+def test_each_has_a_code_of_our_code_system(pushed: list[Json]) -> None:
+    from dm_fhir.mappings.codes import load_tables
+    from dm_fhir.mappings.terminology import resources
+
+    known = {concept["code"] for concept in resources(load_tables())[0]["concept"]}
+
+    assert {one["code"]["coding"][0]["code"] for one in pushed} <= known

@@ -31,6 +31,7 @@ tables = ["mimic.toml"]
 TABLE = f"""
 [[medication]]
 variable = "senna"
+new = true
 codes = [{{ system = "{CODES}/mimic-medication-formulary-drug-cd", code = "SENN187" }}]
 
 [[method]]

@@ -138,3 +138,21 @@ def test_a_record_that_cannot_be_read_is_a_finding_and_the_others_are_read() -> 
 
     assert [(one.code, one.path) for one in found.findings] == [("unreadable", "status"), ("unreadable", None)]
     assert [one.measured.result.number for one in found.assessments] == [12]
+
+
+def test_ck_mb_is_never_ck_and_is_counted() -> None:
+    code = {"coding": [{"system": "http://loinc.org", "code": "13969-1"}]}
+    found = case_of({"resourceType": "Observation", "status": "final", "code": code, "valueQuantity": {"value": 9}})
+
+    assert (found.assessments, found.findings) == ((), ())
+    assert found.left_out == {"Observation: exclude_ck_mb, recognised and left out": 1}
+
+
+def test_a_panel_is_read_for_its_parts_and_misses_no_value() -> None:
+    ncit = "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl"
+    panel = {"coding": [{"system": ncit, "code": "C119102"}]}
+    total = {"code": {"coding": [{"system": ncit, "code": "C119174"}]}, "valueInteger": 7}
+    found = case_of({"resourceType": "Observation", "status": "final", "code": panel, "component": [total]})
+
+    assert found.findings == ()
+    assert [part.result.number for part in found.assessments[0].components] == [7]

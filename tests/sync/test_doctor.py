@@ -603,7 +603,7 @@ def test_a_server_that_cannot_search_the_cohort(examine: Examine, study: Study) 
 
     assert (done.code, check["state"], check["exit_code"]) == (2, "fails", 2)
     assert 'by = "condition"' in check["mend"]
-    assert "offer the search `GET MedicationAdministration?code={17 values}&_count=1`" in check["ask"]
+    assert "offer the search `GET MedicationAdministration?code={21 values}&_count=1`" in check["ask"]
     assert done.check("Observation?patient")["state"] == "works", "the rest is not tried"
 
     db = open_store(study.store, "anifrolumab")

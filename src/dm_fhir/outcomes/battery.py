@@ -18,6 +18,15 @@ from dm_fhir.outcomes.exposure import Exposure, Infusion
 INSTRUMENTS = (cdasi.INSTRUMENT, mmt8.INSTRUMENT, dlqi.INSTRUMENT, ck.INSTRUMENT)
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
 VERSION = "1"
+#: What an instrument's outcomes are called after its variable.
+PARTS = ("baseline", "improvement", "percent_improvement")
+_EXPOSURE = ("infusions_completed", "cumulative_dose_mg", "first_exposure", "last_exposure", "infusion_dose_mg")
+
+
+def variables() -> tuple[str, ...]:
+    """Every variable that an outcome can have."""
+    followed = [name for one in INSTRUMENTS for name in dict.fromkeys((one.name, *one.variables))]
+    return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS))
 
 
 def outcomes(case: Case, label_dose_mg: Fraction | None = None) -> tuple[Outcome, ...]:

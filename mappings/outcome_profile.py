@@ -1,0 +1,66 @@
+"""The profile of the Observations that we write: what outcome_observation.py promises, as a StructureDefinition."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dm_fhir.mappings.outcome_observation import IDENTIFIER_SYSTEM
+
+_CORE = "http://hl7.org/fhir/StructureDefinition"
+Resource = dict[str, Any]
+
+
+def outcome_profile(head: Resource, outcomes: str, statuses: str) -> Resource:
+    """The StructureDefinition. `outcomes` and `statuses` are the ValueSets that its codes and statuses are from."""
+    return {
+        **head,
+        "title": "dm-fhir: a computed outcome",
+        "description": "An outcome of a dermatomyositis case series, computed from the records that it names.",
+        # No fhirVersion: R4's own JSON Schema has an enumeration that ends at 4.0.0, while R4 is 4.0.1.
+        "kind": "resource",
+        "abstract": False,
+        "type": "Observation",
+        "baseDefinition": f"{_CORE}/Observation",
+        "derivation": "constraint",
+        "differential": {"element": list(_elements(outcomes, statuses))},
+    }
+
+
+def _elements(outcomes: str, statuses: str) -> Iterator[Resource]:
+    yield _element("", constraint=_CONSTRAINTS)
+    yield _element("identifier", min=1, max="1", short="Which outcome it is: the same over runs and versions")
+    yield _element("identifier.system", min=1, fixedUri=IDENTIFIER_SYSTEM)
+    yield _element("identifier.value", min=1)
+    yield _element("status", min=1, binding={"strength": "required", "valueSet": statuses})
+    yield _element("category", min=1)
+    yield _element("code", min=1, binding={"strength": "required", "valueSet": outcomes})
+    yield _element("code.text", min=1, short="The outcome in words")
+    yield _element("subject", min=1, type=[{"code": "Reference", "targetProfile": [f"{_CORE}/Patient"]}])
+    yield _element("effective[x]", min=1, type=[{"code": "dateTime"}], short="When the follow-up was assessed")
+    yield _element("value[x]", type=[{"code": "Quantity"}, {"code": "dateTime"}])
+    yield _element("note", short="The reasons why there is no value, and what is doubtful about one")
+    yield _element("method", min=1)
+    yield _element("method.text", min=1, short="The rule and its version")
+    yield _element("derivedFrom", type=[{"code": "Reference", "targetProfile": [f"{_CORE}/Observation"]}])
+
+
+def _element(name: str, **says: Any) -> Resource:
+    path = f"Observation.{name}" if name else "Observation"
+    return {"id": path, "path": path, **says}
+
+
+def _constraint(key: str, human: str, expression: str) -> Resource:
+    return {"key": key, "severity": "error", "human": human, "expression": expression}
+
+
+_CONSTRAINTS = [
+    _constraint(
+        "dmf-1", "Either a value or the reason why there is none", "value.exists() xor dataAbsentReason.exists()"
+    ),
+    _constraint(
+        "dmf-2",
+        "A quantity has a UCUM unit",
+        "value.ofType(Quantity).empty() or (value.ofType(Quantity).system = 'http://unitsofmeasure.org' and "
+        "value.ofType(Quantity).code.exists())",
+    ),
+    _constraint("dmf-3", "Where there is no value a note says why", "dataAbsentReason.exists() implies note.exists()"),
+]

@@ -7,6 +7,7 @@ Codes match by (system, code), never by display text. A site's table adds its co
 import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
@@ -34,8 +35,24 @@ class DoseUnit(NamedTuple):
     most: Fraction | None
 
 
+class Form(NamedTuple):
+    """A questionnaire that gives a variable: the item (linkId) that holds its total, else the items that make it up.
+
+    `prevented` is the item that says whether the skin prevented work (DLQI question 7).
+    """
+
+    canonical: str
+    total: str | None = None
+    items: tuple[str, ...] = ()
+    prevented: str | None = None
+
+
 class Row(msgspec.Struct, frozen=True):
-    """What the tables say of one variable. `unit` None: it has no number. `range` and `plausible` include both ends."""
+    """What the tables say of one variable. `unit` None: it has no number. `range` and `plausible` include both ends.
+
+    `line`: a mark on a line of 10 cm. `whole`: other than whole numbers are flagged. `parse_text`: numbers in text are
+    read. `values`: what a coded value (system, code) amounts to.
+    """
 
     kind: str
     variable: str
@@ -47,6 +64,11 @@ class Row(msgspec.Struct, frozen=True):
     range: tuple[Fraction, Fraction] | None = None
     plausible: tuple[Fraction, Fraction] | None = None
     scale: int | None = None
+    line: bool = False
+    whole: bool = False
+    parse_text: bool = False
+    values: dict[tuple[str, str], Decimal] = {}
+    forms: tuple[Form, ...] = ()
     answers: bool = False
     diagnosis: bool = False
     subtype: str | None = None
@@ -55,13 +77,18 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Tables(msgspec.Struct, frozen=True):
-    """All rows that hold at one site. `fingerprint` changes whenever any of them does."""
+    """All rows that hold at one site. `fingerprint` changes whenever any of them does.
+
+    `forms` are the questionnaires that give scores, by canonical. `accepts_preliminary`: preliminary results count.
+    """
 
     rows: dict[tuple[str, str], Row]
     by_code: dict[tuple[str, str, str], Row]
     aliases: dict[str, str]
     mass_units: dict[str, Fraction]
     fingerprint: str
+    forms: dict[str, tuple[tuple[Row, Form], ...]] = {}
+    accepts_preliminary: bool = False
 
     def row(self, kind: str, codings: Iterable[Coding]) -> Row | None:
         """The row of `kind` that knows one of the codings, the first that is known; None if none is."""
@@ -120,6 +147,8 @@ def load_tables(site_tables: Sequence[Path] = ()) -> Tables:
         aliases=aliases,
         mass_units=_factors({k: v for _, doc in documents for k, v in doc.get("dose", {}).get("units", {}).items()}),
         fingerprint=hashlib.sha256("\0".join(text for _, text in texts).encode()).hexdigest()[:16],
+        forms=_forms(rows.values()),
+        accepts_preliminary=any(doc.get("observations", {}).get("preliminary", False) for _, doc in documents),
     )
 
 
@@ -135,7 +164,11 @@ def _parse(name: str, text: str) -> dict[str, Any]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"the mapping table {name} is not TOML: {error}") from error
-    found = faults(document, "mapping-table") or [*_zero_factors(document), *_twice(document)]
+    found = faults(document, "mapping-table") or [
+        *_zero_factors(document),
+        *_twice(document),
+        *_odd_forms(document),
+    ]
     if found:
         raise ConfigError(f"the mapping table {name} has {len(found)} fault{'s' * (len(found) > 1)}:", faults=found)
     return document
@@ -157,6 +190,19 @@ def _twice(document: Mapping[str, Any]) -> list[str]:
                     f"{kind}: {code['system']}|{code['code']} means both '{variable}' and '{entry['variable']}'"
                 )
     return found
+
+
+def _odd_forms(document: Mapping[str, Any]) -> Iterator[str]:
+    """Forms that no rule scores: only the DLQI's ten items have one (R-DLQI-SCORE)."""
+    for index, entry in enumerate(document.get("measurement", [])):
+        for place, form in enumerate(entry.get("forms", [])):
+            where = f"measurement[{index}].forms[{place}]"
+            if "items" in form and entry["variable"] != "dlqi":
+                yield f"{where}.items: only a DLQI is scored from its items, not '{entry['variable']}'; name its total"
+            if ("items" in form) == ("total" in form):
+                yield f"{where}: must name either the item that holds the total, or the items that make it up"
+            if "prevented" in form and "items" not in form:
+                yield f"{where}.prevented: belongs to items"
 
 
 def _zero_factors(document: Mapping[str, Any]) -> Iterator[str]:
@@ -202,6 +248,11 @@ def _row(kind: str, entry: Mapping[str, Any]) -> Row:
         range=_bounds(entry.get("range")),
         plausible=_bounds(entry.get("plausible")),
         scale=entry.get("scale"),
+        line=entry.get("line", False),
+        whole=entry.get("whole", False),
+        parse_text=entry.get("parse_text", False),
+        values={(one["system"], one["code"]): Decimal(one["value"]) for one in entry.get("values", [])},
+        forms=tuple(Form(**{**form, "items": tuple(form.get("items", ()))}) for form in entry.get("forms", [])),
         answers=entry.get("answers", False),
         diagnosis=entry.get("diagnosis", False),
         subtype=entry.get("subtype"),
@@ -234,15 +285,24 @@ def _merged(old: Row, new: Row) -> Row:
     stated = {
         name: value for name in Row.__struct_fields__ if (value := getattr(new, name)) not in (None, False, (), {})
     }
-    for name in ("units", "assumed_units", "dose_units"):
+    for name in ("units", "assumed_units", "dose_units", "values"):
         stated[name] = {**getattr(old, name), **getattr(new, name)}
-    return msgspec.structs.replace(old, **{**stated, "codes": old.codes + new.codes})
+    return msgspec.structs.replace(old, **{**stated, "codes": old.codes + new.codes, "forms": old.forms + new.forms})
 
 
 def _in_usual_systems(row: Row, aliases: Mapping[str, str]) -> Row:
     """The row with its products under their code systems' usual names, as they are looked up."""
     units = {(aliases.get(system, system), code): known for (system, code), known in row.dose_units.items()}
-    return msgspec.structs.replace(row, dose_units=units)
+    values = {(aliases.get(system, system), code): value for (system, code), value in row.values.items()}
+    return msgspec.structs.replace(row, dose_units=units, values=values)
+
+
+def _forms(rows: Iterable[Row]) -> dict[str, tuple[tuple[Row, Form], ...]]:
+    found: dict[str, tuple[tuple[Row, Form], ...]] = {}
+    for row in rows:
+        for form in row.forms:
+            found[form.canonical] = (*found.get(form.canonical, ()), (row, form))
+    return found
 
 
 def _index(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dm_fhir.mappings import measured as values
 from dm_fhir.mappings import medication_administration, observation, patient
 from dm_fhir.mappings.codes import Tables, load_tables
 from dm_fhir.mappings.datatypes import concept_out, read, write
@@ -151,7 +152,7 @@ def measured(component_count: int = 0) -> st.SearchStrategy[Measured]:
 
     def evaluate(recorded: Measured, value: dict[str, Any]) -> Measured:
         concept = TABLES.concept("measurement", recorded.concept.codings, recorded.concept.text)
-        return observation.evaluated(replace(recorded, concept=concept, **value), TABLES, component_count)
+        return values.evaluated(replace(recorded, concept=concept, **value), TABLES, component_count)
 
     return st.builds(evaluate, MEASURED, VALUES)
 

@@ -35,6 +35,17 @@ class DoseUnit(NamedTuple):
     most: Fraction | None
 
 
+class Bounds(NamedTuple):
+    """From `low` to `high`, both included; without `high` there is no upper end."""
+
+    low: Fraction
+    high: Fraction | None = None
+
+    def hold(self, number: Fraction) -> bool:
+        """Whether `number` lies within."""
+        return self.low <= number and (self.high is None or number <= self.high)
+
+
 class Form(NamedTuple):
     """A questionnaire that gives a variable: the item (linkId) that holds its total, else the items that make it up.
 
@@ -61,8 +72,8 @@ class Row(msgspec.Struct, frozen=True):
     units: dict[str, Fraction] = {}
     assumed_units: dict[str, Fraction] = {}
     unitless: bool = False
-    range: tuple[Fraction, Fraction] | None = None
-    plausible: tuple[Fraction, Fraction] | None = None
+    range: Bounds | None = None
+    plausible: Bounds | None = None
     scale: int | None = None
     line: bool = False
     whole: bool = False
@@ -267,8 +278,8 @@ def _factors(units: Mapping[str, str]) -> dict[str, Fraction]:
     return {unit: _fraction(factor) for unit, factor in units.items()}
 
 
-def _bounds(ends: Sequence[str] | None) -> tuple[Fraction, Fraction] | None:
-    return (_fraction(ends[0]), _fraction(ends[1])) if ends else None
+def _bounds(ends: Sequence[str] | None) -> Bounds | None:
+    return Bounds(*map(_fraction, ends)) if ends else None
 
 
 def _fraction(text: str) -> Fraction:

@@ -110,7 +110,7 @@ def _number(recorded: Measured, row: Row, tables: Tables) -> Result:
     if unit.factor is None:
         return Result(reason=unit.reason)
     number = Fraction(quantity.value) * unit.factor
-    if row.range and not row.range[0] <= number <= row.range[1]:
+    if row.range is not None and not row.range.hold(number):
         return Result(reason="out_of_range")
     low, high = _normal(recorded.ranges, row)
     flags = (*told, *unit.flags, *_doubts(number, row))
@@ -131,7 +131,7 @@ def _quantity(recorded: Measured, row: Row, tables: Tables) -> tuple[Quantity | 
 
 
 def _doubts(number: Fraction, row: Row) -> tuple[str, ...]:
-    implausible = row.plausible is not None and not row.plausible[0] <= number <= row.plausible[1]
+    implausible = row.plausible is not None and not row.plausible.hold(number)
     broken = row.whole and number.denominator != 1
     return (*(("implausible",) if implausible else ()), *(("non_integer",) if broken else ()))
 

@@ -132,6 +132,7 @@ def test_every_administration_is_used_left_out_or_a_finding() -> None:
 def test_a_record_that_cannot_be_read_is_a_finding_and_the_others_are_read() -> None:
     score = {"system": "https://w3id.org/dm-fhir/CodeSystem/measurement", "code": "dlqi"}
     fine = {"resourceType": "Observation", "status": "final", "code": {"coding": [score]}, "valueInteger": 12}
+    fine["effectiveDateTime"] = "2024-03-05"
     found = case_of(
         b'{"resourceType": "Observation", "status": 5}', b'{"resourceType": "Observation", "id": "\xf3"}', fine
     )

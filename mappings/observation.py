@@ -316,12 +316,12 @@ def _coded_out(concept: Concept | None) -> ValueConcept | None:
 
 
 def _range_out(one: case.Range) -> ReferenceRange:
-    age = one.age_low, one.age_high
+    has_age = one.age_low is not None or one.age_high is not None
     return ReferenceRange(
         low=quantity_out(one.low),
         high=quantity_out(one.high),
         type=concept_out(one.type),
         appliesTo=concepts_out(one.applies_to),
-        age=Range(*map(quantity_out, age)) if any(end is not None for end in age) else None,
+        age=Range(quantity_out(one.age_low), quantity_out(one.age_high)) if has_age else None,
         text=one.text,
     )

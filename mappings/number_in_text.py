@@ -7,7 +7,7 @@ from dm_fhir.model.case import Quantity
 
 _FORM = re.compile(
     r"\s*(?P<comparator><=|>=|<|>|≤|≥)?\s*(?P<whole>-?[0-9]{1,12})(?:(?P<mark>[.,])(?P<places>[0-9]{1,12}))?"
-    r"\s*(?P<unit>[^\s0-9.,<>=≤≥-]\S*)?\s*"
+    r"\s*(?P<unit>[A-Za-zµμ%\[{][^\s0-9]*)?\s*"
 )
 _COMPARATORS = {"≤": "<=", "≥": ">="}
 _THOUSAND = 3

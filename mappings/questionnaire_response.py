@@ -125,7 +125,7 @@ def from_fhir(record: QuestionnaireResponse, source: Source, tables: Tables) -> 
         row = measured.row_of(concept, tables)
         answers = _answers(items, question.linkId)
         if row is not None and answers:
-            scores.append((question.linkId, _total(row, concept, answers, tables), ()))
+            scores.append((question.linkId, *_total(row, concept, answers, tables)))
     return tuple(
         Assessment(
             source=replace(source, path=f"item[{link}]") if link is not None else source,
@@ -215,8 +215,8 @@ _Score = tuple[str | None, Measured, tuple[Measured, ...]]
 
 def _scored(row: Row, form: Form, canonical: str | None, items: Sequence[Item], tables: Tables) -> _Score:
     if form.total is not None:
-        concept = Concept((case.Coding(canonical, form.total),))
-        return form.total, _total(row, concept, _answers(items, form.total), tables), ()
+        question = Concept((case.Coding(canonical, form.total),))
+        return form.total, *_total(row, question, _answers(items, form.total), tables)
     links = [*form.items, *([form.prevented] if form.prevented is not None else [])]
     parts = [_part(case.Coding(canonical, link), one, row, tables) for link in links for one in _answers(items, link)]
     return (
@@ -244,12 +244,16 @@ def _sum(row: Row, form: Form, parts: Sequence[Measured]) -> Result:
     return Result(found.number, row.unit, flags=found.flags)
 
 
-def _total(row: Row, concept: Concept, answers: Sequence[Answer], tables: Tables) -> Measured:
-    if len(answers) > 1:
-        empty = Measured(replace(concept, variable=row.variable), result=Result(reason="conflict"))
-        return empty if len(set(answers)) > 1 else _total(row, concept, answers[:1], tables)
-    recorded = _answered(concept, answers[0]) if answers else Measured(concept)
-    return measured.evaluated_as(row, recorded, tables)
+def _total(
+    row: Row, concept: Concept, answers: Sequence[Answer], tables: Tables
+) -> tuple[Measured, tuple[Measured, ...]]:
+    """The score that one item says; and what was answered there, where that is two things."""
+    distinct = list(dict.fromkeys(answers))
+    if len(distinct) > 1:
+        parts = tuple(_answered(concept, one) for one in distinct)
+        return Measured(replace(concept, variable=row.variable), result=Result(reason="conflict")), parts
+    recorded = _answered(concept, distinct[0]) if distinct else Measured(concept)
+    return measured.evaluated_as(row, recorded, tables), ()
 
 
 def _answered(concept: Concept, answer: Answer) -> Measured:

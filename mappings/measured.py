@@ -3,7 +3,7 @@
 Nothing is guessed. Text is read as a number, and a code as a value, only where a table says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -28,18 +28,36 @@ _BOUNDS = {
 
 def evaluated(recorded: Measured, tables: Tables, part_count: int = 0) -> Measured:
     """`recorded` with what it comes to. `part_count` is of how many parts it is made; a code without row says nothing."""
-    row = row_of(recorded.concept, tables)
-    return evaluated_as(row, recorded, tables, part_count) if row is not None else recorded
+    rows = _rows(recorded.concept, tables)
+    if not rows:
+        return recorded
+    row = _foremost(rows)
+    return evaluated_as(row, recorded, tables, part_count, named_twice=len(rows) > 1 and _differ(rows))
 
 
 def row_of(concept: Concept, tables: Tables) -> Row | None:
-    """The row of what was measured. Of several that its codes name, the one that tells the scale goes first."""
-    rows = [row for coding in concept.codings if (row := tables.row("measurement", (coding,))) is not None]
-    scaled = [row for row in rows if row.variable in mmt8.VARIABLES and row.variable != "mmt8"]
-    return next(iter(scaled or rows), None)
+    """The row of what was measured; None where no table knows one of its codes."""
+    rows = _rows(concept, tables)
+    return _foremost(rows) if rows else None
 
 
-def evaluated_as(row: Row, recorded: Measured, tables: Tables, part_count: int = 0) -> Measured:
+def _rows(concept: Concept, tables: Tables) -> list[Row]:
+    return [row for coding in concept.codings if (row := tables.row("measurement", (coding,))) is not None]
+
+
+def _foremost(rows: Sequence[Row]) -> Row:
+    """Of several that the codes name the first, or the one that tells a scale."""
+    return next((row for row in rows if row.scale is not None and row.variable != "mmt8"), rows[0])
+
+
+def _differ(rows: Iterable[Row]) -> bool:
+    """Whether codes of one record mean two things. (Several antibodies are one test, the MMT8 has two scales.)"""
+    return len({"mmt8" if row.variable in mmt8.VARIABLES else row.variable for row in rows if not row.answers}) > 1
+
+
+def evaluated_as(
+    row: Row, recorded: Measured, tables: Tables, part_count: int = 0, *, named_twice: bool = False
+) -> Measured:
     """`recorded` as the variable of `row`; one that has no unit and no answers is recognised and comes to nothing.
 
     Reasons: `value_missing`, `value_is_string`, `value_not_mapped` (a code without meaning), `value_not_a_number`
@@ -47,25 +65,19 @@ def evaluated_as(row: Row, recorded: Measured, tables: Tables, part_count: int =
     absent, codes of two variables), `comparator` (unknown), `unit_missing`, `unit_incompatible`, `out_of_range`,
     `scale_ambiguous`, `scale_conflict`.
     """
-    recorded = replace(recorded, concept=replace(recorded.concept, variable=row.variable))
-    if _contradicts_itself(recorded, tables):
-        return replace(recorded, result=Result(reason="conflict"))
-    if row.answers:
-        return replace(recorded, result=_answer(recorded, tables))
-    if row.unit is None:
-        return recorded
-    result = _number(recorded, row, tables)
-    if row.variable in mmt8.VARIABLES and result.number is not None:
-        return _on_its_scale(recorded, result, row, part_count)
-    return replace(recorded, result=result)
-
-
-def _contradicts_itself(recorded: Measured, tables: Tables) -> bool:
-    values = _values(recorded)
-    rows = [row for one in recorded.concept.codings if (row := tables.row("measurement", (one,))) is not None]
-    # Several antibodies in one code are one test; the MMT8 is one instrument on two scales.
-    named = {"mmt8" if row.variable in mmt8.VARIABLES else row.variable for row in rows if not row.answers}
-    return len(named) > 1 or len(values) > 1 or bool(values and recorded.absent is not None)
+    variable, values = row.variable, _values(recorded)
+    if named_twice or len(values) > 1 or (values and recorded.absent is not None):
+        result = Result(reason="conflict")
+    elif row.answers:
+        result = _answer(recorded, tables)
+    elif row.unit is None:
+        result = Result()
+    else:
+        result = _number(recorded, row, tables)
+        if result.number is not None and variable in mmt8.VARIABLES:
+            variable, result = _on_its_scale(recorded, result, row, part_count)
+    codes = recorded.concept
+    return replace(recorded, concept=Concept(codes.codings, codes.text, variable), result=result)
 
 
 def _values(recorded: Measured) -> list[object]:
@@ -106,10 +118,12 @@ def _number(recorded: Measured, row: Row, tables: Tables) -> Result:
     bound = _BOUNDS.get(quantity.comparator)
     if bound is None:
         return Result(reason="comparator")
-    unit = _factor(quantity, recorded.ranges, row)
+    unit = _factor(quantity, row)
+    if unit.reason == "unit_missing" and row.line:
+        unit = _of_a_line(quantity.value, recorded.ranges, row)
     if unit.factor is None:
         return Result(reason=unit.reason)
-    number = Fraction(quantity.value) * unit.factor
+    number = _times(quantity.value, unit.factor)
     if row.range is not None and not row.range.hold(number):
         return Result(reason="out_of_range")
     low, high = _normal(recorded.ranges, row)
@@ -144,44 +158,55 @@ class _Unit(NamedTuple):
     reason: str | None = None
 
 
-def _factor(quantity: Quantity, ranges: Iterable[Range], row: Row) -> _Unit:
+def _factor(quantity: Quantity, row: Row) -> _Unit:
+    """By the unit that is stated, else the one that the table gives to bare numbers."""
     names = unit_names(quantity)
-    for units, flags in ((row.units, ()), (row.assumed_units, ("unit_read_as_U_per_L",))):
-        for name in names:
-            if name in units:
-                return _Unit(units[name], flags)
+    for name in names:
+        if name in row.units:
+            return _Unit(row.units[name])
+    for name in names:
+        if name in row.assumed_units:
+            return _Unit(row.assumed_units[name], ("unit_read_as_U_per_L",))
     if names:
         return _Unit(None, reason="unit_incompatible")
-    if row.unitless:
-        return _Unit(Fraction(1))
-    return _of_a_line(quantity, ranges, row) if row.line else _Unit(None, reason="unit_missing")
+    return _Unit(_ONE) if row.unitless else _Unit(None, reason="unit_missing")
 
 
-def _of_a_line(quantity: Quantity, ranges: Iterable[Range], row: Row) -> _Unit:
+_ONE = Fraction(1)
+
+
+def _times(value: Decimal, factor: Fraction) -> Fraction:
+    return Fraction(value) if factor == 1 else Fraction(value) * factor
+
+
+def _of_a_line(value: Decimal, ranges: Iterable[Range], row: Row) -> _Unit:
     """A mark on a line of 10 cm, written without unit: the reference range tells, else up to 10 is read as cm (2.5)."""
     highs = {high for one in ranges if (high := _line_end(one.high, row)) is not None}
     if len(highs) > 1:
         return _Unit(None, reason="unit_missing")
     if highs:
         return _Unit(highs.pop())
-    is_cm = quantity.value is not None and quantity.value <= 10
-    return _Unit(Fraction(1), ("unit_missing",)) if is_cm else _Unit(None, reason="unit_missing")
+    return _Unit(_ONE, ("unit_missing",)) if value <= 10 else _Unit(None, reason="unit_missing")
+
+
+_LINE_ENDS = {Decimal(10): _ONE, Decimal(100): Fraction(1, 10)}
 
 
 def _line_end(high: Quantity | None, row: Row) -> Fraction | None:
     """The factor of values on a line that ends at `high`: 10, or 100; None for any other."""
     if high is None or high.value is None:
         return None
-    factor = {10: Fraction(1), 100: Fraction(1, 10)}.get(int(high.value)) if high.value in (10, 100) else None
+    factor = _LINE_ENDS.get(high.value)
     own = [row.units[name] for name in unit_names(high) if name in row.units]
     return factor if not own or own[0] == factor else None
 
 
 def _normal(ranges: Iterable[Range], row: Row) -> tuple[Fraction | None, Fraction | None]:
     """Both ends of the normal range in the row's unit; None where none, or more than one, is told."""
-    told = {(_converted(one.low, row), _converted(one.high, row)) for one in ranges if _is_normal(one)}
-    told.discard((None, None))
-    return told.pop() if len(told) == 1 else (None, None)
+    told = [(_converted(one.low, row), _converted(one.high, row)) for one in ranges if _is_normal(one)]
+    if len(told) > 1:
+        told = list(dict.fromkeys(ends for ends in told if ends != (None, None)))
+    return told[0] if len(told) == 1 else (None, None)
 
 
 def _is_normal(one: Range) -> bool:
@@ -194,12 +219,12 @@ def _converted(end: Quantity | None, row: Row) -> Fraction | None:
     """An end of a reference range. It has its own unit: without one, or with an unknown one, it is not used."""
     if end is None or end.value is None:
         return None
-    factor = _factor(end, (), replace(row, line=False)).factor
-    return Fraction(end.value) * factor if factor is not None else None
+    factor = _factor(end, row).factor
+    return _times(end.value, factor) if factor is not None else None
 
 
-def _on_its_scale(recorded: Measured, result: Result, row: Row, part_count: int) -> Measured:
-    """An MMT8 under the variable of its scale, or without a number and with the reason (R-MMT)."""
+def _on_its_scale(recorded: Measured, result: Result, row: Row, part_count: int) -> tuple[str, Result]:
+    """An MMT8 as the variable of its scale, or without a number and with the reason (R-MMT)."""
     ends = (Fraction(one.high.value) for one in recorded.ranges if one.high is not None and one.high.value is not None)
     highs = sorted({end for end in ends if end in mmt8.HIGHS})
     code_scale = None if row.variable == "mmt8" else row.scale
@@ -208,5 +233,4 @@ def _on_its_scale(recorded: Measured, result: Result, row: Row, part_count: int)
     scale = mmt8.scale(result.number or Fraction(0), code_scale, high, part_count, site_scale)
     if len(highs) > 1:
         scale = mmt8.Scale(None, reason="scale_conflict")
-    concept = replace(recorded.concept, variable=scale.variable or row.variable)
-    return replace(recorded, concept=concept, result=result if scale.variable else Result(reason=scale.reason))
+    return (scale.variable, result) if scale.variable else (row.variable, Result(reason=scale.reason))

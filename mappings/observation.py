@@ -1,6 +1,7 @@
 """Observation <-> Assessment (https://hl7.org/fhir/R4/observation.html)."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -29,6 +30,7 @@ from dm_fhir.mappings.datatypes import (
 from dm_fhir.model import case
 from dm_fhir.model.case import Assessment, Concept, Measured, Source
 
+Value = TypeVar("Value")
 ABSENT_EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 
@@ -223,20 +225,21 @@ def _references_in(references: tuple[Reference, ...]) -> tuple[str, ...]:
 
 def _measured(part: Component, tables: Tables, part_count: int) -> Measured:
     code = part.code or CodeableConcept()
+    absent = concept_in(part.dataAbsentReason) or _absent(part)
     recorded = Measured(
-        concept=tables.concept("measurement", tuple(map(coding_in, code.coding)), code.text),
-        quantity=_value_quantity(part.valueQuantity),
+        concept=Concept(tuple(map(coding_in, code.coding)), code.text),
+        quantity=_present(quantity_in(part.valueQuantity), absent),
         integer=part.valueInteger,
         string=part.valueString,
         boolean=part.valueBoolean,
-        coded=_value_concept(part.valueCodeableConcept),
+        coded=_present(concept_in(part.valueCodeableConcept), absent),
         value_range=_value_range(part.valueRange),
         ratio=_ratio_in(part.valueRatio),
         date_time=part.valueDateTime,
         time_of_day=part.valueTime,
         period=period_in(part.valuePeriod),
         sampled=part.valueSampledData is not None,
-        absent=concept_in(part.dataAbsentReason) or _absent(part),
+        absent=absent,
         interpretations=concepts_in(part.interpretation),
         ranges=tuple(map(_range_in, part.referenceRange)),
     )
@@ -246,9 +249,11 @@ def _measured(part: Component, tables: Tables, part_count: int) -> Measured:
 def _absent(part: Component) -> Concept | None:
     """Why there is no value, where an extension says so in its place; as dataAbsentReason would say it."""
     quantity, coded = part.valueQuantity, part.valueCodeableConcept
+    if quantity is not None and quantity.value is not None:
+        return None
     beside = (
-        part.beside_string, part.beside_boolean, part.beside_integer, part.beside_time, part.beside_date_time,
-        quantity and quantity.beside_value, quantity, coded,
+        quantity, quantity and quantity.beside_value, coded, part.beside_string, part.beside_boolean,
+        part.beside_integer, part.beside_time, part.beside_date_time,
     )  # fmt: skip
     for element in beside:
         for one in element.extension if element is not None else ():
@@ -257,15 +262,9 @@ def _absent(part: Component) -> Concept | None:
     return None
 
 
-def _value_quantity(quantity: ValueQuantity | None) -> case.Quantity | None:
-    found = quantity_in(quantity)
-    # One that only says why it is not there is no value.
-    return None if found == case.Quantity() and _absent(Component(valueQuantity=quantity)) is not None else found
-
-
-def _value_concept(concept: ValueConcept | None) -> Concept | None:
-    found = concept_in(concept)
-    return None if found == Concept() and _absent(Component(valueCodeableConcept=concept)) is not None else found
+def _present(value: Value | None, absent: Concept | None) -> Value | None:
+    """The value; none where it has nothing in it but the reason why it is not there."""
+    return None if absent is not None and value in (case.Quantity(), Concept()) else value
 
 
 def _value_range(value: Range | None) -> case.Range | None:
@@ -277,15 +276,15 @@ def _ratio_in(value: Ratio | None) -> case.Ratio | None:
 
 
 def _range_in(one: ReferenceRange) -> case.Range:
-    age = one.age or Range()
+    age = one.age
     return case.Range(
         low=quantity_in(one.low),
         high=quantity_in(one.high),
         text=one.text,
         type=concept_in(one.type),
         applies_to=concepts_in(one.appliesTo),
-        age_low=quantity_in(age.low),
-        age_high=quantity_in(age.high),
+        age_low=quantity_in(age.low) if age is not None else None,
+        age_high=quantity_in(age.high) if age is not None else None,
     )
 
 

@@ -166,7 +166,7 @@ def _factor(quantity: Quantity, row: Row) -> _Unit:
             return _Unit(row.units[name])
     for name in names:
         if name in row.assumed_units:
-            return _Unit(row.assumed_units[name], ("unit_read_as_U_per_L",))
+            return _Unit(row.assumed_units[name], (f"unit_read_as_{(row.unit or '').replace('/', '_per_')}",))
     if names:
         return _Unit(None, reason="unit_incompatible")
     return _Unit(_ONE) if row.unitless else _Unit(None, reason="unit_missing")

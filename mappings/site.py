@@ -85,6 +85,8 @@ class SiteMapper(NamedTuple):
         """Whether the tables know a code of this record, or the questionnaire that it answers."""
         if type_name == "QuestionnaireResponse":
             return questionnaire_response.is_known(body, self.tables)
+        if type_name == "Observation" and b'"contained"' in body:
+            return True  # the parts of a panel may be inside it; the mapping looks at each
         return self.known.knows(type_name, body)
 
     def disease_codes(self) -> Sequence[tuple[str, str]]:

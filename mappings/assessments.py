@@ -4,7 +4,7 @@ Which of several counts is decided in `outcomes/baseline.py` alone; here its ver
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -52,21 +52,21 @@ def _without_doubled_forms(
     assessments: Sequence[Assessment], accepted: Sequence[str], zone: tzinfo
 ) -> tuple[tuple[Assessment, ...], list[Finding], Counter[str]]:
     """A form's score is taken where no Observation was derived from the form, or has the score of the same day."""
-    observed = [one for one in assessments if one.questionnaire is None and one.status in accepted]
     by_variable = defaultdict(list)
-    for one in observed:
-        for part in (one.measured, *one.components):
-            by_variable[part.concept.variable].append((one, part))
+    for one in assessments:
+        if one.questionnaire is None and one.status in accepted:
+            for part in (one.measured, *one.components):
+                by_variable[part.concept.variable].append((one, part.result.number))
     kept, findings, left_out = [], [], Counter[str]()
     for one in assessments:
-        variable = one.measured.concept.variable
-        twins = [part for other, part in by_variable[variable] if _tells_the_same(other, one, zone)]
-        if one.questionnaire is None or not twins:
+        seen = by_variable[one.measured.concept.variable] if one.questionnaire is not None else []
+        twins = [number for other, number in seen if _tells_the_same(other, one, zone)]
+        if not twins:
             kept.append(one)
             continue
         left_out[_LEFT_OUT] += 1
         number = one.measured.result.number
-        if number is not None and number not in [part.result.number for part in twins]:
+        if number is not None and number not in twins:
             done = "not used: the Observation of the same score says otherwise, and stands"
             findings.append(Finding("form_differs", "warning", one.source.reference, done, one.source.path))
     return tuple(kept), findings, left_out
@@ -116,17 +116,21 @@ def _timings(assessments: Iterable[Assessment]) -> Iterator[Finding]:
 
 def _verdicts(case: Case, zone: tzinfo) -> Iterator[Finding]:
     """What becomes of each record and each part, variable by variable, as the outcomes see it."""
-    known = {part.concept.variable for one in case.assessments for part in (one.measured, *one.components)} - {None}
-    groups = [mmt8.VARIABLES, *((variable,) for variable in sorted(known - {*mmt8.VARIABLES}, key=str))]
-    heads = {one.source.place for one in case.assessments if _is_only_a_head(one, case)}
+    references = {one.source.reference for one in case.assessments}
+    heads = {one.source.place for one in case.assessments if _is_only_a_head(one, references)}
+    variables = {part.concept.variable for one in case.assessments for part in (one.measured, *one.components)}
+    alike = defaultdict(list)
+    for one in measured_as(case, [name for name in variables if name]):
+        name = one.measured.concept.variable
+        if one.source.place not in heads and not _says_nothing(one):
+            alike["mmt8" if name in mmt8.VARIABLES else name].append(one)
     accepted = baseline.accepted_statuses(case)
-    for variables in groups:
-        parts = [one for one in measured_as(case, [str(name) for name in variables]) if one.source.place not in heads]
-        numbers = [one for one in parts if one.measured.result.answer is None and not _says_nothing(one)]
+    for _, parts in sorted(alike.items(), key=str):
+        numbers = [one for one in parts if one.measured.result.answer is None]
         verdicts = baseline.sort_out(numbers, zone, accepted).excluded
         for one in parts:
             code = verdicts.get(one.source.place)
-            if code is None and one.status not in accepted and not _says_nothing(one):
+            if code is None and one.status not in accepted:
                 code = "status_excluded"
             if code is not None and code not in _TOLD_BEFORE:
                 yield _finding(code, one)
@@ -138,12 +142,11 @@ def _says_nothing(one: Assessment) -> bool:
     return result.number is None and result.answer is None and result.reason is None
 
 
-def _is_only_a_head(one: Assessment, case: Case) -> bool:
-    """Whether a panel has no value of its own, but parts that have."""
+def _is_only_a_head(one: Assessment, references: Collection[str]) -> bool:
+    """Whether a panel has no value of its own, but parts that have. `references` are the patient's known records."""
     if one.measured.result.reason != "value_missing" or one.measured.absent is not None:
         return False
-    others = {other.source.reference for other in case.assessments}
-    return any(part.concept.variable for part in one.components) or any(named(m) in others for m in one.members)
+    return any(part.concept.variable for part in one.components) or any(named(m) in references for m in one.members)
 
 
 def _finding(code: str, one: Assessment) -> Finding:

@@ -179,6 +179,9 @@ def _one_each(groups: Iterable[Sequence[Dated]], excluded: dict[str, str]) -> tu
     kept: list[Dated] = []
     conflicts: list[Dated] = []
     for group in groups:
+        if len(group) == 1:
+            kept.append(group[0])
+            continue
         best = max(map(_rank, group)) if _comparable(group) else None
         top = [one for one in group if best is None or _rank(one) == best]
         excluded.update((one.assessment.source.place, "superseded") for one in group if one not in top)

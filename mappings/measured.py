@@ -181,24 +181,22 @@ def _times(value: Decimal, factor: Fraction) -> Fraction:
 
 def _of_a_line(value: Decimal, ranges: Iterable[Range], row: Row) -> _Unit:
     """A mark on a line of 10 cm, written without unit: the reference range tells, else up to 10 is read as cm (2.5)."""
-    highs = {high for one in ranges if (high := _line_end(one.high, row)) is not None}
-    if len(highs) > 1:
+    factors = {factor for one in ranges for factor in _told_by(one.high, row)}
+    if len(factors) > 1:
         return _Unit(None, reason="unit_missing")
-    if highs:
-        return _Unit(highs.pop())
+    if factors:
+        return _Unit(factors.pop())
     return _Unit(_ONE, ("unit_missing",)) if value <= 10 else _Unit(None, reason="unit_missing")
 
 
 _LINE_ENDS = {Decimal(10): _ONE, Decimal(100): Fraction(1, 10)}
 
 
-def _line_end(high: Quantity | None, row: Row) -> Fraction | None:
-    """The factor of values on a line that ends at `high`: 10, or 100; None for any other."""
-    if high is None or high.value is None:
-        return None
-    factor = _LINE_ENDS.get(high.value)
-    own = [row.units[name] for name in unit_names(high) if name in row.units]
-    return factor if not own or own[0] == factor else None
+def _told_by(high: Quantity | None, row: Row) -> list[Fraction]:
+    """The factors that a line's end tells: by 10 or 100, and by its own unit; none for any other end."""
+    if high is None or high.value is None or high.value not in _LINE_ENDS:
+        return []
+    return [_LINE_ENDS[high.value], *(row.units[name] for name in unit_names(high) if name in row.units)]
 
 
 def _normal(ranges: Iterable[Range], row: Row) -> tuple[Fraction | None, Fraction | None]:

@@ -243,6 +243,8 @@ def test_04_a_panel_of_unknown_parts_is_counted(case_of: CaseOf) -> None:
         (6, None, [], 6, ("unit_missing",), None),
         (11, None, [], None, (), "unit_missing"),
         (6, None, [{"high": {"value": 10}}, {"high": {"value": 100}}], None, (), "unit_missing"),
+        (6, None, [{"high": {"value": 10, "unit": "mm"}}], None, (), "unit_missing"),
+        (2, None, [{"high": {"value": 3}}], 2, ("unit_missing",), None),
         (65, "cm", [], None, (), "out_of_range"),
         (65, None, [{"high": {"value": 10}}], None, (), "out_of_range"),
     ],

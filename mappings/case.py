@@ -8,7 +8,16 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from dm_fhir.mappings import adverse_event, condition, medication_administration, observation, patient, therapy
+from dm_fhir.mappings import (
+    adverse_event,
+    assessments,
+    condition,
+    medication_administration,
+    observation,
+    patient,
+    questionnaire_response,
+    therapy,
+)
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import read
 from dm_fhir.mappings.medication import Medication
@@ -70,7 +79,7 @@ def read_case(
     reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications)
     for record in sorted(records, key=lambda r: (r.type, r.id)):
         reader.take(record)
-    return Case(
+    case = Case(
         id=reference,
         site=site,
         timezone=timezone,
@@ -81,7 +90,14 @@ def read_case(
         assessments=tuple(reader.assessments),
         adverse_events=tuple(reader.adverse_events),
         findings=tuple(reader.findings),
-        left_out=dict(sorted(reader.left_out.items())),
+        accepts_preliminary=tables.accepts_preliminary,
+    )
+    settled = assessments.settled(case)
+    return msgspec.structs.replace(
+        case,
+        assessments=settled.kept,
+        findings=(*case.findings, *settled.findings),
+        left_out=dict(sorted((reader.left_out + settled.left_out).items())),
     )
 
 
@@ -201,19 +217,31 @@ class _Reader:
         if is_own(record.body):
             self.left_out["Observation: written by dm-fhir"] += 1
             return
-        found = observation.from_fhir(read(record.body, observation.Observation), source, self.tables)
-        known = [part for part in (found.measured, *found.components) if part.concept.variable]
-        if not known:
-            self.left_out["Observation: no code that the tables know"] += 1
-            return
-        if all(is_excluded(part.concept.variable or "") for part in known):
-            self.left_out[f"Observation: {known[0].concept.variable}, recognised and left out"] += 1
-            return
-        self.check_times(source.reference, effective=found.time)
-        for part in known:
-            if part.result.reason and found.status != "entered-in-error":
-                self.find(part.result.reason, "warning", source.reference, "value not used", "value")
-        self.assessments.append(found)
+        view = read(record.body, observation.Observation)
+        for found in (
+            observation.from_fhir(view, source, self.tables),
+            *observation.contained_members(view, source, self.tables),
+        ):
+            self.assessment(found, record.type)
+
+    def questionnaire_response(self, record: Record, source: Source) -> None:
+        view = read(record.body, questionnaire_response.QuestionnaireResponse)
+        scores = questionnaire_response.from_fhir(view, source, self.tables)
+        if not scores:
+            self.left_out["QuestionnaireResponse: no questionnaire that the tables know"] += 1
+        for found in scores:
+            self.assessment(found, record.type)
+
+    def assessment(self, found: Assessment, kind: str) -> None:
+        named = [part.concept.variable for part in (found.measured, *found.components) if part.concept.variable]
+        if not named:
+            unknown = "a panel of others, no code" if found.members else "no code"
+            self.left_out[f"{kind}: {unknown} that the tables know"] += 1
+        elif all(map(is_excluded, named)):
+            self.left_out[f"{kind}: known in order to be left out ({named[0]})"] += 1
+        else:
+            self.check_times(found.source.reference, effective=found.time)
+            self.assessments.append(found)
 
     def adverse_event(self, record: Record, source: Source) -> None:
         view = read(record.body, adverse_event.AdverseEvent)
@@ -231,4 +259,5 @@ _TAKES: dict[str, Callable[[_Reader, Record, Source], None]] = {
     "MedicationStatement": _Reader.statement,
     "Observation": _Reader.observation,
     "AdverseEvent": _Reader.adverse_event,
+    "QuestionnaireResponse": _Reader.questionnaire_response,
 }

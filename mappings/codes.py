@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from dm_fhir.mappings.rows import CodeOrigin, DoseUnit, Row, built, factors, key_of
+from dm_fhir.mappings.rows import CodeOrigin, DoseUnit, Form, Row, built, factors, key_of
 from dm_fhir.mappings.table_file import KINDS, TableFile, shipped
 from dm_fhir.model.case import Coding, Concept, Quantity
 
 __all__ = [
-    "KINDS", "OWN_SYSTEM", "SHIPPED", "UCUM", "CodeOrigin", "DoseUnit", "Meanings", "Row", "Tables", "aliases_of",
+    "KINDS", "OWN_SYSTEM", "SHIPPED", "UCUM", "CodeOrigin", "DoseUnit", "Form", "Meanings", "Row", "Tables", "aliases_of",
     "load_tables", "meanings_of", "own_code", "shipped_tables", "tables_of", "unit_names",
 ]  # fmt: skip
 
@@ -33,6 +33,7 @@ UCUM = "http://unitsofmeasure.org"
 class Tables(msgspec.Struct, frozen=True):
     """All rows that hold at one site. `fingerprint` changes whenever any of them does.
 
+    `forms` are the questionnaires that give scores, by canonical. `accepts_preliminary`: preliminary results count.
     `remarks` says what of the site's tables was read and not taken, and why.
     """
 
@@ -41,6 +42,8 @@ class Tables(msgspec.Struct, frozen=True):
     aliases: dict[str, str]
     mass_units: dict[str, Fraction]
     fingerprint: str
+    forms: dict[str, tuple[tuple[Row, Form], ...]] = {}
+    accepts_preliminary: bool = False
     remarks: tuple[str, ...] = ()
 
     def row(self, kind: str, codings: Iterable[Coding]) -> Row | None:
@@ -151,5 +154,15 @@ def tables_of(files: Sequence[TableFile], rows: Mapping[tuple[str, str], Row], r
         aliases=aliases_of(files),
         mass_units=factors({k: v for one in files for k, v in one.document.get("dose", {}).get("units", {}).items()}),
         fingerprint=hashlib.sha256("\0".join(file.text for file in files).encode()).hexdigest()[:16],
+        forms=_forms(rows.values()),
+        accepts_preliminary=any(one.document.get("observations", {}).get("preliminary", False) for one in files),
         remarks=remarks,
     )
+
+
+def _forms(rows: Iterable[Row]) -> dict[str, tuple[tuple[Row, Form], ...]]:
+    found: dict[str, tuple[tuple[Row, Form], ...]] = {}
+    for row in rows:
+        for form in row.forms:
+            found[form.canonical] = (*found.get(form.canonical, ()), (row, form))
+    return found

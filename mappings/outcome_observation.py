@@ -28,6 +28,8 @@ _CATEGORY_SYSTEM = "http://terminology.hl7.org/CodeSystem/observation-category"
 _ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 #: Standard extension for evidence that derivedFrom cannot name: in R4 it takes no MedicationAdministration.
 _SUPPORTING = "http://hl7.org/fhir/StructureDefinition/workflow-supportingInfo"
+#: What derivedFrom may name in R4, of the types that an outcome is made of.
+_DERIVABLE = ("Observation/", "QuestionnaireResponse/")
 _CATEGORIES = {"dlqi": "survey", "ck": "laboratory", "cdasi": "exam", "mmt8": "exam"}
 
 
@@ -69,10 +71,10 @@ def to_fhir(outcome: Outcome, drug: str, patient: str, zone: tzinfo) -> OutcomeR
         **_value(outcome, zone),
         "method": _method(outcome),
     }
-    observations = list(_references(outcome.inputs, "Observation/"))
-    others = [one for one in _references(outcome.inputs, "") if one not in observations]
-    if observations:
-        document["derivedFrom"] = [{"reference": reference} for reference in observations]
+    sources = [one for kind in _DERIVABLE for one in _references(outcome.inputs, kind)]
+    others = [one for one in _references(outcome.inputs, "") if one not in sources]
+    if sources:
+        document["derivedFrom"] = [{"reference": reference} for reference in sources]
     if others:
         document["extension"] = [{"url": _SUPPORTING, "valueReference": {"reference": one}} for one in others]
     if outcome.reasons or outcome.flags:

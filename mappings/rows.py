@@ -1,6 +1,7 @@
 """A row of the mapping tables: what one variable's codes, units and ranges are, and where that was written."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
@@ -34,10 +35,34 @@ class CodeOrigin(NamedTuple):
     status: str | None = None
 
 
+class Bounds(NamedTuple):
+    """From `low` to `high`, both included; without `high` there is no upper end."""
+
+    low: Fraction
+    high: Fraction | None = None
+
+    def hold(self, number: Fraction) -> bool:
+        """Whether `number` lies within."""
+        return self.low <= number and (self.high is None or number <= self.high)
+
+
+class Form(NamedTuple):
+    """A questionnaire that gives a variable: the item (linkId) that holds its total, else the items that make it up.
+
+    `prevented` is the item that says whether the skin prevented work (DLQI question 7).
+    """
+
+    canonical: str
+    total: str | None = None
+    items: tuple[str, ...] = ()
+    prevented: str | None = None
+
+
 class Row(msgspec.Struct, frozen=True):
     """What the tables say of one variable. `unit` None: it has no number. `range` and `plausible` include both ends.
 
-    `origin` names every place that the row was put together from; `code_origins` that of each code, by (system, code).
+    `line`: a mark on a line of 10 cm. `whole`: other than whole numbers are flagged. `parse_text`: numbers in text are
+    read. `values`: what a coded value (system, code) amounts to. `origin` names every place that the row was put together from; `code_origins` that of each code, by (system, code).
     """
 
     kind: str
@@ -47,9 +72,14 @@ class Row(msgspec.Struct, frozen=True):
     units: dict[str, Fraction] = {}
     assumed_units: dict[str, Fraction] = {}
     unitless: bool = False
-    range: tuple[Fraction, Fraction] | None = None
-    plausible: tuple[Fraction, Fraction] | None = None
+    range: Bounds | None = None
+    plausible: Bounds | None = None
     scale: int | None = None
+    line: bool = False
+    whole: bool = False
+    parse_text: bool = False
+    values: dict[tuple[str, str], Decimal] = {}
+    forms: tuple[Form, ...] = ()
     answers: bool = False
     panel: bool = False
     diagnosis: bool = False
@@ -106,6 +136,14 @@ def built(entry: Entry, aliases: Mapping[str, str]) -> Row:
         range=_bounds(says.get("range")),
         plausible=_bounds(says.get("plausible")),
         scale=says.get("scale"),
+        line=says.get("line", False),
+        whole=says.get("whole", False),
+        parse_text=says.get("parse_text", False),
+        values={
+            (aliases.get(one["system"], one["system"]), one["code"]): Decimal(one["value"])
+            for one in says.get("values", ())
+        },
+        forms=tuple(Form(**{**form, "items": tuple(form.get("items", ()))}) for form in says.get("forms", ())),
         answers=says.get("answers", False),
         panel=says.get("panel", False),
         diagnosis=says.get("diagnosis", False),
@@ -122,11 +160,11 @@ def merged(old: Row, new: Row) -> Row:
     stated = {
         name: value for name in Row.__struct_fields__ if (value := getattr(new, name)) not in (None, False, (), {})
     }
-    for name in ("units", "assumed_units", "dose_units"):
+    for name in ("units", "assumed_units", "dose_units", "values"):
         stated[name] = {**getattr(old, name), **getattr(new, name)}
     added = [code for code in new.codes if key_of(code) not in old.code_origins]
     stated |= {"codes": (*old.codes, *added), "code_origins": {**new.code_origins, **old.code_origins}}
-    stated["origin"] = f"{old.origin}; {new.origin}"
+    stated |= {"forms": old.forms + new.forms, "origin": f"{old.origin}; {new.origin}"}
     return msgspec.structs.replace(old, **stated)
 
 
@@ -162,8 +200,8 @@ def fraction(text: str) -> Fraction:
     return Fraction(numerator) / Fraction(denominator or 1)
 
 
-def _bounds(ends: Sequence[str] | None) -> tuple[Fraction, Fraction] | None:
-    return (fraction(ends[0]), fraction(ends[1])) if ends else None
+def _bounds(ends: Sequence[str] | None) -> Bounds | None:
+    return Bounds(*map(fraction, ends)) if ends else None
 
 
 def _dose_units(units: Mapping[str, Mapping[str, str]]) -> dict[str, DoseUnit]:

@@ -9,7 +9,7 @@ import msgspec
 
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings import outcome_observation, patient
+from dm_fhir.mappings import outcome_observation, patient, questionnaire_response
 from dm_fhir.mappings.case import Record, read_case, read_medications
 from dm_fhir.mappings.codes import Row, Tables, load_tables
 from dm_fhir.mappings.condition import Condition
@@ -69,14 +69,24 @@ class SiteMapper(NamedTuple):
     def scope(self) -> str:
         """Changes whenever other codes are known: then what was kept before is no longer all that is wanted."""
         known = sorted((kind, system, code) for kind, system, code in self.tables.by_code)
-        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+        forms = sorted(self.tables.forms)
+        return hashlib.sha256(repr((known, forms) if forms else known).encode()).hexdigest()[:16]
+
+    @property
+    def reads_forms(self) -> bool:
+        """Whether a table names a questionnaire that gives a score: then responses are asked for."""
+        return bool(self.tables.forms)
 
     def codes_of(self, type_name: str) -> Sequence[str]:
         """The codes, without their systems, by which a type is searched."""
         return codes_of(self.tables, type_name)
 
     def is_mapped(self, type_name: str, body: bytes) -> bool:
-        """Whether the tables know a code of this record."""
+        """Whether the tables know a code of this record, or the questionnaire that it answers."""
+        if type_name == "QuestionnaireResponse":
+            return questionnaire_response.is_known(body, self.tables)
+        if type_name == "Observation" and b'"contained"' in body:
+            return True  # the parts of a panel may be inside it; the mapping looks at each
         return self.known.knows(type_name, body)
 
     def disease_codes(self) -> Sequence[tuple[str, str]]:

@@ -38,7 +38,7 @@ def judged(file: TableFile) -> Judged:
     for entry in file.entries:
         if entry.origin in broken:
             continue
-        wrong = list(_numbers(entry))
+        wrong = [*_numbers(entry), *_forms(entry)]
         found += wrong
         sound += [] if wrong else [entry]
     if not any(fault.startswith(f"{file.name}: dose") for fault in found):
@@ -73,9 +73,23 @@ def _numbers(entry: Entry) -> Iterator[str]:
     if "label_dose_mg" in says and not fraction(says["label_dose_mg"]):
         yield f"{entry.origin}, label_dose_mg: must not be 0"
     for key in ("range", "plausible"):
-        low, high = says.get(key, ("0", "0"))
-        if fraction(low) > fraction(high):
+        low, *ends = says.get(key, ("0",))
+        for high in ends:
+            if fraction(low) <= fraction(high):
+                continue
             yield f"{entry.origin}, {key}: the lower end comes first, and {low} is more than {high}"
+
+
+def _forms(entry: Entry) -> Iterator[str]:
+    """Forms that no rule scores: only the DLQI's ten items have one (R-DLQI-SCORE)."""
+    for number, form in enumerate(entry.says.get("forms", ()), 1):
+        where = f"{entry.origin}, form {number}"
+        if "items" in form and entry.says["variable"] != "dlqi":
+            yield f"{where}: only a DLQI is scored from its items, not '{entry.says['variable']}'; name its total"
+        if ("items" in form) == ("total" in form):
+            yield f"{where}: must name either the item that holds the total, or the items that make it up"
+        if "prevented" in form and "items" not in form:
+            yield f"{where}: prevented belongs to items"
 
 
 def _zero(origin: str, path: str) -> str:

@@ -15,13 +15,14 @@ from dm_fhir.mappings.medication import Medication
 from dm_fhir.mappings.medication_administration import MedicationAdministration
 from dm_fhir.mappings.observation import Observation
 from dm_fhir.mappings.patient import Patient
+from dm_fhir.mappings.questionnaire_response import QuestionnaireResponse
 from dm_fhir.mappings.therapy import MedicationRequest, MedicationStatement
 
 _VIEWS: dict[str, type[msgspec.Struct]] = {
     view.__name__: view
     for view in (
         AdverseEvent, Condition, Medication, MedicationAdministration, MedicationRequest, MedicationStatement, Observation,
-        Patient,
+        Patient, QuestionnaireResponse,
     )
 }  # fmt: skip
 _PATH = re.compile(r"at `\$\.?([^`]*)`")

@@ -132,6 +132,7 @@ def test_every_administration_is_used_left_out_or_a_finding() -> None:
 def test_a_record_that_cannot_be_read_is_a_finding_and_the_others_are_read() -> None:
     score = {"system": "https://w3id.org/dm-fhir/CodeSystem/measurement", "code": "dlqi"}
     fine = {"resourceType": "Observation", "status": "final", "code": {"coding": [score]}, "valueInteger": 12}
+    fine["effectiveDateTime"] = "2024-03-05"
     found = case_of(
         b'{"resourceType": "Observation", "status": 5}', b'{"resourceType": "Observation", "id": "\xf3"}', fine
     )
@@ -145,14 +146,15 @@ def test_ck_mb_is_never_ck_and_is_counted() -> None:
     found = case_of({"resourceType": "Observation", "status": "final", "code": code, "valueQuantity": {"value": 9}})
 
     assert (found.assessments, found.findings) == ((), ())
-    assert found.left_out == {"Observation: exclude_ck_mb, recognised and left out": 1}
+    assert found.left_out == {"Observation: known in order to be left out (exclude_ck_mb)": 1}
 
 
 def test_a_panel_is_read_for_its_parts_and_misses_no_value() -> None:
     ncit = "http://ncicb.nci.nih.gov/xml/owl/EVS/Thesaurus.owl"
     panel = {"coding": [{"system": ncit, "code": "C119102"}]}
     total = {"code": {"coding": [{"system": ncit, "code": "C119174"}]}, "valueInteger": 7}
-    found = case_of({"resourceType": "Observation", "status": "final", "code": panel, "component": [total]})
+    when = {"effectiveDateTime": "2024-03-05"}
+    found = case_of({"resourceType": "Observation", "status": "final", "code": panel, "component": [total], **when})
 
     assert found.findings == ()
     assert [part.result.number for part in found.assessments[0].components] == [7]

@@ -5,18 +5,20 @@ The files are read where they lie; where they are not, no test is collected and 
 
 import gzip
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from dm_fhir.mappings import medication_administration, observation, patient
-from dm_fhir.mappings.codes import load_tables
+from dm_fhir.mappings import medication_administration, observation, patient, questionnaire_response
+from dm_fhir.mappings.codes import Form, Row, load_tables
 from dm_fhir.mappings.datatypes import read, write
 from dm_fhir.mappings.medication import Medication
 from dm_fhir.model.case import Source
@@ -210,3 +212,54 @@ def test_enough_is_read() -> None:
 
     assert all(read_here[kind] >= least for kind, least in AT_LEAST.items()), read_here
     assert set(KNOWN_INVALID) == {one for one in KNOWN_INVALID if (DATA / one[0]).is_file()}
+
+
+def responses() -> Iterator[tuple[Path, Json]]:
+    for path in files():
+        for part in parts(path):
+            for resource in unpacked(parsed(part)):
+                if resource.get("resourceType") == "QuestionnaireResponse":
+                    yield path, resource
+
+
+def test_every_numeric_answer_of_every_questionnaire_can_be_a_score() -> None:
+    """As if a table named each item of each form: what was answered is read, exact, and comes back."""
+    read_here = Counter[str]()
+    for path, resource in responses():
+        record = read(encoded(resource), questionnaire_response.QuestionnaireResponse)
+        answered: dict[str, set[Decimal | int]] = defaultdict(set)
+        for link, answer in numbers_in(resource.get("item", [])):
+            answered[link].add(answer)
+        canonical = (record.questionnaire or "").partition("|")[0]
+        rows = [(score_row(place), Form(canonical, total=link)) for place, link in enumerate(answered)]
+        tables = replace(TABLES, forms={canonical: tuple(rows)})
+        source = Source("north", f"QuestionnaireResponse/{record.id}")
+        found = questionnaire_response.from_fhir(record, source, tables)
+
+        # A group that was filled in twice contradicts itself: neither answer is taken.
+        expected = [next(iter(values)) if len(values) == 1 else None for values in answered.values()]
+        assert [one.measured.result.number for one in found] == expected, path
+        if found:
+            written = write(questionnaire_response.to_fhir(found, "Patient/1"))
+            again = questionnaire_response.from_fhir(
+                read(written, questionnaire_response.QuestionnaireResponse), source, tables
+            )
+            assert again == found, path
+        read_here.update(responses=1, answers=len(answered))
+
+    assert read_here["responses"] >= 16
+    assert read_here["answers"] >= 10
+
+
+def numbers_in(items: list[Json]) -> Iterator[tuple[str, Decimal | int]]:
+    for item in items:
+        for answer in item.get("answer", []):
+            value = answer.get("valueDecimal", answer.get("valueInteger"))
+            if value is not None:
+                yield item["linkId"], value
+            yield from numbers_in(answer.get("item", []))
+        yield from numbers_in(item.get("item", []))
+
+
+def score_row(place: int) -> Row:
+    return Row("measurement", f"score_{place}", unit="{score}", units={"{score}": Fraction(1)}, unitless=True)

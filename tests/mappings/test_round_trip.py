@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from dm_fhir.mappings import measured as values
 from dm_fhir.mappings import medication_administration, observation, patient
 from dm_fhir.mappings.codes import Tables, load_tables
 from dm_fhir.mappings.datatypes import concept_out, read, write
@@ -27,6 +28,7 @@ from dm_fhir.model.case import (
     Period,
     Quantity,
     Range,
+    Ratio,
     Source,
     Subject,
 )
@@ -129,11 +131,21 @@ def test_a_subject_comes_back(subject: Subject) -> None:
     assert patient.from_fhir(read(write(patient.to_fhir(subject)), patient.Patient), subject.source) == subject
 
 
+RANGES = st.builds(
+    Range,
+    maybe(QUANTITIES),
+    maybe(QUANTITIES),
+    maybe(TEXTS),
+    maybe(concepts("answer")),
+    few(concepts("answer")),
+    maybe(QUANTITIES),
+    maybe(QUANTITIES),
+)
 MEASURED = st.builds(
     Measured,
     concept=concepts("measurement"),
     interpretations=few(concepts("answer")),
-    ranges=few(st.builds(Range, maybe(QUANTITIES), maybe(QUANTITIES), maybe(TEXTS))),
+    ranges=few(RANGES),
 )
 VALUES = st.one_of(
     st.just({}),
@@ -142,6 +154,14 @@ VALUES = st.one_of(
     st.fixed_dictionaries({"string": TEXTS}),
     st.fixed_dictionaries({"boolean": st.booleans()}),
     st.fixed_dictionaries({"coded": concepts("answer")}),
+    st.fixed_dictionaries({"value_range": st.builds(Range, maybe(QUANTITIES), maybe(QUANTITIES))}),
+    st.fixed_dictionaries({"ratio": st.builds(Ratio, maybe(QUANTITIES), maybe(QUANTITIES))}),
+    st.fixed_dictionaries({"date_time": MOMENTS}),
+    st.fixed_dictionaries({"time_of_day": st.just("10:00:00")}),
+    st.fixed_dictionaries({"period": PERIODS}),
+    st.just({"sampled": True}),
+    st.fixed_dictionaries({"integer": st.integers(0, 9), "absent": concepts("answer")}),
+    st.fixed_dictionaries({"string": TEXTS, "quantity": QUANTITIES}),
     st.fixed_dictionaries({"absent": concepts("answer")}),
 )
 
@@ -151,7 +171,7 @@ def measured(component_count: int = 0) -> st.SearchStrategy[Measured]:
 
     def evaluate(recorded: Measured, value: dict[str, Any]) -> Measured:
         concept = TABLES.concept("measurement", recorded.concept.codings, recorded.concept.text)
-        return observation.evaluated(replace(recorded, concept=concept, **value), TABLES, component_count)
+        return values.evaluated(replace(recorded, concept=concept, **value), TABLES, component_count)
 
     return st.builds(evaluate, MEASURED, VALUES)
 
@@ -159,6 +179,7 @@ def measured(component_count: int = 0) -> st.SearchStrategy[Measured]:
 @st.composite
 def assessments(draw: st.DrawFn) -> Assessment:
     components = draw(few(measured()) | st.lists(measured(), min_size=8, max_size=8).map(tuple))
+    members = draw(few(TEXTS) | st.lists(TEXTS, min_size=15, max_size=15).map(tuple))
     return Assessment(
         source=draw(sources("Observation")),
         status=draw(maybe(st.sampled_from(["final", "amended", "entered-in-error", "something-else"]))),
@@ -166,9 +187,13 @@ def assessments(draw: st.DrawFn) -> Assessment:
         categories=draw(few(concepts("answer"))),
         when=draw(maybe(MOMENTS)),
         during=draw(maybe(PERIODS)),
+        timing=draw(maybe(few(MOMENTS))),
         issued=draw(maybe(MOMENTS)),
-        measured=draw(measured(len(components))),
+        specimen=draw(maybe(TEXTS)),
+        measured=draw(measured(len(components) or len(members))),
         components=components,
+        members=members,
+        derived_from=draw(few(TEXTS)),
     )
 
 

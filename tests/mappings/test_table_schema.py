@@ -31,7 +31,7 @@ def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
     assert SCHEMA["$id"] == "https://w3id.org/dm-fhir/schema/mapping-table/1"
-    assert set(KINDS) | {"aliases", "dose"} == set(SCHEMA["properties"])
+    assert set(KINDS) | {"aliases", "dose", "observations"} == set(SCHEMA["properties"])
 
 
 def test_every_key_is_explained() -> None:

@@ -119,11 +119,22 @@ class Administration(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Range(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A reference range as recorded."""
+    """A range as recorded: a result's own, or a reference range with what it means (`type`) and for whom it holds."""
 
     low: Quantity | None = None
     high: Quantity | None = None
     text: str | None = None
+    type: Concept | None = None
+    applies_to: tuple[Concept, ...] = ()
+    age_low: Quantity | None = None
+    age_high: Quantity | None = None
+
+
+class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A recorded ratio, such as a titre."""
+
+    numerator: Quantity | None = None
+    denominator: Quantity | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,7 +151,8 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a measurement comes to in the variable's own unit.
 
     `number` is None where it cannot be used, and `reason` says why. `bound` is "exact", or the side on which a
-    comparator bounds it. `answer` is the meaning of a coded result ("positive", "negative").
+    comparator bounds it. `answer` is the meaning of a coded result ("positive", "negative"). `reference_low` and
+    `reference_high` are the ends of the record's own reference range in the same unit; None where it does not tell them.
     """
 
     number: Fraction | None = None
@@ -149,10 +161,15 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     answer: str | None = None
     reason: str | None = None
     flags: tuple[str, ...] = ()
+    reference_low: Fraction | None = None
+    reference_high: Fraction | None = None
 
 
 class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A code with its value: as recorded (at most one of the value fields) and what it comes to."""
+    """A code with its value: as recorded (at most one of the value fields) and what it comes to.
+
+    `sampled` says that the value is a series of samples, which is not kept. `absent` is why there is no value.
+    """
 
     concept: Concept
     quantity: Quantity | None = None
@@ -160,6 +177,12 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
     string: str | None = None
     boolean: bool | None = None
     coded: Concept | None = None
+    value_range: Range | None = None
+    ratio: Ratio | None = None
+    date_time: str | None = None
+    time_of_day: str | None = None
+    period: Period | None = None
+    sampled: bool = False
     absent: Concept | None = None
     interpretations: tuple[Concept, ...] = ()
     ranges: tuple[Range, ...] = ()
@@ -167,7 +190,11 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Assessment(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A score, a lab value or an antibody at a time. A panel keeps its parts in `components`."""
+    """A score, a lab value or an antibody at a time. A panel keeps its parts in `components`.
+
+    `timing` are the moments of a repeated measurement, which are not taken for several. `members` are the records of a
+    panel's parts, `derived_from` those it was made of. `questionnaire` is the form whose answers gave the score.
+    """
 
     source: Source
     status: str | None = None
@@ -175,14 +202,20 @@ class Assessment(msgspec.Struct, frozen=True, omit_defaults=True):
     categories: tuple[Concept, ...] = ()
     when: str | None = None
     during: Period | None = None
+    timing: tuple[str, ...] | None = None
     issued: str | None = None
+    specimen: str | None = None
     measured: Measured = Measured(Concept())
     components: tuple[Measured, ...] = ()
+    members: tuple[str, ...] = ()
+    derived_from: tuple[str, ...] = ()
+    questionnaire: str | None = None
 
     @property
     def time(self) -> str | None:
-        """When it counts: its moment, or the end of its period; None if neither is known."""
-        return self.when or (self.during.end if self.during else None)
+        """When it counts: its moment, the end of its period, or its only repetition; None if none is known."""
+        once = self.timing[0] if self.timing and len(self.timing) == 1 else None
+        return self.when or (self.during.end if self.during else None) or once
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -249,7 +282,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     """One patient at one site. `id` is a reference in the store and a pseudonym in an exported document.
 
-    `left_out` counts, by reason, the records that say nothing to this study.
+    `left_out` counts, by reason, the records that say nothing to this study. `accepts_preliminary`: at this site
+    preliminary results count too.
     """
 
     id: str
@@ -264,6 +298,7 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     outcomes: tuple[Outcome, ...] = ()
     findings: tuple[Finding, ...] = ()
     left_out: dict[str, int] = {}
+    accepts_preliminary: bool = False
 
 
 class CaseSeries(msgspec.Struct, frozen=True):

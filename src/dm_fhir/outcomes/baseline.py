@@ -6,15 +6,17 @@ blocks: an older value is not used in silence.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
-from dm_fhir.model.case import Assessment, Identifier, naming
+from dm_fhir.model.case import Assessment, Case, Identifier, naming
 from dm_fhir.model.dates import PRECISIONS, Span, first_day, last_day, span
 
 LOOK_BACK_DAYS = 90
-ACCEPTED_STATUSES = ("final", "amended", "corrected")
+#: What counts, and of two copies of one result the higher. (`completed` is a QuestionnaireResponse's final.)
+_STANDING = {"preliminary": 0, "final": 1, "completed": 1, "amended": 2, "corrected": 2}
+ACCEPTED_STATUSES = ("final", "completed", "amended", "corrected")
 
 
 class Dated(NamedTuple):
@@ -44,19 +46,36 @@ class Baseline(NamedTuple):
     excluded: dict[str, str]
 
 
-def sort_out(assessments: Iterable[Assessment], zone: tzinfo) -> Sorted:
-    """Steps 1 and 2 of R-BL: statuses, missing values, amendments and duplicates."""
+def accepted_statuses(case: Case) -> tuple[str, ...]:
+    """The statuses that count in this case; preliminary ones too where its site says so."""
+    return (*ACCEPTED_STATUSES, "preliminary") if case.accepts_preliminary else ACCEPTED_STATUSES
+
+
+def current(case: Case) -> list[Assessment]:
+    """The case's assessments that count, usable or not, without those that a copy of higher standing replaced."""
+    accepted = accepted_statuses(case)
+    counted = [one for one in case.assessments if one.status in accepted]
+    highest: dict[Identifier, int] = {}
+    for one in counted:
+        for name in naming(one.identifiers):
+            highest[name] = max(highest.get(name, 0), _standing(one))
+    return [one for one in counted if all(highest[name] <= _standing(one) for name in naming(one.identifiers))]
+
+
+def sort_out(assessments: Iterable[Assessment], zone: tzinfo, accepted: Collection[str] = ACCEPTED_STATUSES) -> Sorted:
+    """Steps 1 and 2 of R-BL: statuses, missing values, amendments and duplicates. `accepted` are the statuses that count."""
     excluded: dict[str, str] = {}
     dated: list[Dated] = []
     for one in sorted(assessments, key=lambda a: a.source.place):
-        reason, moment = _usable(one, zone)
+        reason, moment = _usable(one, zone, accepted)
         if moment is None:
             excluded[one.source.place] = reason
         else:
             dated.append(Dated(one, moment))
     survivors, twofold = _one_each(_by_identifier(dated), excluded)
+    survivors, torn = _one_each(_by_specimen(survivors), excluded)
     survivors, contradictory = _one_each(_by_moment(survivors), excluded)
-    return Sorted(tuple(survivors), (*twofold, *contradictory), excluded)
+    return Sorted(tuple(survivors), (*twofold, *torn, *contradictory), excluded)
 
 
 def of_variable(candidates: Sorted, variable: str) -> Sorted:
@@ -112,8 +131,8 @@ def side(one: Assessment, first: Span, zone: tzinfo) -> Literal["before", "after
     return "before" if verdict is None else "after" if verdict == "after_first_infusion" else None
 
 
-def _usable(one: Assessment, zone: tzinfo) -> tuple[str, Span | None]:
-    if one.status not in ACCEPTED_STATUSES:
+def _usable(one: Assessment, zone: tzinfo, accepted: Collection[str]) -> tuple[str, Span | None]:
+    if one.status not in accepted:
         return "status_excluded", None
     if one.measured.result.number is None:
         return one.measured.result.reason or "value_missing", None
@@ -137,6 +156,16 @@ def _by_identifier(dated: Sequence[Dated]) -> list[list[Dated]]:
     return [[together[place] for place in sorted(together)] for together in distinct.values()]
 
 
+def _by_specimen(dated: Sequence[Dated]) -> list[list[Dated]]:
+    """What was measured at the same time in the same specimen; what names none stands alone."""
+    groups: dict[object, list[Dated]] = defaultdict(list)
+    for one in dated:
+        specimen = one.assessment.specimen
+        alone = one.assessment.source.place if specimen is None else None
+        groups[one.assessment.measured.concept.variable, one.span, specimen, alone].append(one)
+    return list(groups.values())
+
+
 def _by_moment(dated: Sequence[Dated]) -> list[list[Dated]]:
     """What was measured at the same time on the same scale."""
     groups: dict[object, list[Dated]] = defaultdict(list)
@@ -150,6 +179,9 @@ def _one_each(groups: Iterable[Sequence[Dated]], excluded: dict[str, str]) -> tu
     kept: list[Dated] = []
     conflicts: list[Dated] = []
     for group in groups:
+        if len(group) == 1:
+            kept.append(group[0])
+            continue
         best = max(map(_rank, group)) if _comparable(group) else None
         top = [one for one in group if best is None or _rank(one) == best]
         excluded.update((one.assessment.source.place, "superseded") for one in group if one not in top)
@@ -163,14 +195,19 @@ def _one_each(groups: Iterable[Sequence[Dated]], excluded: dict[str, str]) -> tu
 
 
 def _comparable(group: Sequence[Dated]) -> bool:
-    """Whether one may supersede another: not if each has identifiers of its own, then they are different results."""
+    """Whether one may supersede another: not if each has identifiers or a specimen of its own, they are different results."""
+    if len({one.assessment.specimen for one in group} - {None}) > 1:
+        return False
     names = [naming(one.assessment.identifiers) for one in group]
     return not all(names) or sum(map(len, names)) > len(frozenset[Identifier]().union(*names))
 
 
-def _rank(one: Dated) -> tuple[bool, datetime, datetime]:
-    amended = one.assessment.status in ("amended", "corrected")
-    return amended, _instant(one.assessment.issued), _instant(one.assessment.source.last_updated)
+def _standing(one: Assessment) -> int:
+    return _STANDING.get(one.status or "", 0)
+
+
+def _rank(one: Dated) -> tuple[int, datetime, datetime]:
+    return _standing(one.assessment), _instant(one.assessment.issued), _instant(one.assessment.source.last_updated)
 
 
 def _instant(text: str | None) -> datetime:

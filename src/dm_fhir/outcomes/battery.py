@@ -94,7 +94,7 @@ def _instrument(instrument: Instrument, case: Case, exposed: Exposure) -> list[O
 def _series(instrument: Instrument, case: Case, first: Span) -> _Series:
     zone = ZoneInfo(case.timezone)
     measured = measured_as(case, instrument.variables)
-    candidates = baseline.sort_out(measured, zone)
+    candidates = baseline.sort_out(measured, zone, baseline.accepted_statuses(case))
     start = baseline.select_baseline(candidates, first, zone)
     before = [one.source.place for one in measured if baseline.side(one, first, zone) != "after"]
     after = [one.source.place for one in measured if baseline.side(one, first, zone) != "before"]
@@ -127,7 +127,7 @@ def _total_instead(instrument: Instrument, case: Case, first: Span) -> tuple[tup
     if instrument is not cdasi.INSTRUMENT:
         return (), ()
     zone = ZoneInfo(case.timezone)
-    totals = baseline.sort_out(measured_as(case, (cdasi.TOTAL,)), zone)
+    totals = baseline.sort_out(measured_as(case, (cdasi.TOTAL,)), zone, baseline.accepted_statuses(case))
     reason = ("total_is_not_activity",)
     as_baseline = baseline.select_baseline(totals, first, zone).chosen is not None
     return reason if as_baseline else (), reason if baseline.follow_ups(totals, first, zone)[0] else ()

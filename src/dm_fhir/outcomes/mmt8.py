@@ -12,6 +12,8 @@ from dm_fhir.outcomes.change import Instrument
 VARIABLES = ("mmt8", "mmt8_80", "mmt8_150")
 INSTRUMENT = Instrument("mmt8", VARIABLES, "R-MMT", "1", "{score}", higher_is_worse=False)
 _SCALE_OF_HIGH: dict[Fraction | int, int] = {80: 80, 150: 150}
+#: The upper ends of a reference range that tell the scale.
+HIGHS = tuple(_SCALE_OF_HIGH)
 _SCALE_OF_COUNT = {8: 80, 15: 150}
 
 

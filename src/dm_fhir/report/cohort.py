@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Assessment, Case, Outcome
 from dm_fhir.model.dates import Span, day, first_day, last_day, span
-from dm_fhir.outcomes.baseline import ACCEPTED_STATUSES
+from dm_fhir.outcomes.baseline import current
 from dm_fhir.outcomes.battery import exposure_of, outcomes
 from dm_fhir.outcomes.exposure import Exposure
 
@@ -60,10 +60,8 @@ class Patient:
 
     @property
     def accepted(self) -> list[Assessment]:
-        """The assessments that count: final, amended or corrected, without those that an amendment replaced."""
-        valid = [one for one in self.case.assessments if one.status in ACCEPTED_STATUSES]
-        amended = {name for one in valid if one.status != "final" for name in one.identifiers}
-        return [one for one in valid if one.status != "final" or not amended & set(one.identifiers)]
+        """The assessments that count by their status, without those that an amendment replaced."""
+        return current(self.case)
 
     @property
     def last_day(self) -> date | None:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from dm_fhir.model.case import (
     Administration,
+    Assessment,
     Case,
     Coding,
     Concept,
@@ -69,7 +70,16 @@ class _Veil:
                 # Local codes and texts that no table knows may carry anything, names included.
                 return replace(part, text=None, codings=part.codings if part.variable else ())
             case Measured():
-                return replace(part, string=None)
+                # A day or a time that is a result may be one of the patient's life.
+                return replace(part, string=None, date_time=None, time_of_day=None, period=None)
+            case Assessment():
+                return replace(
+                    part,
+                    identifiers=(),
+                    specimen=part.specimen and self.name(part.specimen),
+                    members=tuple(map(self.name, part.members)),
+                    derived_from=tuple(map(self.name, part.derived_from)),
+                )
             case Range():
                 return replace(part, text=None)
             case Administration():

@@ -7,12 +7,12 @@ import msgspec
 
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.sync.check import Check
-from dm_fhir.sync.query import SEARCHES
+from dm_fhir.sync.query import FORMS, SEARCHES
 
 #: What is wrong with a resource: element paths and kinds of fault.
 FaultsOf = Callable[[bytes], list[str]]
 _MOST = 5
-_TYPES = {"Patient", "Medication", *(name for name, _ in SEARCHES)}
+_TYPES = {"Patient", "Medication", *(name for name, _ in (*SEARCHES, FORMS))}
 
 
 class Sampled(msgspec.Struct, frozen=True):

@@ -8,10 +8,10 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.scopes import CREATE, READ, SEARCH, UPDATE, Scope, extent, scopes_in, shown, written
 from dm_fhir.sync.check import Check
 from dm_fhir.sync.check_access import WITH_TOKEN
-from dm_fhir.sync.query import SEARCHES
+from dm_fhir.sync.query import FORMS, SEARCHES
 
 
-def check_scopes(connection: Connection, site: Site) -> Iterator[Check]:
+def check_scopes(connection: Connection, site: Site, *, reads_forms: bool) -> Iterator[Check]:
     """What the login may do, against what a pull and a push need. Nothing where there are no scopes."""
     if site.auth.method not in WITH_TOKEN:
         return
@@ -25,8 +25,9 @@ def check_scopes(connection: Connection, site: Site) -> Iterator[Check]:
     said = (
         f"granted: {shown(granted)}" if told is not None else f"{shown(granted)}, as the server does not say otherwise"
     )
-    lacking = [(name, letters) for name, letters in _needed(site) if extent(granted, name, letters) == "none"]
-    partly = list(dict.fromkeys(name for name, letters in _needed(site) if extent(granted, name, letters) == "in part"))
+    needed = _needed(site, reads_forms=reads_forms)
+    lacking = [(name, letters) for name, letters in needed if extent(granted, name, letters) == "none"]
+    partly = list(dict.fromkeys(name for name, letters in needed if extent(granted, name, letters) == "in part"))
     if not lacking and not partly:
         yield Check("scopes", "works", said, request=request, answer=said)
     if partly:
@@ -69,9 +70,10 @@ def _lacking(asked: Sequence[Scope], lacking: list[tuple[str, str]], said: str, 
     )
 
 
-def _needed(site: Site) -> list[tuple[str, str]]:
+def _needed(site: Site, *, reads_forms: bool) -> list[tuple[str, str]]:
     """Each type with the letters of what must be allowed."""
-    types = ["Patient", *(name for name, _ in SEARCHES), "Medication"]
+    searched = (*SEARCHES, FORMS) if reads_forms else SEARCHES
+    types = ["Patient", *(name for name, _ in searched), "Medication"]
     needed = [(name, READ + SEARCH) for name in types if name not in site.pull.optional_types]
     if site.cohort.by == "group":
         needed.append(("Group", READ))

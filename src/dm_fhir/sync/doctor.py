@@ -131,7 +131,7 @@ def _checks(examination: Examination, puller: Puller, known: Known, faults_of: F
     yield login
     if not login.ok:
         return
-    yield from check_scopes(connection, site)
+    yield from check_scopes(connection, site, reads_forms=puller.mapper.reads_forms)
     found = yield from check_cohort(puller, known.members)
     patient = found.patients[0] if found.patients else None
     record = (yield from check_patient(puller, patient)) if patient else None

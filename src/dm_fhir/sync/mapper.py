@@ -40,6 +40,10 @@ class Mapper(Protocol):
     def scope(self) -> str:
         """Changes whenever the tables know other codes than before."""
 
+    @property
+    def reads_forms(self) -> bool:
+        """Whether a table names a questionnaire that gives a score: then responses are asked for."""
+
     def codes_of(self, type_name: str) -> Sequence[str]:
         """The codes, without their systems, by which a type is searched."""
 

@@ -34,7 +34,14 @@ _ADVICE = {
     "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
 }
 _SMART = "; the hospital must know the key that `{program} keys show --jwks --site {site}` prints"
-_OPTIONAL = ("Condition", "Medication", "MedicationRequest", "MedicationStatement", "AdverseEvent")
+_OPTIONAL = (
+    "Condition",
+    "Medication",
+    "MedicationRequest",
+    "MedicationStatement",
+    "AdverseEvent",
+    "QuestionnaireResponse",
+)
 _WHOLE = ("AdverseEvent",)
 _UNSUPPORTED = "if the hospital has none of these, or they are not needed: optional_types = [{types}] under [site.pull]"
 _UNSUPPORTED_BY_PATIENT = "; if only the search by patient is missing: whole_types = [{types}]"

@@ -22,6 +22,8 @@ SEARCHES = (
     ("MedicationStatement", "patient"),
     ("AdverseEvent", "subject"),
 )
+#: Asked for only where a table of the site names a questionnaire: most hospitals have none that are of use here.
+FORMS = ("QuestionnaireResponse", "patient")
 #: The parameter by which a type can be split by date.
 DATE_PARAMETERS = {
     "MedicationAdministration": "effective-time",
@@ -30,6 +32,7 @@ DATE_PARAMETERS = {
     "MedicationRequest": "authoredon",
     "MedicationStatement": "effective",
     "AdverseEvent": "date",
+    "QuestionnaireResponse": "authored",
 }
 CODED = {"Observation": ("combo-code", "code"), "Condition": ("code",)}
 _ALONE = str.maketrans({"\\": "\\\\", ",": "\\,", "|": "\\|", "$": "\\$"})
@@ -99,9 +102,10 @@ PATIENT = Query("Patient", "Patient", "_id")
 def plan(puller: Puller) -> list[Query]:
     """The queries for each patient's record, but for Patient itself."""
     whole = puller.site.pull.whole_types
+    forms = (FORMS,) if puller.mapper.reads_forms else ()
     return [
         query
-        for type_name, parameter in SEARCHES
+        for type_name, parameter in (*SEARCHES, *forms)
         if type_name not in whole
         for query in queries_of(puller, type_name, parameter)
     ]

@@ -9,7 +9,7 @@ from dm_fhir.errors import worst_exit_code
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.ledger import Unit
 from dm_fhir.sync.pull import PLAN
-from dm_fhir.sync.query import SEARCHES
+from dm_fhir.sync.query import FORMS, SEARCHES
 
 STEPS = ("pull", "compute", "push")
 
@@ -90,7 +90,7 @@ def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> S
         set_aside={one.place: one.reason for one in aside if one.acknowledged is None},
         acknowledged={one.place: one.reason for one in aside if one.acknowledged is not None},
         unreadable=[f"{reference} ({path})" if path else reference for _, reference, path in cases.errors(db, name)],
-        without_patient=resources.without_patient(db, name, [type_name for type_name, _ in SEARCHES]),
+        without_patient=resources.without_patient(db, name, [type_name for type_name, _ in (*SEARCHES, FORMS)]),
         deleted_by_type=resources.deleted_by_type(db, name),
         notes=ledger.notes(db, name),
         server_messages=ledger.messages_of_complete(db, name),

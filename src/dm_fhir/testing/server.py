@@ -27,7 +27,7 @@ _SEARCHED = {
 }  # fmt: skip
 _TYPES = (
     "Patient", "Medication", "MedicationAdministration", "MedicationRequest", "MedicationStatement", "Observation", "Condition",
-    "AdverseEvent",
+    "AdverseEvent", "QuestionnaireResponse",
 )  # fmt: skip
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 

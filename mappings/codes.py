@@ -18,8 +18,13 @@ from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Coding, Concept, Quantity
 from dm_fhir.validation import faults
 
-KINDS = ("medication", "measurement", "condition", "adverse_event", "answer", "method")
-SHIPPED = ("medications.toml", "measurements.toml", "conditions.toml", "adverse-events.toml")
+KINDS = (
+    "medication", "measurement", "condition", "adverse_event", "answer", "method", "route", "timing", "seriousness",
+    "relatedness", "event_outcome", "severity", "grade", "action",
+)  # fmt: skip
+SHIPPED = (
+    "medications.toml", "measurements.toml", "conditions.toml", "adverse-events.toml", "dosing.toml", "judgements.toml",
+)  # fmt: skip
 #: Where a measurement has no standard code, ours are here: the variable's name with hyphens.
 OWN_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 
@@ -51,6 +56,7 @@ class Row(msgspec.Struct, frozen=True):
     diagnosis: bool = False
     subtype: str | None = None
     label_dose_mg: Fraction | None = None
+    times_per_day: Fraction | None = None
     dose_units: dict[tuple[str, str], dict[str, DoseUnit]] = {}
 
 
@@ -206,6 +212,7 @@ def _row(kind: str, entry: Mapping[str, Any]) -> Row:
         diagnosis=entry.get("diagnosis", False),
         subtype=entry.get("subtype"),
         label_dose_mg=_fraction(entry["label_dose_mg"]) if "label_dose_mg" in entry else None,
+        times_per_day=_fraction(entry["times_per_day"]) if "times_per_day" in entry else None,
         dose_units={
             (code["system"], code["code"]): _dose_units(code["dose_units"]) for code in codes if "dose_units" in code
         },

@@ -29,8 +29,22 @@ SUPPORTED = (
 
 _RACE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
 _ETHNICITY = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity"
+_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _MERGING = ("replaced-by", "replaces")
 _TEST_PATIENT = Coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", "HTEST")
+
+
+class AbsentReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Extension on a primitive: url, and the code where it says why there is no value."""
+
+    url: str
+    valueCode: str | None = None
+
+
+class Element(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What FHIR keeps beside a primitive: its extensions."""
+
+    extension: tuple[AbsentReason, ...] = ()
 
 
 class PatientLink(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,6 +68,7 @@ class Patient(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="resour
     active: bool | None = None
     gender: Literal["male", "female", "other", "unknown"] | None = None
     birthDate: str | None = None
+    birthDateElement: Element | None = msgspec.field(default=None, name="_birthDate")
     deceasedBoolean: bool | None = None
     deceasedDateTime: str | None = None
     link: tuple[PatientLink, ...] = ()
@@ -67,6 +82,7 @@ def from_fhir(patient: Patient, source: Source) -> Subject:
         identifiers=identifiers_in(patient.identifier),
         sex=patient.gender,
         birth_date=patient.birthDate,
+        birth_date_absent=_absent(patient.birthDateElement),
         deceased=patient.deceasedBoolean,
         deceased_at=patient.deceasedDateTime,
         races=_codings(patient, _RACE),
@@ -96,10 +112,21 @@ def to_fhir(subject: Subject) -> Patient:
         active=subject.active,
         gender=subject.sex,  # type: ignore[arg-type]  # read from this same value set
         birthDate=subject.birth_date,
+        birthDateElement=_absent_out(subject.birth_date_absent),
         deceasedBoolean=subject.deceased,
         deceasedDateTime=subject.deceased_at,
         link=tuple(PatientLink(Reference(link.other or None), link.type) for link in subject.links),
     )
+
+
+def _absent(element: Element | None) -> str | None:
+    """Why the record has no birth date, such as `masked`; None if it does not say."""
+    extensions = element.extension if element else ()
+    return next((one.valueCode for one in extensions if one.url == _ABSENT and one.valueCode), None)
+
+
+def _absent_out(reason: str | None) -> Element | None:
+    return Element((AbsentReason(_ABSENT, reason),)) if reason is not None else None
 
 
 def _is_test(label: Coding) -> bool:

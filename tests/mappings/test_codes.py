@@ -12,7 +12,7 @@ import pytest
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.codes import KINDS, SHIPPED, Tables, load_tables
-from dm_fhir.mappings.medication_administration import dose_in_mg
+from dm_fhir.mappings.dose import dose_in_mg
 from dm_fhir.model.case import Coding, Concept, Quantity
 
 LOINC, RXNORM = "http://loinc.org", "http://www.nlm.nih.gov/research/umls/rxnorm"

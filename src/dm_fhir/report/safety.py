@@ -94,7 +94,7 @@ def _stop_reason(orders: list[Therapy]) -> str | None:
     stopped = [order for order in orders if order.status == "stopped"]
     if not stopped or any(order.status == "active" for order in orders):
         return None
-    reason = next((order.status_reason for order in stopped if order.status_reason), None)
+    reason = next((one for order in stopped for one in order.status_reasons), None)
     if reason is None:
         return "reason not documented"
     told = (STOP_REASONS.get((coding.system or "", coding.code or "")) for coding in reason.codings)

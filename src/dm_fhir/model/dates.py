@@ -33,12 +33,11 @@ class Span(NamedTuple):
         return self.start < other.start if self.precision == "time" else self.end <= other.start
 
     def before(self, other: "Span") -> bool | None:
-        """Whether it lies before `other`; None where one holds the other or they overlap, so that the order is open."""
+        """Whether the moment it means lies before the one that `other` means; None where the two leave that open."""
         if self.surely_before(other):
             return True
-        if other.surely_before(self) or (self.precision == other.precision == "time"):
-            return False
-        return None
+        latest = other.start if other.precision == "time" else other.end
+        return False if self.start >= latest else None
 
 
 def span(text: str, zone: tzinfo) -> Span:

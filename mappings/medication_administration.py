@@ -1,5 +1,7 @@
 """MedicationAdministration <-> Administration (https://hl7.org/fhir/R4/medicationadministration.html)."""
 
+from typing import Any
+
 import msgspec
 
 from dm_fhir.mappings.codes import Tables
@@ -75,7 +77,7 @@ class MedicationAdministration(
     subject: Reference | None = None
     effectiveDateTime: str | None = None
     effectivePeriod: Period | None = None
-    effectiveTiming: msgspec.Raw | None = None
+    effectiveTiming: Any = None
     reasonCode: tuple[CodeableConcept, ...] = ()
     request: Reference | None = None
     dosage: Dosage | None = None

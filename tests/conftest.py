@@ -9,7 +9,10 @@ import pytest
 #: Beside the repository, never in it: the publishers' files under their own licences.
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 #: The files whose tests are marked `real_data`.
-READERS = ("mappings/test_real_data.py", "acceptance/test_pushed_r4_schema.py", "acceptance/test_real_hospital.py")
+READERS = (
+    "mappings/test_real_data.py", "mappings/test_real_adverse_events.py", "acceptance/test_pushed_r4_schema.py",
+    "acceptance/test_real_hospital.py",
+)  # fmt: skip
 collect_ignore = [] if REAL_DATA.is_dir() else list(READERS)
 _executed = pytest.StashKey[set[str]]()
 

@@ -180,6 +180,7 @@ def _units(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]
         for index, entry in enumerate(entries if kind in KINDS else ()):
             yield f"{kind}[{index}].units", entry.get("units", {})
             yield f"{kind}[{index}].assumed_units", entry.get("assumed_units", {})
+            yield f"{kind}[{index}]", {key: entry[key] for key in ("times_per_day",) if key in entry}
             for place, code in enumerate(entry.get("codes", [])):
                 factors = {unit: dose["mg"] for unit, dose in code.get("dose_units", {}).items()}
                 yield f"{kind}[{index}].codes[{place}].dose_units", factors

@@ -21,6 +21,8 @@ from dm_fhir.mappings.scope import Scope, codes_of
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.outcomes import battery
 
+#: Kinds whose codes are searched for; the others only say what the elements of a record mean.
+_ASKED_FOR = ("condition", "measurement", "medication")
 #: Raised whenever the mappings make something else of the same records.
 VERSION = "2"
 
@@ -68,7 +70,7 @@ class SiteMapper(NamedTuple):
     @property
     def scope(self) -> str:
         """Changes whenever other codes are known: then what was kept before is no longer all that is wanted."""
-        known = sorted((kind, system, code) for kind, system, code in self.tables.by_code)
+        known = sorted(key for key in self.tables.by_code if key[0] in _ASKED_FOR)
         return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
     def codes_of(self, type_name: str) -> Sequence[str]:

@@ -116,6 +116,10 @@ def test_a_dose_a_day(strength: Ratio | None, elements: dict[str, Any], expected
             ("dose_unknown:timing_unclear",),
         ),
         (mg("1000") | {"timing": {"event": ["2024-03-05"]}} | route(VEIN), ("dose_unknown:single_doses",)),
+        (
+            mg("5") | repeat(frequency=3, period=1, periodUnit="wk", dayOfWeek=["mon", "fri"]),
+            ("dose_unknown:timing_unclear",),
+        ),
         ({}, ("dose_missing", "dose_unknown:frequency_missing")),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from dm_fhir.mappings import therapy
+from dm_fhir.mappings import patient, therapy
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import UCUM, load_tables
 from dm_fhir.mappings.datatypes import read
@@ -140,3 +140,18 @@ def test_a_record_that_cannot_be_read_is_a_finding_and_the_others_are_read() -> 
 
     assert [(one.code, one.path) for one in found.findings] == [("unreadable", "status"), ("unreadable", None)]
     assert [one.measured.result.number for one in found.assessments] == [12]
+
+
+def test_a_detailed_race_is_no_second_race() -> None:
+    race = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+    system = "urn:oid:2.16.840.1.113883.6.238"
+    parts = [
+        {"url": "ombCategory", "valueCoding": {"system": system, "code": "2106-3"}},
+        {"url": "detailed", "valueCoding": {"system": system, "code": "2110-5"}},
+        {"url": "text", "valueString": "English"},
+    ]
+    body = {"resourceType": "Patient", "id": "1", "extension": [{"url": race, "extension": parts}]}
+    subject = patient.from_fhir(read(msgspec.json.encode(body), patient.Patient), Source("north", "Patient/1"))
+
+    assert [one.code for one in subject.races] == ["2106-3"]
+    assert [one.code for one in subject.race_details] == ["2110-5"]

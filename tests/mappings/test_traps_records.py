@@ -423,6 +423,14 @@ def test_trap_21_what_is_later_than_death_is_reported_and_not_used() -> None:
     }  # fmt: skip
 
 
+def test_trap_21_an_administration_of_another_drug_after_death_is_not_used_either() -> None:
+    later = infusion("2024-06-12", medicationCodeableConcept=concept("H02AB04"))
+    found = case_of(later, patient={"deceasedDateTime": "2024-06-10"})
+
+    assert found.other_administrations == ()
+    assert found.left_out == {"MedicationAdministration: after death": 1}
+
+
 def test_trap_21_the_day_of_death_itself_and_a_partial_one_leave_open_what_came_first() -> None:
     on_the_day = case_of(dlqi("2024-06-10T23:00:00-04:00"), patient={"deceasedDateTime": "2024-06-10"})
     in_the_year = case_of(dlqi("2024-06-10"), patient={"deceasedDateTime": "2024"})

@@ -206,3 +206,12 @@ def test_administrations_of_other_drugs_are_kept_apart_and_errors_counted() -> N
     assert found.other_administrations[0].route.variable == "intravenous"
     assert found.left_out == {"MedicationAdministration: another drug, entered-in-error": 1}
     assert found.administrations == ()
+
+
+def test_a_time_inside_a_period_is_reported_once() -> None:
+    found = case_of(condition(onsetPeriod={"start": "03/2024"}, abatementPeriod={"start": "04/2024"}))
+
+    assert [(one.code, one.path) for one in found.findings] == [
+        ("time_unreadable", "onset.start"),
+        ("time_unreadable", "abatement.start"),
+    ]

@@ -87,7 +87,7 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
 class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
     """The patient, without name or address. `birth_date` and `deceased_at` may be partial dates.
 
-    `birth_date_absent` is why the record has no birth date ("masked", "unknown", ...), where it says so.
+    Races and ethnicities are broad categories, their details stand beside them. `birth_date_absent` is why the record has no birth date ("masked", "unknown", ...), where it says so.
     """
 
     source: Source
@@ -99,7 +99,9 @@ class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
     deceased: bool | None = None
     deceased_at: str | None = None
     races: tuple[Coding, ...] = ()
+    race_details: tuple[Coding, ...] = ()
     ethnicities: tuple[Coding, ...] = ()
+    ethnicity_details: tuple[Coding, ...] = ()
     links: tuple[Link, ...] = ()
     test_patient: bool = False
 

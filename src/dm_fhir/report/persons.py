@@ -99,7 +99,9 @@ def _adult_onset(cohort: Cohort) -> Sentence:
 
 def _race(cohort: Cohort) -> Sentence:
     displays: dict[tuple[str | None, str | None], str] = {}
-    races = [_named(p.case.subject.races, displays) for p in cohort.patients if p.case.subject and p.case.subject.races]
+    subjects = [p.case.subject for p in cohort.patients if p.case.subject]
+    recorded = [subject.races or subject.race_details for subject in subjects]
+    races = [_named(codings, displays) for codings in recorded if codings]
     counts = ranked(races)
     text = f"Race: {listed(counts, len(races))}." if races else "Race is not documented."
     missing = lacking({"without a documented race": cohort.n - len(races)}, cohort.n)

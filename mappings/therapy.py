@@ -191,13 +191,14 @@ def _shared_in(record: Medicated, drug: Drug | None) -> dict[str, Any]:
 
 def _shared_out(therapy: Therapy, subject: str) -> dict[str, Any]:
     referenced = therapy.medication_reference
+    by_codes = referenced is None and therapy.medication != Concept()
     return {
         "id": local_id(therapy.source),
         "contained": contained_out(referenced, therapy.medication, therapy.strength),
         "identifier": identifiers_out(therapy.identifiers),
         "basedOn": tuple(Reference(one or None) for one in therapy.based_on),
         "status": therapy.status,
-        "medicationCodeableConcept": None if referenced is not None else concept_out(therapy.medication),
+        "medicationCodeableConcept": concept_out(therapy.medication) if by_codes else None,
         "medicationReference": Reference(referenced) if referenced is not None else None,
         "subject": Reference(subject),
         "reasonCode": concepts_out(therapy.reasons),

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,15 @@ from dm_fhir.mappings import (
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.mappings.datatypes import read, write
 from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.validity import faults_of
 from dm_fhir.model.case import Source
 
 pytestmark = pytest.mark.real_data
 DATA = Path(__file__).parents[3] / "shared" / "data"
 #: Of a long file this many lines are read, evenly spread.
 SAMPLE = 300
+#: Of a file so many resources are validated, which is slow.
+VALIDATED = 3
 
 Json = dict[str, Any]
 TABLES = load_tables()
@@ -226,6 +229,15 @@ def check(path: Path, resource: Json, body: bytes) -> None:
     assert pruned(back, supported) == pruned(unquoted(resource), supported), path
     assert pruned(back, supported) == without_empty(back), f"{path}: more than SUPPORTED was written"
     assert second == first, path
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_what_is_written_of_a_valid_record_is_valid(folder: str) -> None:
+    for path in files(folder):
+        for resource, body in islice(resources(path), VALIDATED):
+            if not faults_of(body):
+                written = there_and_back(resource["resourceType"], body)[2]
+                assert faults_of(written) == [], path
 
 
 def without_empty(element: Any) -> Any:

@@ -236,15 +236,15 @@ class _Reader:
             self.left_out["MedicationRequest: not to be given"] += 1
             return
         found = therapy.from_request(view, source, self.tables, self.medications)
-        self.therapy(found, "dosageInstruction", view.medicationReference)
+        self.therapy(found, view.medicationReference)
 
     def statement(self, record: Record, source: Source) -> None:
         view = read(record.body, therapy.MedicationStatement)
         found = therapy.from_statement(view, source, self.tables, self.medications)
-        self.therapy(found, "dosage", view.medicationReference)
+        self.therapy(found, view.medicationReference)
 
-    def therapy(self, found: Therapy, element: str, medication: Reference | None) -> None:
-        """A drug that was ordered or stated; `element` is where its dosing stands."""
+    def therapy(self, found: Therapy, medication: Reference | None) -> None:
+        """A drug that was ordered or stated."""
         reference = found.source.reference
         kind = reference.partition("/")[0]
         if found.status == "entered-in-error":
@@ -257,7 +257,7 @@ class _Reader:
             self.drugs[reference] = found.medication.variable
             self.check_times(reference, **unusual.times_of_therapy(found))
             self.check_periods(reference, found)
-            self.note(reference, unusual.of_therapy(found, element))
+            self.note(reference, unusual.of_therapy(found))
             self.therapies.append(found)
 
     def _unresolved(self, reference: str, medication: Reference | None, done: str) -> None:

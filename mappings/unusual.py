@@ -49,10 +49,10 @@ def of_administration(administration: Administration) -> Iterator[Unusual]:
         yield Unusual("route_without_meaning", "information", "the route is not known", "dosage.route")
 
 
-def of_therapy(therapy: Therapy, element: str) -> Iterator[Unusual]:
-    """Dosings of which no daily dose can be made, unless they are as needed or local; `element` is where they stand."""
+def of_therapy(therapy: Therapy) -> Iterator[Unusual]:
+    """Dosings of which no daily dose can be made, unless they are as needed or local."""
     for index, dosing in enumerate(therapy.dosings):
-        yield from _of_dosing(dosing, f"{element}[{index}]")
+        yield from _of_dosing(dosing, f"{_dosing_element(therapy)}[{index}]")
 
 
 def of_condition(condition: Condition, meanings: set[str]) -> Iterator[Unusual]:
@@ -95,10 +95,13 @@ def times_of_administration(administration: Administration) -> Times:
 
 def times_of_therapy(therapy: Therapy) -> Times:
     """When it was said or ordered, and from when to when it is taken."""
-    dosed = [_period(f"dosage[{i}].timing", one.timing.during) for i, one in enumerate(therapy.dosings) if one.timing]
+    element = _dosing_element(therapy)
+    bounds = [one.timing.during if one.timing else None for one in therapy.dosings]
+    dosed = [_period(f"{element}[{index}].timing", period) for index, period in enumerate(bounds)]
+    if _is_order(therapy):
+        return {path: text for times in ({"authoredOn": therapy.authored}, *dosed) for path, text in times.items()}
     stated = {"effective": therapy.when} if therapy.when is not None else _period("effective", therapy.period)
-    own = {"authoredOn": therapy.authored} if therapy.authored is not None else stated
-    return {path: text for times in (own, *dosed) for path, text in times.items()}
+    return {path: text for times in (stated, *dosed) for path, text in times.items()}
 
 
 def times_of_condition(condition: Condition) -> Times:
@@ -128,10 +131,19 @@ def periods_of(part: Administration | Therapy | Condition) -> dict[str, Period]:
         case Administration():
             found = {"effective": part.during}
         case Therapy():
-            found = {"effective": part.period}
+            found = {_dosing_element(part) if _is_order(part) else "effective": part.period}
         case Condition():
             found = {"onset": part.onset_during, "abatement": part.abatement_during}
     return {path: period for path, period in found.items() if period is not None}
+
+
+def _is_order(therapy: Therapy) -> bool:
+    return therapy.source.reference.startswith("MedicationRequest/")
+
+
+def _dosing_element(therapy: Therapy) -> str:
+    """Where the dosings stand in the record."""
+    return "dosageInstruction" if _is_order(therapy) else "dosage"
 
 
 def _of_dosing(dosing: Dosing, path: str) -> Iterator[Unusual]:

@@ -138,6 +138,7 @@ def test_the_times_of_orders_statements_and_conditions_are_checked() -> None:
         order(authoredOn="2024-03-05T10:00:00", dosageInstruction=[bounded("2024-13", "2024-03-20")]),
         statement(effectivePeriod={"start": "2024-03-05", "end": "2024-02"}),
         condition(onsetPeriod={"start": "03/2024", "end": "2024-05"}, recordedDate="2024-03-05T10:00:00"),
+        order(dosageInstruction=[bounded("2024-03-20", "2024-03-05")]),
     )
 
     assert [(code, path) for code, path, _ in told(found)] == [
@@ -145,7 +146,8 @@ def test_the_times_of_orders_statements_and_conditions_are_checked() -> None:
         ("time_unreadable", "onset.start"),
         ("onset_no_date", "onset"),
         ("zone_assumed", "authoredOn"),
-        ("time_unreadable", "dosage[0].timing.start"),
+        ("time_unreadable", "dosageInstruction[0].timing.start"),
+        ("period_reversed", "dosageInstruction"),
         ("period_reversed", "effective"),
     ]
 

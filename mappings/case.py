@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -17,10 +17,14 @@ from dm_fhir.mappings import (
     patient,
     questionnaire_response,
     therapy,
+    unusual,
 )
+from dm_fhir.mappings.adverse_event_extensions import STATUS
+from dm_fhir.mappings.after_death import censored
 from dm_fhir.mappings.codes import Tables
-from dm_fhir.mappings.datatypes import read
-from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.condition import DENIED
+from dm_fhir.mappings.datatypes import Reference, read
+from dm_fhir.mappings.medication import Medications, concept, named
 from dm_fhir.mappings.outcome_observation import is_own
 from dm_fhir.mappings.rows import is_excluded
 from dm_fhir.model.case import (
@@ -28,6 +32,7 @@ from dm_fhir.model.case import (
     AdverseEvent,
     Assessment,
     Case,
+    Concept,
     Condition,
     Finding,
     Source,
@@ -52,17 +57,6 @@ class Record(Protocol):
     def body(self) -> bytes: ...
 
 
-def read_medications(records: Iterable[Record]) -> dict[str, Medication]:
-    """The site's Medications by `Medication/id`. One that cannot be read is left out: what refers to it is unresolved."""
-    found = {}
-    for record in records:
-        try:
-            found[f"Medication/{record.id}"] = read(record.body, Medication)
-        except msgspec.DecodeError:
-            continue
-    return found
-
-
 def read_case(
     reference: str,
     site: str,
@@ -70,7 +64,7 @@ def read_case(
     drug: str,
     records: Iterable[Record],
     tables: Tables,
-    medications: Mapping[str, Medication],
+    medications: Medications,
 ) -> Case:
     """The case that a patient's records at one site make, for a study of `drug`, without outcomes.
 
@@ -79,6 +73,7 @@ def read_case(
     reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications)
     for record in sorted(records, key=lambda r: (r.type, r.id)):
         reader.take(record)
+    reader.finish()
     case = Case(
         id=reference,
         site=site,
@@ -86,6 +81,7 @@ def read_case(
         subject=reader.subject,
         conditions=tuple(reader.conditions),
         administrations=tuple(reader.administrations),
+        other_administrations=tuple(reader.other_administrations),
         therapies=tuple(reader.therapies),
         assessments=tuple(reader.assessments),
         adverse_events=tuple(reader.adverse_events),
@@ -115,18 +111,21 @@ class _Reader:
         drug: str,
         zone: ZoneInfo,
         tables: Tables,
-        medications: Mapping[str, Medication],
+        medications: Medications,
     ) -> None:
         self.reference, self.site, self.drug = reference, site, drug
         self.zone, self.tables, self.medications = zone, tables, medications
         self.subject: Subject | None = None
         self.conditions: list[Condition] = []
         self.administrations: list[Administration] = []
+        self.other_administrations: list[Administration] = []
         self.therapies: list[Therapy] = []
         self.assessments: list[Assessment] = []
         self.adverse_events: list[AdverseEvent] = []
         self.findings: list[Finding] = []
         self.left_out: Counter[str] = Counter()
+        #: Which drug each record of a drug is about, as the tables call it, by the record's reference.
+        self.drugs: dict[str, str | None] = {}
 
     def take(self, record: Record) -> None:
         """Read one record into its place; what cannot be read becomes a finding."""
@@ -157,61 +156,127 @@ class _Reader:
             except ValueError:
                 self.find("time_unreadable", "warning", reference, "treated as unknown", path)
 
+    def note(self, reference: str, found: Iterable[unusual.Unusual]) -> None:
+        """Note what is unusual about a record that is used."""
+        for one in found:
+            self.find(one.code, one.severity, reference, one.done, one.path)
+
+    def check_periods(self, reference: str, part: Administration | Therapy | Condition) -> None:
+        """Note periods that end before they begin."""
+        for path, period in unusual.periods_of(part).items():
+            try:
+                reversed_ = span(period.end or "", self.zone).before(span(period.start or "", self.zone))
+            except ValueError:
+                continue
+            if reversed_:
+                self.find("period_reversed", "warning", reference, "read as it is written", path)
+
+    def finish(self) -> None:
+        """What only all records together tell: which drugs were suspected, and what lies after the death."""
+        self.adverse_events = [self._with_suspected_drugs(event) for event in self.adverse_events]
+        death = self.subject.deceased_at if self.subject else None
+        self.administrations, after = censored(self.administrations, death, self.zone)
+        self.other_administrations, others = censored(self.other_administrations, death, self.zone)
+        self.assessments, measured = censored(self.assessments, death, self.zone)
+        self.adverse_events, events = censored(self.adverse_events, death, self.zone)
+        for reference in (*after, *others, *measured, *events):
+            self.left_out[f"{reference.partition('/')[0]}: after death"] += 1
+            self.find("after_death", "warning", reference, "not used")
+
+    def _with_suspected_drugs(self, event: AdverseEvent) -> AdverseEvent:
+        suspects = tuple(
+            msgspec.structs.replace(one, drug=self._drug_behind(one.reference)) if one.reference else one
+            for one in event.suspects
+        )
+        return msgspec.structs.replace(event, suspects=suspects)
+
+    def _drug_behind(self, reference: str) -> str | None:
+        """What the tables call the drug of an administration, an order, a statement or a Medication."""
+        medication = self.medications.get(named(reference))
+        if medication is None:
+            return self.drugs.get(named(reference))
+        codes = concept(medication, self.medications)
+        return self.tables.concept("medication", codes.codings, codes.text).variable
+
     def patient(self, record: Record, source: Source) -> None:
         subject = patient.from_fhir(read(record.body, patient.Patient), source)
         if source.reference != self.reference:
             self.left_out["Patient: merged into this one"] += 1
             return
         self.subject = subject
-        self.check_times(source.reference, birthDate=self.subject.birth_date, deceasedDateTime=self.subject.deceased_at)
+        self.check_times(source.reference, **unusual.times_of_subject(subject))
+        self.note(source.reference, unusual.of_subject(subject))
 
     def condition(self, record: Record, source: Source) -> None:
         found = condition.from_fhir(read(record.body, condition.Condition), source, self.tables)
-        if found.verification_status in ("refuted", "entered-in-error"):
+        if found.verification_status in DENIED:
             self.left_out[f"Condition: {found.verification_status}"] += 1
         elif found.concept.variable is None:
             self.left_out["Condition: no code that the tables know"] += 1
         else:
-            self.check_times(source.reference, onset=found.onset, abatement=found.abatement)
+            self.check_times(source.reference, **unusual.times_of_condition(found))
+            self.check_periods(source.reference, found)
+            self.note(source.reference, unusual.of_condition(found, condition.meanings(found.concept, self.tables)))
             self.conditions.append(found)
 
     def administration(self, record: Record, source: Source) -> None:
         view = read(record.body, medication_administration.MedicationAdministration)
         found = medication_administration.from_fhir(view, source, self.tables, self.medications)
         if found.medication is None and found.status != "entered-in-error":
-            self.find(
-                "medication_unresolved", "warning", source.reference, "not counted: which drug is unknown", "medication"
-            )
+            self._unresolved(source.reference, view.medicationReference, "not counted: which drug is unknown")
         elif found.medication is None:
             self.left_out["MedicationAdministration: entered in error, drug unknown"] += 1
         elif found.medication.variable is None:
             self.left_out["MedicationAdministration: no code that the tables know"] += 1
-        elif found.medication.variable != self.drug:
-            self.left_out["MedicationAdministration: another drug"] += 1
+        elif found.medication.variable != self.drug and found.status == "entered-in-error":
+            self.left_out["MedicationAdministration: another drug, entered-in-error"] += 1
         else:
-            start = found.when or (found.during.start if found.during else None)
-            self.check_times(source.reference, effective=start)
-            if found.method is not None and found.method_status is None:
-                self.find(
-                    "method_without_meaning", "information", source.reference, "the status decides", "dosage.method"
-                )
-            self.administrations.append(found)
+            self.drugs[source.reference] = found.medication.variable
+            self.check_times(source.reference, **unusual.times_of_administration(found))
+            self.check_periods(source.reference, found)
+            self.note(source.reference, unusual.of_administration(found))
+            if view.effectiveTiming is not None:
+                self.find("timing_not_expanded", "warning", source.reference, "one record, no time", "effectiveTiming")
+            ours = found.medication.variable == self.drug
+            (self.administrations if ours else self.other_administrations).append(found)
 
     def request(self, record: Record, source: Source) -> None:
         view = read(record.body, therapy.MedicationRequest)
-        self.therapy(therapy.from_request(view, source, self.tables, self.medications), record.type)
+        if view.doNotPerform:
+            self.left_out["MedicationRequest: not to be given"] += 1
+            return
+        found = therapy.from_request(view, source, self.tables, self.medications)
+        self.therapy(found, view.medicationReference)
 
     def statement(self, record: Record, source: Source) -> None:
         view = read(record.body, therapy.MedicationStatement)
-        self.therapy(therapy.from_statement(view, source, self.tables, self.medications), record.type)
+        found = therapy.from_statement(view, source, self.tables, self.medications)
+        self.therapy(found, view.medicationReference)
 
-    def therapy(self, found: Therapy, kind: str) -> None:
+    def therapy(self, found: Therapy, medication: Reference | None) -> None:
+        """A drug that was ordered or stated."""
+        reference = found.source.reference
+        kind = reference.partition("/")[0]
         if found.status == "entered-in-error":
             self.left_out[f"{kind}: entered-in-error"] += 1
+        elif medication is not None and found.medication == Concept():
+            self._unresolved(reference, medication, "not used: which drug is unknown")
         elif found.medication.variable is None:
             self.left_out[f"{kind}: no code that the tables know"] += 1
         else:
+            self.drugs[reference] = found.medication.variable
+            self.check_times(reference, **unusual.times_of_therapy(found))
+            self.check_periods(reference, found)
+            self.note(reference, unusual.of_therapy(found))
             self.therapies.append(found)
+
+    def _unresolved(self, reference: str, medication: Reference | None, done: str) -> None:
+        """A record whose Medication is gone, or is there and cannot be read: then that is a finding of its own."""
+        name = named((medication.reference if medication else None) or "")
+        told = any(one.reference == name for one in self.findings)
+        if name in self.medications and self.medications[name] is None and not told:
+            self.find("unreadable", "error", name, "set aside")
+        self.find("medication_unresolved", "warning", reference, done, "medication")
 
     def observation(self, record: Record, source: Source) -> None:
         if is_own(record.body):
@@ -245,10 +310,18 @@ class _Reader:
 
     def adverse_event(self, record: Record, source: Source) -> None:
         view = read(record.body, adverse_event.AdverseEvent)
-        if view.actuality == "potential":
+        found = adverse_event.from_fhir(view, source, self.tables)
+        if found.actuality == "potential":
             self.left_out["AdverseEvent: potential, did not happen"] += 1
+        elif found.status == "entered-in-error":
+            self.left_out["AdverseEvent: entered-in-error"] += 1
+        elif any(one.url != STATUS for one in view.modifierExtension):
+            # A modifier may turn the whole record into its opposite: FHIR forbids to use it without knowing.
+            self.find("modifier_unknown", "warning", source.reference, "set aside", "modifierExtension")
         else:
-            self.adverse_events.append(adverse_event.from_fhir(view, source, self.tables))
+            self.check_times(source.reference, **unusual.times_of_adverse_event(found))
+            self.note(source.reference, unusual.of_adverse_event(found))
+            self.adverse_events.append(found)
 
 
 _TAKES: dict[str, Callable[[_Reader, Record, Source], None]] = {

@@ -22,7 +22,9 @@ __all__ = [
     "load_tables", "meanings_of", "own_code", "shipped_tables", "tables_of", "unit_names",
 ]  # fmt: skip
 
-SHIPPED = ("medications.toml", "measurements.toml", "conditions.toml", "adverse-events.toml")
+SHIPPED = (
+    "medications.toml", "measurements.toml", "conditions.toml", "adverse-events.toml", "dosing.toml", "judgements.toml",
+)  # fmt: skip
 #: Every variable has a code of ours, its name with hyphens; it is the one to write where there is no standard code.
 OWN_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 

@@ -48,6 +48,13 @@ class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
 _DIGITS = 1000
 
 
+class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Ratio: numerator, denominator."""
+
+    numerator: Quantity | None = None
+    denominator: Quantity | None = None
+
+
 class Period(msgspec.Struct, frozen=True, omit_defaults=True):
     """Period: start, end."""
 
@@ -162,6 +169,16 @@ def quantity_out(quantity: case.Quantity | None) -> Quantity | None:
     if quantity is None:
         return None
     return Quantity(quantity.value, quantity.comparator, quantity.unit, quantity.system, quantity.code)
+
+
+def ratio_in(ratio: Ratio | None) -> case.Ratio | None:
+    """A Ratio as recorded; None stays None."""
+    return case.Ratio(quantity_in(ratio.numerator), quantity_in(ratio.denominator)) if ratio else None
+
+
+def ratio_out(ratio: case.Ratio | None) -> Ratio | None:
+    """The model's ratio as FHIR's; None stays None."""
+    return Ratio(quantity_out(ratio.numerator), quantity_out(ratio.denominator)) if ratio else None
 
 
 def period_in(period: Period | None) -> case.Period | None:

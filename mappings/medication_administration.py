@@ -1,16 +1,16 @@
 """MedicationAdministration <-> Administration (https://hl7.org/fhir/R4/medicationadministration.html)."""
 
-from collections.abc import Mapping
-from fractions import Fraction
+from typing import Any
 
 import msgspec
 
-from dm_fhir.mappings.codes import Tables, unit_names
+from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import (
     CodeableConcept,
     Identifier,
     Period,
     Quantity,
+    Ratio,
     Reference,
     concept_in,
     concept_out,
@@ -23,16 +23,18 @@ from dm_fhir.mappings.datatypes import (
     period_out,
     quantity_in,
     quantity_out,
-    write,
+    ratio_in,
+    ratio_out,
 )
-from dm_fhir.mappings.medication import Medication, contained
-from dm_fhir.mappings.medication import medication_concept as medication_concept
-from dm_fhir.model import case
-from dm_fhir.model.case import Administration, Concept, Source
+from dm_fhir.mappings.dosage import route_in
+from dm_fhir.mappings.dose import dose_in_mg
+from dm_fhir.mappings.medication import Medications, contained_out, drug_of
+from dm_fhir.model.case import Administration, Source
 
 #: The elements that survive the way there and back.
 SUPPORTED = (
-    "resourceType", "id", "identifier.system", "identifier.value", "partOf.reference", "status",
+    "resourceType", "id", "identifier.system", "identifier.value", "partOf.reference", "request.reference",
+    "status", "reasonCode.coding.system", "reasonCode.coding.code", "reasonCode.coding.display", "reasonCode.text",
     "statusReason.coding.system", "statusReason.coding.code", "statusReason.coding.display", "statusReason.text",
     "medicationCodeableConcept.coding.system", "medicationCodeableConcept.coding.code",
     "medicationCodeableConcept.coding.display", "medicationCodeableConcept.text", "medicationReference.reference",
@@ -40,21 +42,29 @@ SUPPORTED = (
     "dosage.dose.value", "dosage.dose.comparator", "dosage.dose.unit", "dosage.dose.system", "dosage.dose.code",
     "dosage.route.coding.system", "dosage.route.coding.code", "dosage.route.coding.display", "dosage.route.text",
     "dosage.method.coding.system", "dosage.method.coding.code", "dosage.method.coding.display", "dosage.method.text",
+    "dosage.rateQuantity.value", "dosage.rateQuantity.comparator", "dosage.rateQuantity.unit",
+    "dosage.rateQuantity.system", "dosage.rateQuantity.code",
+    "dosage.rateRatio.numerator.value", "dosage.rateRatio.numerator.comparator", "dosage.rateRatio.numerator.unit",
+    "dosage.rateRatio.numerator.system", "dosage.rateRatio.numerator.code",
+    "dosage.rateRatio.denominator.value", "dosage.rateRatio.denominator.comparator",
+    "dosage.rateRatio.denominator.unit", "dosage.rateRatio.denominator.system", "dosage.rateRatio.denominator.code",
 )  # fmt: skip
 
 
 class Dosage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """MedicationAdministration.dosage: route, method, dose."""
+    """MedicationAdministration.dosage: route, method, dose, rate[x]."""
 
     route: CodeableConcept | None = None
     method: CodeableConcept | None = None
     dose: Quantity | None = None
+    rateQuantity: Quantity | None = None
+    rateRatio: Ratio | None = None
 
 
 class MedicationAdministration(
     msgspec.Struct, frozen=True, omit_defaults=True, tag_field="resourceType", tag="MedicationAdministration"
 ):
-    """The view of a MedicationAdministration."""
+    """The view of a MedicationAdministration. R4 allows no effectiveTiming: where there is one, it is not expanded."""
 
     id: str | None = None
     contained: tuple[msgspec.Raw, ...] = ()
@@ -67,15 +77,19 @@ class MedicationAdministration(
     subject: Reference | None = None
     effectiveDateTime: str | None = None
     effectivePeriod: Period | None = None
+    effectiveTiming: Any = None
+    reasonCode: tuple[CodeableConcept, ...] = ()
+    request: Reference | None = None
     dosage: Dosage | None = None
 
 
 def from_fhir(
-    record: MedicationAdministration, source: Source, tables: Tables, medications: Mapping[str, Medication]
+    record: MedicationAdministration, source: Source, tables: Tables, medications: Medications
 ) -> Administration:
     """What was given, when, how much. `medication` is None where its reference leads nowhere."""
     dosage = record.dosage or Dosage()
-    medication = medication_concept(record, tables, medications)
+    drug = drug_of(record, tables, medications)
+    medication = drug.concept if drug else None
     dose = quantity_in(dosage.dose)
     method = concept_in(dosage.method)
     dose_mg, flags = dose_in_mg(dose, medication, tables)
@@ -85,13 +99,18 @@ def from_fhir(
         status=record.status,
         identifiers=identifiers_in(record.identifier),
         part_of=tuple(part.reference or "" for part in record.partOf),
+        request=record.request.reference if record.request else None,
         status_reasons=concepts_in(record.statusReason),
+        reasons=concepts_in(record.reasonCode),
         medication=medication,
         medication_reference=record.medicationReference.reference if record.medicationReference else None,
+        strength=drug.strength if drug else None,
         when=record.effectiveDateTime,
         during=period_in(record.effectivePeriod),
         dose=dose,
-        route=concept_in(dosage.route),
+        rate=quantity_in(dosage.rateQuantity),
+        rate_ratio=ratio_in(dosage.rateRatio),
+        route=route_in(dosage.route, tables),
         method=method,
         method_status=method_row.variable if method_row else None,
         dose_mg=dose_mg,
@@ -106,14 +125,18 @@ def to_fhir(administration: Administration, subject: str) -> MedicationAdministr
         route=concept_out(administration.route),
         method=concept_out(administration.method),
         dose=quantity_out(administration.dose),
+        rateQuantity=quantity_out(administration.rate),
+        rateRatio=ratio_out(administration.rate_ratio),
     )
     return MedicationAdministration(
         id=local_id(administration.source),
-        contained=_contained_out(referenced, administration.medication),
+        contained=contained_out(referenced, administration.medication, administration.strength),
         identifier=identifiers_out(administration.identifiers),
         partOf=tuple(Reference(part or None) for part in administration.part_of),
         status=administration.status,
         statusReason=concepts_out(administration.status_reasons),
+        reasonCode=concepts_out(administration.reasons),
+        request=Reference(administration.request) if administration.request is not None else None,
         medicationCodeableConcept=None if referenced else concept_out(administration.medication),
         medicationReference=Reference(referenced) if referenced else None,
         subject=Reference(subject),
@@ -121,38 +144,3 @@ def to_fhir(administration: Administration, subject: str) -> MedicationAdministr
         effectivePeriod=period_out(administration.during),
         dosage=dosage if dosage != Dosage() else None,
     )
-
-
-def dose_in_mg(
-    dose: case.Quantity | None, medication: Concept | None, tables: Tables
-) -> tuple[Fraction | None, tuple[str, ...]]:
-    """The dose in milligrams, exact, or None with the flag that says why (R-EXP). No dose at all has no flag."""
-    if dose is None or dose.value is None:
-        return None, ()
-    names = unit_names(dose)
-    if not names:
-        return None, ("unit_missing",)
-    for name in names:
-        if name in tables.mass_units:
-            return Fraction(dose.value) * tables.mass_units[name], ()
-    return _product_dose(Fraction(dose.value), names, medication, tables)
-
-
-def _product_dose(
-    value: Fraction, names: tuple[str, ...], medication: Concept | None, tables: Tables
-) -> tuple[Fraction | None, tuple[str, ...]]:
-    codings = medication.codings if medication else ()
-    row = tables.row("medication", codings)
-    units = tables.dose_units(row, codings) if row else {}
-    known = next((units[name] for name in names if name in units), None)
-    if known is None:
-        return None, ("concentration_unknown" if "mL" in names else "unit_incompatible",)
-    if known.most is not None and value > known.most:
-        return None, ("volume_is_bag",)
-    return value * known.mg, ()
-
-
-def _contained_out(reference: str | None, medication: Concept | None) -> tuple[msgspec.Raw, ...]:
-    if reference is None or not reference.startswith("#") or medication is None:
-        return ()
-    return (msgspec.Raw(write(contained(reference, medication))),)

@@ -13,6 +13,7 @@ from dm_fhir.mappings.datatypes import (
     Period,
     Quantity,
     Range,
+    Ratio,
     Reference,
     coding_in,
     concept_in,
@@ -26,6 +27,8 @@ from dm_fhir.mappings.datatypes import (
     period_out,
     quantity_in,
     quantity_out,
+    ratio_in,
+    ratio_out,
 )
 from dm_fhir.model import case
 from dm_fhir.model.case import Assessment, Concept, Measured, Source
@@ -85,13 +88,6 @@ class ValueConcept(CodeableConcept, frozen=True, omit_defaults=True):
     """A CodeableConcept that may say why it has no code."""
 
     extension: tuple[Extension, ...] = ()
-
-
-class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Ratio: numerator, denominator."""
-
-    numerator: Quantity | None = None
-    denominator: Quantity | None = None
 
 
 class ReferenceRange(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -234,7 +230,7 @@ def _measured(part: Component, tables: Tables, part_count: int) -> Measured:
         boolean=part.valueBoolean,
         coded=_present(concept_in(part.valueCodeableConcept), absent),
         value_range=_value_range(part.valueRange),
-        ratio=_ratio_in(part.valueRatio),
+        ratio=ratio_in(part.valueRatio),
         date_time=part.valueDateTime,
         time_of_day=part.valueTime,
         period=period_in(part.valuePeriod),
@@ -271,10 +267,6 @@ def _value_range(value: Range | None) -> case.Range | None:
     return case.Range(quantity_in(value.low), quantity_in(value.high)) if value is not None else None
 
 
-def _ratio_in(value: Ratio | None) -> case.Ratio | None:
-    return case.Ratio(quantity_in(value.numerator), quantity_in(value.denominator)) if value is not None else None
-
-
 def _range_in(one: ReferenceRange) -> case.Range:
     age = one.age
     return case.Range(
@@ -298,7 +290,7 @@ def _component(value: Measured) -> Component:
         valueBoolean=value.boolean,
         valueInteger=value.integer,
         valueRange=Range(quantity_out(between.low), quantity_out(between.high)) if between is not None else None,
-        valueRatio=Ratio(quantity_out(ratio.numerator), quantity_out(ratio.denominator)) if ratio is not None else None,
+        valueRatio=ratio_out(ratio),
         valueSampledData=SampledData() if value.sampled else None,
         valueTime=value.time_of_day,
         valueDateTime=value.date_time,

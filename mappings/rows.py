@@ -86,6 +86,7 @@ class Row(msgspec.Struct, frozen=True):
     subtype: str | None = None
     label_dose_mg: Fraction | None = None
     dose_units: dict[tuple[str, str], dict[str, DoseUnit]] = {}
+    times_per_day: Fraction | None = None
     origin: str = ""
     code_origins: dict[tuple[str, str], CodeOrigin] = {}
 
@@ -150,6 +151,7 @@ def built(entry: Entry, aliases: Mapping[str, str]) -> Row:
         subtype=says.get("subtype"),
         label_dose_mg=fraction(says["label_dose_mg"]) if "label_dose_mg" in says else None,
         dose_units=dose_units,
+        times_per_day=fraction(says["times_per_day"]) if "times_per_day" in says else None,
         origin=entry.origin,
         code_origins=origins,
     )

@@ -1,7 +1,7 @@
 """One site's mappings in one hand: its tables, its zone, the study's drug."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -10,19 +10,21 @@ import msgspec
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings import outcome_observation, patient, questionnaire_response
-from dm_fhir.mappings.case import Record, read_case, read_medications
+from dm_fhir.mappings.case import Record, read_case
 from dm_fhir.mappings.codes import Row, Tables, load_tables
-from dm_fhir.mappings.condition import Condition
+from dm_fhir.mappings.condition import DENIED, Condition, statuses
 from dm_fhir.mappings.datatypes import coding_in, read
-from dm_fhir.mappings.medication import Medication, concept, named
-from dm_fhir.mappings.medication_administration import MedicationAdministration, medication_concept
+from dm_fhir.mappings.medication import Medication, Medications, concept, medication_concept, named, read_medications
+from dm_fhir.mappings.medication_administration import MedicationAdministration
 from dm_fhir.mappings.outcome_observation import OutcomeResource
 from dm_fhir.mappings.scope import Scope, codes_of
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.outcomes import battery
 
+#: Kinds whose codes are searched for; the others only say what the elements of a record mean.
+_ASKED_FOR = ("condition", "measurement", "medication")
 #: Raised whenever the mappings make something else of the same records.
-VERSION = "1"
+VERSION = "2"
 
 
 class SiteMapper(NamedTuple):
@@ -68,7 +70,7 @@ class SiteMapper(NamedTuple):
     @property
     def scope(self) -> str:
         """Changes whenever other codes are known: then what was kept before is no longer all that is wanted."""
-        known = sorted((kind, system, code) for kind, system, code in self.tables.by_code)
+        known = sorted(key for key in self.tables.by_code if key[0] in _ASKED_FOR)
         forms = sorted(self.tables.forms)
         return hashlib.sha256(repr((known, forms) if forms else known).encode()).hexdigest()[:16]
 
@@ -100,9 +102,8 @@ class SiteMapper(NamedTuple):
             record = read(body, Condition)
         except msgspec.DecodeError:
             return False
-        status = {coding.code for coding in record.verificationStatus.coding} if record.verificationStatus else set()
         row = self.tables.row("condition", map(coding_in, record.code.coding)) if record.code else None
-        return row is not None and row.diagnosis and not status & {"refuted", "entered-in-error"}
+        return row is not None and row.diagnosis and statuses(record).isdisjoint(DENIED)
 
     def is_own(self, body: bytes) -> bool:
         """Whether an Observation is one that we wrote."""
@@ -112,11 +113,11 @@ class SiteMapper(NamedTuple):
         """The patients whose records are this Patient's too: `replaced-by` or `replaces`, and `Patient/id`."""
         return patient.merges(body)
 
-    def medications(self, records: Iterable[Record]) -> Mapping[str, Medication]:
-        """The site's Medications by `Medication/id`."""
+    def medications(self, records: Iterable[Record]) -> Medications:
+        """The site's Medications under every name that may call them; None for one that cannot be read."""
         return read_medications(records)
 
-    def case(self, reference: str, records: Iterable[Record], medications: Mapping[str, Medication]) -> Case:
+    def case(self, reference: str, records: Iterable[Record], medications: Medications) -> Case:
         """A patient's records as a case with its outcomes."""
         case = read_case(reference, self.site, self.timezone, self.drug, records, self.tables, medications)
         return msgspec.structs.replace(case, outcomes=battery.outcomes(case, self._drug_row().label_dose_mg))

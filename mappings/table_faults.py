@@ -16,7 +16,9 @@ Known = Mapping[tuple[str, str], Row]
 _PLACE = re.compile(r"(?P<kind>\w+)\[(?P<row>\d+)\](?:\.codes\[(?P<code>\d+)\])?\.?(?P<rest>.*)", re.DOTALL)
 
 #: Kinds whose variables the schema lists: a site cannot have others, and the shipped tables need not have all.
-CLOSED_KINDS = ("method", "ae_relatedness", "ae_outcome")
+CLOSED_KINDS = (
+    "method", "route", "seriousness", "relatedness", "event_outcome", "severity", "grade", "action",
+)  # fmt: skip
 
 
 class Judged(NamedTuple):
@@ -70,6 +72,8 @@ def _numbers(entry: Entry) -> Iterator[str]:
     for code, origin in zip(says.get("codes", ()), entry.code_origins, strict=True):
         doses = code.get("dose_units", {}).items()
         yield from (_zero(origin, f"dose_units.{unit}.mg") for unit, dose in doses if not fraction(dose["mg"]))
+    if "times_per_day" in says and not fraction(says["times_per_day"]):
+        yield f"{entry.origin}, times_per_day: must not be 0"
     if "label_dose_mg" in says and not fraction(says["label_dose_mg"]):
         yield f"{entry.origin}, label_dose_mg: must not be 0"
     for key in ("range", "plausible"):

@@ -13,6 +13,7 @@ VERIFIED_CODES = REAL_DATA.parent / "clinical" / "codes.csv"
 #: The files whose tests are marked `real_data`, each with what it reads.
 READERS = {
     "mappings/test_real_data.py": REAL_DATA,
+    "mappings/test_real_adverse_events.py": REAL_DATA,
     "mappings/test_terminology_r4.py": REAL_DATA,
     "mappings/test_verified_codes.py": VERIFIED_CODES,
     "acceptance/test_pushed_r4_schema.py": REAL_DATA,

@@ -22,7 +22,7 @@ from dm_fhir.mappings.codes import (
     meanings_of,
     own_code,
 )
-from dm_fhir.mappings.medication_administration import dose_in_mg
+from dm_fhir.mappings.dose import dose_in_mg
 from dm_fhir.mappings.rows import ndc_forms
 from dm_fhir.model.case import Coding, Concept, Quantity
 

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from dm_fhir.mappings import medication_administration, therapy
-from dm_fhir.mappings.case import read_case, read_medications
+from dm_fhir.mappings import patient, therapy
+from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import UCUM, load_tables
 from dm_fhir.mappings.datatypes import read
+from dm_fhir.mappings.dose import dose_in_mg
+from dm_fhir.mappings.medication import read_medications
 from dm_fhir.mappings.observation import Observation
 from dm_fhir.model.case import Case, Coding, Concept, Quantity, Source
 
@@ -40,7 +42,7 @@ VIAL, DRUG = Concept((Coding(RXNORM, "2565286"),)), Concept((Coding(ATC, "L04AG1
     ],
 )
 def test_a_dose_in_mg(drug: Concept | None, dose: Quantity | None, expected: Any) -> None:
-    assert medication_administration.dose_in_mg(dose, drug, TABLES) == expected
+    assert dose_in_mg(dose, drug, TABLES) == expected
 
 
 @pytest.mark.parametrize("value", ['"NaN"', '"Infinity"', "1e999999999", "0e-999999999", "1" * 2000, '"x"', "true"])
@@ -119,8 +121,8 @@ def test_every_administration_is_used_left_out_or_a_finding() -> None:
     )
 
     assert [one.source.reference for one in found.administrations] == ["MedicationAdministration/0"]
+    assert [one.source.reference for one in found.other_administrations] == ["MedicationAdministration/2"]
     assert found.left_out == {
-        "MedicationAdministration: another drug": 1,
         "MedicationAdministration: entered in error, drug unknown": 1,
         "MedicationAdministration: no code that the tables know": 1,
     }
@@ -158,3 +160,18 @@ def test_a_panel_is_read_for_its_parts_and_misses_no_value() -> None:
 
     assert found.findings == ()
     assert [part.result.number for part in found.assessments[0].components] == [7]
+
+
+def test_a_detailed_race_is_no_second_race() -> None:
+    race = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+    system = "urn:oid:2.16.840.1.113883.6.238"
+    parts = [
+        {"url": "ombCategory", "valueCoding": {"system": system, "code": "2106-3"}},
+        {"url": "detailed", "valueCoding": {"system": system, "code": "2110-5"}},
+        {"url": "text", "valueString": "English"},
+    ]
+    body = {"resourceType": "Patient", "id": "1", "extension": [{"url": race, "extension": parts}]}
+    subject = patient.from_fhir(read(msgspec.json.encode(body), patient.Patient), Source("north", "Patient/1"))
+
+    assert [one.code for one in subject.races] == ["2106-3"]
+    assert [one.code for one in subject.race_details] == ["2110-5"]

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,27 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from dm_fhir.mappings import medication_administration, observation, patient, questionnaire_response
+from dm_fhir.mappings import (
+    adverse_event,
+    condition,
+    medication_administration,
+    observation,
+    patient,
+    questionnaire_response,
+    therapy,
+)
 from dm_fhir.mappings.codes import Form, Row, load_tables
 from dm_fhir.mappings.datatypes import read, write
 from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.validity import faults_of
 from dm_fhir.model.case import Source
 
 pytestmark = pytest.mark.real_data
 DATA = Path(__file__).parents[3] / "shared" / "data"
 #: Of a long file this many lines are read, evenly spread.
 SAMPLE = 300
+#: Of a file so many resources are validated, which is slow.
+VALIDATED = 3
 
 Json = dict[str, Any]
 TABLES = load_tables()
@@ -34,9 +45,13 @@ MODULES: dict[str, Any] = {
     "Patient": patient,
     "MedicationAdministration": medication_administration,
     "Observation": observation,
+    "MedicationRequest": therapy,
+    "MedicationStatement": therapy,
+    "Condition": condition,
+    "AdverseEvent": adverse_event,
 }
 #: Written beside what SUPPORTED promises, checked through the model: what they say comes back the same.
-BESIDE = {"contained", "extension", "meta"}
+BESIDE = {"contained", "extension", "meta", "modifierExtension", "_birthDate", "clinicalStatus", "verificationStatus"}
 SINGLE_INTERPRETATION = "interpretation is a list in R4, it was single in STU3"
 SINGLE_CATEGORY = "category is a list in R4, it was single in DSTU2"
 #: Everything that does not decode: file and path of the fault, and what is wrong there. None of it is valid R4.
@@ -62,7 +77,15 @@ KNOWN_BROKEN = {
     "fhir-test-cases/observation-with-trailing-dot.json",  # a number that ends in a dot
 }
 #: How many resources are read at the least; fewer would mean that this test lost its eyes.
-AT_LEAST = {"Patient": 200, "MedicationAdministration": 900, "Observation": 4000}
+AT_LEAST = {
+    "Patient": 200,
+    "MedicationAdministration": 900,
+    "Observation": 4000,
+    "MedicationRequest": 900,
+    "MedicationStatement": 100,
+    "Condition": 900,
+    "AdverseEvent": 5,
+}
 
 
 def files(folder: str = ".") -> list[Path]:
@@ -76,7 +99,7 @@ def folders() -> list[str]:
 
 
 def resources(path: Path) -> Iterator[tuple[Json, bytes]]:
-    """The file's Patients, MedicationAdministrations and Observations, also those in Bundles, with their bytes."""
+    """The file's resources of the types that are mapped, also those in Bundles, with their bytes."""
     for part in parts(path):
         for resource in unpacked(parsed(part)):
             if resource.get("resourceType") in MODULES:
@@ -134,16 +157,35 @@ def there_and_back(kind: str, body: bytes) -> tuple[Any, Any, bytes]:
     source = Source("north", f"{kind}/{record.id}" if record.id is not None else kind)
     first = from_fhir(kind, record, source)
     subject = record.subject.reference if kind != "Patient" and record.subject else None
-    written = write(module.to_fhir(first) if kind == "Patient" else module.to_fhir(first, subject))
+    written = write(to_fhir(kind, first, subject))
     return first, from_fhir(kind, read(written, view), source), written
 
 
 def from_fhir(kind: str, record: Any, source: Source) -> Any:
     if kind == "Patient":
         return patient.from_fhir(record, source)
-    if kind == "Observation":
-        return observation.from_fhir(record, source, TABLES)
+    if kind in ("Observation", "Condition", "AdverseEvent"):
+        return MODULES[kind].from_fhir(record, source, TABLES)
+    if kind == "MedicationRequest":
+        return therapy.from_request(record, source, TABLES, MEDICATIONS)
+    if kind == "MedicationStatement":
+        return therapy.from_statement(record, source, TABLES, MEDICATIONS)
     return medication_administration.from_fhir(record, source, TABLES, MEDICATIONS)
+
+
+def to_fhir(kind: str, part: Any, subject: str | None) -> Any:
+    if kind == "Patient":
+        return patient.to_fhir(part)
+    if kind == "MedicationRequest":
+        return therapy.to_request(part, subject)
+    if kind == "MedicationStatement":
+        return therapy.to_statement(part, subject)
+    return MODULES[kind].to_fhir(part, subject)
+
+
+def supported_in(kind: str) -> set[str]:
+    found = MODULES[kind].SUPPORTED
+    return set(found[kind] if isinstance(found, dict) else found)
 
 
 MEDICATIONS: dict[str, Medication] = {}
@@ -183,13 +225,22 @@ def test_what_is_supported_survives(folder: str) -> None:
 
 def check(path: Path, resource: Json, body: bytes) -> None:
     kind = resource["resourceType"]
-    supported = set(MODULES[kind].SUPPORTED)
+    supported = supported_in(kind)
     first, second, written = there_and_back(kind, body)
     back = {name: value for name, value in json.loads(written, parse_float=Decimal).items() if name not in BESIDE}
 
     assert pruned(back, supported) == pruned(unquoted(resource), supported), path
     assert pruned(back, supported) == without_empty(back), f"{path}: more than SUPPORTED was written"
     assert second == first, path
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_what_is_written_of_a_valid_record_is_valid(folder: str) -> None:
+    for path in files(folder):
+        for resource, body in islice(resources(path), VALIDATED):
+            if not faults_of(body):
+                written = there_and_back(resource["resourceType"], body)[2]
+                assert faults_of(written) == [], path
 
 
 def without_empty(element: Any) -> Any:

@@ -5,109 +5,46 @@ status) is derived from what was recorded by the same public functions, never in
 demands of strings.
 """
 
-from decimal import Decimal
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dm_fhir.mappings import measured as values
 from dm_fhir.mappings import medication_administration, observation, patient
-from dm_fhir.mappings.codes import Tables, load_tables
 from dm_fhir.mappings.datatypes import concept_out, read, write
+from dm_fhir.mappings.dose import dose_in_mg
 from dm_fhir.mappings.medication import Medication
 from dm_fhir.model.case import (
     Administration,
     Assessment,
     Coding,
-    Concept,
-    Identifier,
     Link,
     Measured,
-    Period,
-    Quantity,
     Range,
     Ratio,
-    Source,
     Subject,
 )
 
-TABLES = load_tables()
+from .generated import (
+    IDENTIFIERS,
+    MODEST,
+    MOMENTS,
+    PERIODS,
+    QUANTITIES,
+    RATIOS,
+    REFERENCES,
+    TABLES,
+    TEXTS,
+    concepts,
+    few,
+    maybe,
+    meant,
+    sources,
+)
+
 SUBJECT = "Patient/1"
-MODEST = settings(
-    max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
-
-
-def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.none() | strategy
-
-
-def few(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.lists(strategy, max_size=3).map(tuple)
-
-
-TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
-IDS = st.text("ABCabc019-.", min_size=1, max_size=64)
-MOMENTS = st.sampled_from(
-    ["2024", "2024-03", "2024-03-05", "2024-03-05T10:00:00-04:00", "2124-02-29T23:59:60.123456789Z", "2024-03-05T10:00"]
-)
-NUMBERS = st.decimals(allow_nan=False, allow_infinity=False) | st.sampled_from(
-    [
-        Decimal("24.50"),
-        Decimal("0"),
-        Decimal("0.00"),
-        Decimal("1E+3"),
-        Decimal("-1.5"),
-        Decimal("3." + "1234567890" * 5),
-    ]
-)
-
-
-def with_methods() -> Tables:
-    """The shipped tables give no dosage method a meaning; a site's does."""
-    row = TABLES.rows["answer", "positive"]
-    known = {
-        ("method", *key[1:]): replace(row, kind="method", variable="not-done")
-        for key in TABLES.by_code
-        if key[0] == "answer"
-    }
-    return replace(TABLES, by_code=TABLES.by_code | known)
-
-
-METHODS = with_methods()
-KNOWN_CODES = sorted(METHODS.by_code)
-
-
-def codings(kind: str) -> st.SearchStrategy[Coding]:
-    """Codes that the tables know as `kind`, and codes that nobody knows."""
-    known = [Coding(system, code) for found, system, code in KNOWN_CODES if found == kind]
-    unknown = st.builds(Coding, maybe(TEXTS), maybe(TEXTS), maybe(TEXTS))
-    return st.sampled_from(known) | unknown if known else unknown
-
-
-def concepts(kind: str) -> st.SearchStrategy[Concept]:
-    """As recorded; which variable it is, only the tables say."""
-    return st.builds(Concept, few(codings(kind)), maybe(TEXTS))
-
-
-UNITS = st.sampled_from(["mg", "g", "mL", "{vial}", "U/L", "ukat/L", "{score}", "1", "IU/L", "??"])
-QUANTITIES = st.builds(
-    Quantity,
-    maybe(NUMBERS),
-    maybe(st.sampled_from(["<", "<=", ">=", ">"])),
-    maybe(UNITS),
-    maybe(st.just("http://unitsofmeasure.org")),
-    maybe(UNITS),
-)
-IDENTIFIERS = few(st.builds(Identifier, maybe(TEXTS), maybe(TEXTS)))
-PERIODS = st.builds(Period, maybe(MOMENTS), maybe(MOMENTS))
-
-
-def sources(kind: str) -> st.SearchStrategy[Source]:
-    return st.builds(lambda id, version: Source("north", f"{kind}/{id}", version), IDS, maybe(IDS))
-
 
 SUBJECTS = st.builds(
     Subject,
@@ -116,9 +53,12 @@ SUBJECTS = st.builds(
     identifiers=IDENTIFIERS,
     sex=maybe(st.sampled_from(["male", "female", "other", "unknown"])),
     birth_date=maybe(MOMENTS),
+    birth_date_absent=maybe(TEXTS),
     deceased=maybe(st.booleans()),
     deceased_at=maybe(MOMENTS),
     races=few(st.builds(Coding, maybe(TEXTS), maybe(TEXTS), maybe(TEXTS))),
+    race_details=few(st.builds(Coding, maybe(TEXTS), maybe(TEXTS), maybe(TEXTS))),
+    ethnicity_details=few(st.builds(Coding, maybe(TEXTS), maybe(TEXTS), maybe(TEXTS))),
     ethnicities=few(st.builds(Coding, maybe(TEXTS), maybe(TEXTS), maybe(TEXTS))),
     links=few(st.builds(Link, TEXTS | st.just(""), st.sampled_from(["replaced-by", "replaces", "refer", "seealso"]))),
     test_patient=st.booleans(),
@@ -208,25 +148,30 @@ def test_an_assessment_comes_back(assessment: Assessment) -> None:
 @st.composite
 def administrations(draw: st.DrawFn) -> Administration:
     """Of a drug that is named by codes, or by reference to a Medication: contained, on the server, or gone."""
-    drug = draw(maybe(concepts("medication").map(lambda c: TABLES.concept("medication", c.codings, c.text))))
+    drug = draw(maybe(meant("medication")))
     local = st.just("#med")
     reference = draw(maybe(local | st.just("Medication/m1") | st.just("https://example.org/r4/Medication/m1")))
     dose = draw(maybe(QUANTITIES))
-    dose_mg, flags = medication_administration.dose_in_mg(dose, drug, TABLES)
+    dose_mg, flags = dose_in_mg(dose, drug, TABLES)
     method = draw(maybe(concepts("method")))
-    meaning = METHODS.row("method", method.codings) if method else None
+    meaning = TABLES.row("method", method.codings) if method else None
     return Administration(
         source=draw(sources("MedicationAdministration")),
         status=draw(maybe(st.sampled_from(["completed", "stopped", "not-done", "entered-in-error", "something-else"]))),
         identifiers=draw(IDENTIFIERS),
-        part_of=draw(few(TEXTS | st.just(""))),
+        part_of=draw(few(REFERENCES)),
+        request=draw(maybe(TEXTS)),
+        reasons=draw(few(concepts("answer"))),
         status_reasons=draw(few(concepts("answer"))),
         medication=drug,
         medication_reference=reference,
+        strength=draw(maybe(RATIOS)) if reference == "#med" and drug is not None else None,
         when=draw(maybe(MOMENTS)),
         during=draw(maybe(PERIODS)),
         dose=dose,
-        route=draw(maybe(concepts("answer"))),
+        rate=draw(maybe(QUANTITIES)),
+        rate_ratio=draw(maybe(RATIOS)),
+        route=draw(maybe(meant("route"))),
         method=method,
         method_status=meaning.variable if meaning else None,
         dose_mg=dose_mg,
@@ -244,4 +189,4 @@ def test_an_administration_comes_back(administration: Administration) -> None:
         medication_administration.MedicationAdministration,
     )
 
-    assert medication_administration.from_fhir(record, administration.source, METHODS, on_the_server) == administration
+    assert medication_administration.from_fhir(record, administration.source, TABLES, on_the_server) == administration

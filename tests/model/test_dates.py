@@ -1,13 +1,13 @@
 """Dates as they were written; every expected moment is worked out by hand."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dm_fhir.model.dates import completed_years, day, first_day, last_day, span, with_zone
+from dm_fhir.model.dates import Span, completed_years, day, first_day, holding, last_day, span, with_zone
 
 NEW_YORK, MADRID = ZoneInfo("America/New_York"), ZoneInfo("Europe/Madrid")
 
@@ -153,6 +153,109 @@ def test_age_in_completed_years_is_a_range_where_dates_are_partial(
 )
 def test_a_time_is_written_with_seconds_and_zone(text: str, written: str) -> None:
     assert with_zone(text, NEW_YORK) == written
+
+
+MODEST = settings(deadline=None, derandomize=True, database=None)
+ZONES = st.sampled_from([NEW_YORK, MADRID, ZoneInfo("Asia/Kolkata"), ZoneInfo("Pacific/Auckland"), ZoneInfo("UTC")])
+DAYS = st.dates(date(2, 1, 2), date(9998, 12, 30))
+CLOSE = datetime(2024, 3, 5, tzinfo=UTC)
+
+
+def moments(one: Span) -> range:
+    """Every moment that a short span may mean, in halves of a microsecond: time is finer than datetime."""
+    start, end = ((moment - CLOSE) // timedelta(microseconds=1) * 2 for moment in (one.start, one.end))
+    return range(start, start + 1 if one.precision == "time" else end)
+
+
+@st.composite
+def short_spans(draw: st.DrawFn) -> Span:
+    start = CLOSE + timedelta(microseconds=draw(st.integers(0, 6)))
+    length = draw(st.integers(0, 4))
+    return Span(start, start + timedelta(microseconds=length), "day" if length else "time", zone_assumed=False)
+
+
+@MODEST
+@given(short_spans(), short_spans())
+def test_before_is_true_or_false_only_where_no_moment_speaks_against_it(one: Span, other: Span) -> None:
+    verdicts = {a < b for a in moments(one) for b in moments(other)}
+
+    assert one.before(other) is (verdicts.pop() if len(verdicts) == 1 else None)
+
+
+@MODEST
+@given(DAYS, st.times(), ZONES)
+def test_a_local_time_stays_on_its_day_and_inside_it(on: date, at: time, zone: ZoneInfo) -> None:
+    text = f"{on.isoformat()}T{at.isoformat(timespec='seconds')}"
+    moment, whole = span(text, zone), span(on.isoformat(), zone)
+
+    assert moment.zone_assumed
+    # An hour that the clocks leap over has no place on the day; no zone here leaps over midnight.
+    assert day(text, zone) == on
+    assert whole.start <= moment.start < whole.end
+
+
+@MODEST
+@given(DAYS, ZONES)
+def test_a_day_lies_in_its_month_and_that_in_its_year(on: date, zone: ZoneInfo) -> None:
+    text = on.isoformat()
+    found, month, year = (span(text[:length], zone) for length in (10, 7, 4))
+
+    assert year.start <= month.start <= found.start < found.end <= month.end <= year.end
+    assert (first_day(found, zone), last_day(found, zone)) == (on, on)
+    assert found.before(month) is None
+    assert found.before(found) is None
+
+
+@MODEST
+@given(DAYS, DAYS, ZONES)
+def test_days_are_ordered_as_the_calendar_orders_them(one: date, other: date, zone: ZoneInfo) -> None:
+    expected = None if one == other else one < other
+
+    assert span(one.isoformat(), zone).before(span(other.isoformat(), zone)) is expected
+
+
+@MODEST
+@given(DAYS, DAYS, ZONES)
+def test_no_precise_date_contradicts_the_partial_one(birth: date, seen: date, zone: ZoneInfo) -> None:
+    if birth > seen:
+        birth, seen = seen, birth
+    exact = completed_years(birth.isoformat(), seen.isoformat(), zone)
+    least, greatest = completed_years(birth.isoformat()[:7], seen.isoformat()[:4], zone)
+
+    assert exact[0] == exact[1]
+    assert least <= exact[0] <= greatest
+
+
+@MODEST
+@given(DAYS, DAYS)
+def test_a_period_lies_in_the_date_that_holds_it(one: date, other: date) -> None:
+    start, end = sorted((one.isoformat(), other.isoformat()))
+    found = holding(start, end)
+
+    if found is None:
+        assert start[:4] != end[:4]
+    else:
+        whole = span(found, MADRID)
+        assert whole.start <= span(start, MADRID).start
+        assert span(end, MADRID).end <= whole.end
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [
+        ("2024-03-05", "2024-03-05", "2024-03-05"),
+        ("2024-03-05T10:00:00Z", "2024-03-05T11:00:00Z", "2024-03-05"),
+        ("2024-03-05", "2024-03-20", "2024-03"),
+        ("2024-03", "2024-03-20", "2024-03"),
+        ("2024-03-05", "2024-11", "2024"),
+        ("2019", "2021", None),
+        ("2019-05", None, "2019-05"),
+        (None, "2021", None),
+        (None, None, None),
+    ],
+)
+def test_the_date_that_holds_a_period(start: str | None, end: str | None, text: str | None) -> None:
+    assert holding(start, end) == text
 
 
 @settings(deadline=None, derandomize=True, database=None)

@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from dm_fhir.demo.cohorts import SampleSite, dump_ndjson, four_patients, twenty_four_patients
-from dm_fhir.mappings.case import read_case, read_medications
+from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import load_tables
+from dm_fhir.mappings.medication import read_medications
 from dm_fhir.model.case import Case
 from dm_fhir.outcomes.battery import outcomes
 

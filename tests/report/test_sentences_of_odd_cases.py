@@ -1,13 +1,25 @@
 """Who is left out, what is unknown and what is never mixed, on changed copies of the four sample cases."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from dm_fhir.model.case import Assessment, Case, Link, Therapy
+from dm_fhir.model.case import (
+    AdverseEvent,
+    Assessment,
+    Case,
+    Concept,
+    Link,
+    Quantity,
+    Range,
+    Source,
+    Suspect,
+    Therapy,
+)
 from dm_fhir.report.sentences import Sentence, sentences
 
 DRUG = "anifrolumab"
@@ -190,3 +202,46 @@ def test_an_adverse_event_before_the_first_infusion_is_not_one_of_the_drug(twent
     sentence = said((earlier,))["adverse_events"]
     assert sentence.values["events"] == "1"
     assert sentence.missing == "1 of 1 with an undated adverse event, which is counted"
+
+
+@pytest.mark.parametrize(
+    ("age", "values"),
+    [
+        ({"onset_age": Quantity(Decimal("52.7"), code="a")}, {"n": "4"}),
+        ({"onset_ages": Range(Quantity(Decimal(40), unit="years"), Quantity(Decimal(40), unit="years"))}, {"n": "4"}),
+        ({"onset_ages": Range(Quantity(Decimal(40), code="a"), Quantity(Decimal(45), code="a"))}, {"n": "3"}),
+        ({"onset_age": Quantity(Decimal(52))}, {"n": "3"}),
+        ({"onset_text": "in childhood"}, {"n": "3"}),
+    ],
+)
+def test_an_age_at_onset_that_a_record_states_counts_without_dates(
+    four: tuple[Case, ...], age: dict[str, Any], values: dict[str, str]
+) -> None:
+    undated = tuple(replace(one, onset=None, **age) for one in four[0].conditions)
+
+    found = said((of_subject(anew(four[0], conditions=undated), birth_date=None), *four[1:]))["age_at_diagnosis"]
+
+    assert {"n": found.values["n"]} == values
+
+
+def test_what_was_judged_of_adverse_events_is_told_for_the_study_drug_alone(four: tuple[Case, ...]) -> None:
+    def event(number: int, drug: str, *judgements: str) -> AdverseEvent:
+        judged = tuple(Concept(variable=one) for one in judgements)
+        suspect = Suspect(drug=drug, relatedness=judged)
+        source = Source("north", f"AdverseEvent/{number}")
+        return AdverseEvent(source, Concept(variable="ae_cough"), date="2099-01-01", suspects=(suspect,))
+
+    events = (
+        event(1, DRUG, "possibly_related"),
+        event(2, DRUG, "not_related"),
+        event(3, DRUG, "unlikely_related", "related"),
+        event(4, "methotrexate", "related"),
+        event(5, DRUG, "not_assessable"),
+        event(6, DRUG),
+    )
+
+    text = said((anew(four[0], adverse_events=events), anew(four[1], adverse_events=())))["adverse_events"].text
+    none = said((anew(four[0], adverse_events=events[3:]),))["adverse_events"].text
+
+    assert "judged at least possibly related to anifrolumab in 2 of 3" in text
+    assert none.endswith("whether the drug caused them was not judged.")

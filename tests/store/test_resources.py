@@ -243,9 +243,13 @@ def test_changes_are_counted_and_nothing_else(db: sqlite3.Connection, incoming: 
 
 
 def test_a_change_that_is_rolled_back_is_none(db: sqlite3.Connection, incoming: Make) -> None:
-    with pytest.raises(ZeroDivisionError), transaction(db):
-        put_resources(db, "leon", [incoming("a"), incoming("b", id="o2")], 1)
-        raise ZeroDivisionError
+    def put_and_fail() -> None:
+        with transaction(db):
+            put_resources(db, "leon", [incoming("a"), incoming("b", id="o2")], 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        put_and_fail()
     assert db.execute("SELECT count(*) FROM block").fetchone() == (0,)
     assert (changes(db, "leon"), counts_by_type(db, "leon")) == (0, {})
 

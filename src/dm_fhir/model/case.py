@@ -51,6 +51,13 @@ class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
 
 
+class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One amount per another: a rate of infusion, the strength of a tablet, a titre."""
+
+    numerator: Quantity | None = None
+    denominator: Quantity | None = None
+
+
 class Identifier(msgspec.Struct, frozen=True, omit_defaults=True):
     """A business identifier; two records that share one are the same thing."""
 
@@ -78,25 +85,32 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The patient, without name or address. `birth_date` and `deceased_at` may be partial dates."""
+    """The patient, without name or address. `birth_date` and `deceased_at` may be partial dates.
+
+    Races and ethnicities are broad categories, their details stand beside them. `birth_date_absent` is why the record has no birth date ("masked", "unknown", ...), where it says so.
+    """
 
     source: Source
     active: bool | None = None
     identifiers: tuple[Identifier, ...] = ()
     sex: str | None = None
     birth_date: str | None = None
+    birth_date_absent: str | None = None
     deceased: bool | None = None
     deceased_at: str | None = None
     races: tuple[Coding, ...] = ()
+    race_details: tuple[Coding, ...] = ()
     ethnicities: tuple[Coding, ...] = ()
+    ethnicity_details: tuple[Coding, ...] = ()
     links: tuple[Link, ...] = ()
     test_patient: bool = False
 
 
 class Administration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One administration of the study drug.
+    """One administration of a drug.
 
-    `when` (a moment) or `during` (a period) is when it happened. `status` is as recorded; `method_status` is what the
+    `when` (a moment) or `during` (a period) is when it happened. `status` is as recorded; `request` is the order that
+    it follows; the rate is as recorded, as an amount per time or as a ratio of the two; `method_status` is what the
     site's table says a dosage method such as "Not Given" means, None if nothing. `dose_mg` is None where the dose
     cannot be known, and `flags` says why.
     """
@@ -105,12 +119,17 @@ class Administration(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str | None = None
     identifiers: tuple[Identifier, ...] = ()
     part_of: tuple[str, ...] = ()
+    request: str | None = None
     status_reasons: tuple[Concept, ...] = ()
+    reasons: tuple[Concept, ...] = ()
     medication: Concept | None = None
     medication_reference: str | None = None
+    strength: Ratio | None = None
     when: str | None = None
     during: Period | None = None
     dose: Quantity | None = None
+    rate: Quantity | None = None
+    rate_ratio: Ratio | None = None
     route: Concept | None = None
     method: Concept | None = None
     method_status: str | None = None
@@ -128,13 +147,6 @@ class Range(msgspec.Struct, frozen=True, omit_defaults=True):
     applies_to: tuple[Concept, ...] = ()
     age_low: Quantity | None = None
     age_high: Quantity | None = None
-
-
-class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A recorded ratio, such as a titre."""
-
-    numerator: Quantity | None = None
-    denominator: Quantity | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -219,36 +231,174 @@ class Assessment(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A diagnosis or a manifestation. Statuses are None where the record has none, which is common."""
+    """A diagnosis or a manifestation. Statuses are None where the record has none, which is common.
+
+    `onset` is the date or time at which it began: the one recorded, or the partial date that holds all of a period,
+    for a period of onset means that it began some time within. Where the record has an age, a range of ages or words
+    instead, `onset` is None and they stand beside it. The same holds of `abatement`.
+    """
 
     source: Source
     concept: Concept
+    identifiers: tuple[Identifier, ...] = ()
+    categories: tuple[Concept, ...] = ()
     clinical_status: str | None = None
     verification_status: str | None = None
+    severity: Concept | None = None
+    body_sites: tuple[Concept, ...] = ()
     onset: str | None = None
+    onset_during: Period | None = None
+    onset_age: Quantity | None = None
+    onset_ages: Range | None = None
+    onset_text: str | None = None
     abatement: str | None = None
+    abatement_during: Period | None = None
+    abatement_age: Quantity | None = None
+    abatement_ages: Range | None = None
+    abatement_text: str | None = None
     recorded: str | None = None
+    stages: tuple[Concept, ...] = ()
+    evidence: tuple[Concept, ...] = ()
+
+
+class Timing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How often a drug is taken, as recorded: `frequency` times in each `period` of `period_unit` (h, d, wk, ...).
+
+    `during` or `lasting` bounds it, `times` are single doses, `code` is a habit such as "twice a day".
+    """
+
+    times: tuple[str, ...] = ()
+    during: Period | None = None
+    lasting: Quantity | None = None
+    count: int | None = None
+    frequency: int | None = None
+    frequency_max: int | None = None
+    period: Decimal | None = None
+    period_max: Decimal | None = None
+    period_unit: str | None = None
+    days_of_week: tuple[str, ...] = ()
+    times_of_day: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
+    code: Concept | None = None
+
+
+class Dose(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is taken at one time, an amount or a range; `type` tells what was ordered from what was calculated."""
+
+    type: Concept | None = None
+    amount: Quantity | None = None
+    low: Quantity | None = None
+    high: Quantity | None = None
+
+
+class Dosing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One instruction of how a drug is taken, as recorded, and what it comes to.
+
+    `systemic` is whether its route takes the drug to the whole body, None where the tables do not tell. `dose_mg` is
+    what is taken at one time. `mg_per_day` is None where that cannot be known, and `reasons` says why: `dose_missing`,
+    `as_needed`, `route_not_systemic`, or `dose_unknown:` with what is not known.
+    """
+
+    sequence: int | None = None
+    text: str | None = None
+    timing: Timing | None = None
+    as_needed: bool | None = None
+    as_needed_for: Concept | None = None
+    route: Concept | None = None
+    method: Concept | None = None
+    doses: tuple[Dose, ...] = ()
+    systemic: bool | None = None
+    dose_mg: Fraction | None = None
+    mg_per_day: Fraction | None = None
+    reasons: tuple[str, ...] = ()
 
 
 class Therapy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Another drug, as stated or ordered, and from when to when."""
+    """Another drug, as stated or ordered, from when to when, and how it is taken.
+
+    A statement of a single moment has `when`, and a period that begins and ends there. An order has `authored`, the day
+    it was written; its period follows its dosing, or else begins that day. `strength` is what one tablet or millilitre
+    holds, by the Medication. `supplied_during` and `supplied_for` are what a pharmacy may give: they do not say that the
+    drug was taken.
+    """
 
     source: Source
     medication: Concept
+    identifiers: tuple[Identifier, ...] = ()
+    based_on: tuple[str, ...] = ()
+    medication_reference: str | None = None
+    strength: Ratio | None = None
     status: str | None = None
     intent: str | None = None
+    when: str | None = None
+    authored: str | None = None
     period: Period | None = None
     reasons: tuple[Concept, ...] = ()
-    status_reason: Concept | None = None
+    status_reasons: tuple[Concept, ...] = ()
+    dosings: tuple[Dosing, ...] = ()
+    supplied_during: Period | None = None
+    supplied_for: Quantity | None = None
+
+
+class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What may have caused an adverse event, by reference or by name, and how likely those who judged it found that.
+
+    `drug` is the drug behind the reference, as the mapping tables call it; None if it is none that they know.
+    `backported` is whether the record says it in the extension of HL7's guide for research on adverse events.
+    """
+
+    reference: str | None = None
+    concept: Concept | None = None
+    relatedness: tuple[Concept, ...] = ()
+    drug: str | None = None
+    backported: bool = False
+
+
+class Criterion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A criterion of seriousness, such as a stay in hospital, and whether it was met; None if that is not said."""
+
+    concept: Concept | None = None
+    met: bool | None = None
+
+
+class Action(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was done about an adverse event, in words or as a reference to the record of it."""
+
+    concept: Concept | None = None
+    reference: str | None = None
 
 
 class AdverseEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something untoward that happened to the patient, whether or not the drug had to do with it."""
+    """Something untoward that happened to the patient, whether or not the drug had to do with it.
+
+    `severity` is how bad it was, `grade` its CTCAE grade from 1 to 5, `serious` whether it met a criterion of
+    seriousness: three different things. `led_to_stop` is True where the drug was withdrawn or the patient left the study
+    for it, False where the record denies that, None where it does not say.
+    """
 
     source: Source
     event: Concept
+    identifier: Identifier | None = None
+    status: str | None = None
+    actuality: str | None = None
     date: str | None = None
+    detected: str | None = None
+    recorded: str | None = None
+    resolved: str | None = None
+    seriousness: Concept | None = None
     serious: bool | None = None
+    criteria: tuple[Criterion, ...] = ()
+    severity: Concept | None = None
+    grading: Concept | None = None
+    grade: int | None = None
+    outcome: Concept | None = None
+    suspects: tuple[Suspect, ...] = ()
+    actions: tuple[Action, ...] = ()
+    left_study: bool | None = None
+    led_to_stop: bool | None = None
+    expected: bool | None = None
+    resulting_conditions: tuple[str, ...] = ()
+    resulting_effects: tuple[str, ...] = ()
 
 
 class Input(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -282,6 +432,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     """One patient at one site. `id` is a reference in the store and a pseudonym in an exported document.
 
+    `administrations` are those of the study drug, `other_administrations` those of other drugs that the tables know.
     `left_out` counts, by reason, the records that say nothing to this study. `accepts_preliminary`: at this site
     preliminary results count too.
     """
@@ -292,6 +443,7 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: Subject | None = None
     conditions: tuple[Condition, ...] = ()
     administrations: tuple[Administration, ...] = ()
+    other_administrations: tuple[Administration, ...] = ()
     therapies: tuple[Therapy, ...] = ()
     assessments: tuple[Assessment, ...] = ()
     adverse_events: tuple[AdverseEvent, ...] = ()

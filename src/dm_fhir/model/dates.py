@@ -32,6 +32,13 @@ class Span(NamedTuple):
         # A time has no length: it may lie on the first moment of a day without lying before that day.
         return self.start < other.start if self.precision == "time" else self.end <= other.start
 
+    def before(self, other: "Span") -> bool | None:
+        """Whether the moment it means lies before the one that `other` means; None where the two leave that open."""
+        if self.surely_before(other):
+            return True
+        latest = other.start if other.precision == "time" else other.end
+        return False if self.start >= latest else None
+
 
 def span(text: str, zone: tzinfo) -> Span:
     """The stretch of time that `text` names; days, and times written without a zone, are those of `zone`.
@@ -55,6 +62,20 @@ def day(text: str, zone: tzinfo) -> date | None:
     """The calendar day in `zone`; None if `text` names only a month or a year. Raises ValueError as `span` does."""
     moment = span(text, zone)
     return moment.start.astimezone(zone).date() if moment.precision in ("day", "time") else None
+
+
+def holding(start: str | None, end: str | None) -> str | None:
+    """The most precise date that holds all of a period: 2024-03 from 2024-03-02 to 2024-03-20; its start if it is open.
+
+    The dates are taken as they were written, each in its own zone. None for a period over the end of a year, or one
+    that has only an end, or none of both.
+    """
+    if not start or not end or start == end:
+        return start or None
+    for length in (len("2024-03-05"), len("2024-03"), len("2024")):
+        if len(start) >= length and start[:length] == end[:length]:
+            return start[:length]
+    return None
 
 
 def first_day(moment: Span, zone: tzinfo) -> date:

@@ -99,7 +99,9 @@ def _adult_onset(cohort: Cohort) -> Sentence:
 
 def _race(cohort: Cohort) -> Sentence:
     displays: dict[tuple[str | None, str | None], str] = {}
-    races = [_named(p.case.subject.races, displays) for p in cohort.patients if p.case.subject and p.case.subject.races]
+    subjects = [p.case.subject for p in cohort.patients if p.case.subject]
+    recorded = [subject.races or subject.race_details for subject in subjects]
+    races = [_named(codings, displays) for codings in recorded if codings]
     counts = ranked(races)
     text = f"Race: {listed(counts, len(races))}." if races else "Race is not documented."
     missing = lacking({"without a documented race": cohort.n - len(races)}, cohort.n)
@@ -112,9 +114,27 @@ def _named(races: tuple[Coding, ...], displays: dict[tuple[str | None, str | Non
 
 
 def _onset_age(patient: Patient) -> tuple[int, int] | None:
-    """The least and the greatest age at the earliest dated onset of a diagnosis."""
+    """The least and the greatest age at the earliest dated onset of a diagnosis; else the age that a record states."""
     onset, subject = _onset(patient), patient.case.subject
-    return _age(patient, subject.birth_date if subject else None, onset.onset) if onset else None
+    by_dates = _age(patient, subject.birth_date if subject else None, onset.onset) if onset else None
+    if by_dates is not None:
+        return by_dates
+    stated = [age for one in patient.case.conditions if one.concept.variable in DIAGNOSES and (age := _stated_age(one))]
+    return min(stated, default=None)
+
+
+def _stated_age(condition: Condition) -> tuple[int, int] | None:
+    """The age at onset as the record states it, in completed years; None without one, or in another unit."""
+    ages = condition.onset_ages
+    low, high = (ages.low, ages.high) if ages else (condition.onset_age, condition.onset_age)
+    if not low or not high or not {low.code or low.unit, high.code or high.unit} <= _YEARS:
+        return None
+    if low.value is None or high.value is None or low.comparator or high.comparator:
+        return None
+    return int(low.value), int(high.value)
+
+
+_YEARS = {"a", "year", "years"}
 
 
 def _onset(patient: Patient) -> Condition | None:

@@ -11,11 +11,15 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.model.case import (
+    Action,
     Administration,
+    AdverseEvent,
     Assessment,
     Case,
     Coding,
     Concept,
+    Condition,
+    Dosing,
     Finding,
     Link,
     Measured,
@@ -23,6 +27,8 @@ from dm_fhir.model.case import (
     Range,
     Source,
     Subject,
+    Suspect,
+    Therapy,
 )
 
 
@@ -50,6 +56,7 @@ class _Veil:
         """`Type/pseudonym`, with the path kept where there is one."""
         whole, hash_mark, path = reference.partition("#")
         kind = whole.partition("/")[0]
+        kind = kind if kind.isalpha() else "Record"  # an address, a URN or a search says more than a type
         digest = hmac.new(self._key, f"{self._site}|{whole}".encode(), hashlib.sha256).hexdigest()[:16]
         return f"{kind}/{digest}{hash_mark}{path}"
 
@@ -88,8 +95,28 @@ class _Veil:
                     part,
                     identifiers=(),
                     part_of=tuple(map(self.name, part.part_of)),
+                    request=part.request and self.name(part.request),
                     medication_reference=reference and self.name(reference),
                 )
+            case Therapy():
+                reference = part.medication_reference
+                based_on = tuple(map(self.name, part.based_on))
+                return replace(
+                    part, identifiers=(), based_on=based_on, medication_reference=reference and self.name(reference)
+                )
+            case Dosing():
+                return replace(part, text=None)
+            case Condition():
+                return replace(part, identifiers=(), onset_text=None, abatement_text=None)
+            case AdverseEvent():
+                return replace(
+                    part,
+                    identifier=None,
+                    resulting_conditions=tuple(map(self.name, part.resulting_conditions)),
+                    resulting_effects=tuple(map(self.name, part.resulting_effects)),
+                )
+            case Suspect() | Action():
+                return replace(part, reference=part.reference and self.name(part.reference))
             case Finding():
                 return replace(part, reference=self.name(part.reference))
             case Outcome():

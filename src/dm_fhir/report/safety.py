@@ -23,28 +23,41 @@ STOP_REASONS = {
 
 def sentences_of_safety(cohort: Cohort, drug: str) -> Iterator[Sentence]:
     """Adverse events, new signs, discontinuation."""
-    yield _adverse_events(cohort)
+    yield _adverse_events(cohort, drug)
     yield _new_signs(cohort)
     yield _discontinuation(cohort, drug)
 
 
-def _adverse_events(cohort: Cohort) -> Sentence:
+def _adverse_events(cohort: Cohort, drug: str) -> Sentence:
     after = {patient.case.id: _after_start(patient) for patient in cohort.patients}
     counts = ranked(event_words(_term(event)) for events in after.values() for event in events)
     total, having = sum(counts.values()), sum(bool(events) for events in after.values())
     text = f"Adverse events recorded since the first infusion: {total} event{'s' * (total != 1)} in "
     text += f"{count_of_n(having, cohort.n)} patients"
     text += f" ({', '.join(f'{term} {count}' for term, count in counts.items())})" if counts else ""
-    text += "; whether the drug caused them is not documented in the case series." if counts else "."
+    judged = [found for events in after.values() for one in events if (found := _related(one, drug)) is not None]
+    related = f"judged at least possibly related to {drug} in {count_of_n(sum(judged), len(judged))} judged"
+    text += f"; {related if judged else 'whether the drug caused them was not judged'}." if counts else "."
     undated = sum(any(patient.span(e.date) is None for e in patient.case.adverse_events) for patient in cohort.patients)
     missing = lacking({"with an undated adverse event, which is counted": undated}, cohort.n)
     values = shown_counts({"patients": having}, cohort.n) | {"events": str(total)}
+    values |= {"judged": str(len(judged)), "related": str(sum(judged))} if judged else {}
     return Sentence("adverse_events", text, values | {term: str(count) for term, count in counts.items()}, missing)
 
 
 def _after_start(patient: Patient) -> list[AdverseEvent]:
     """The events not surely before the day of the first infusion."""
     return [e for e in patient.case.adverse_events if not _before(patient, e.date)]
+
+
+def _related(event: AdverseEvent, drug: str) -> bool | None:
+    """Whether any judgement finds it at least possible that the drug caused it; None if nobody judged that drug."""
+    judged = {one.variable for suspect in event.suspects if suspect.drug == drug for one in suspect.relatedness}
+    return bool(judged & _RELATED) if judged & (_RELATED | _UNRELATED) else None
+
+
+_RELATED = {"related", "probably_related", "possibly_related"}
+_UNRELATED = {"unlikely_related", "not_related"}
 
 
 def _before(patient: Patient, date: str | None) -> bool:
@@ -94,7 +107,7 @@ def _stop_reason(orders: list[Therapy]) -> str | None:
     stopped = [order for order in orders if order.status == "stopped"]
     if not stopped or any(order.status == "active" for order in orders):
         return None
-    reason = next((order.status_reason for order in stopped if order.status_reason), None)
+    reason = next((one for order in stopped for one in order.status_reasons), None)
     if reason is None:
         return "reason not documented"
     told = (STOP_REASONS.get((coding.system or "", coding.code or "")) for coding in reason.codings)

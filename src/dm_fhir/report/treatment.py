@@ -133,14 +133,14 @@ def _csdmards(patient: Patient, drug: str) -> str | None:
 
 
 def _stopped(cohort: Cohort, drug: str) -> Sentence:
-    """What can be said of stopping; a lower dose cannot, since the case series has no doses of other drugs."""
+    """What can be said of stopping; lower doses are not counted here."""
     verdicts = [found for patient in cohort.patients if (found := _stopped_of(patient, drug)) is not None]
     counts = ranked(name for stopped in verdicts for name in stopped)
     having = sum(bool(stopped) for stopped in verdicts)
     text = "Another drug in force at the first infusion was no longer in force at the end of follow-up in "
     text += count_of_n(having, len(verdicts))
     text += f": {', '.join(f'{drug_words(name)} {count}' for name, count in counts.items())}" if counts else ""
-    text += "; lower doses are not documented in the case series."
+    text += "; lower doses are not counted."
     text = text if verdicts else "Whether other drugs were stopped is not documented."
     missing = lacking(
         {"without another drug surely in force at the first infusion": cohort.n - len(verdicts)}, cohort.n

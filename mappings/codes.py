@@ -19,8 +19,8 @@ from dm_fhir.model.case import Coding, Concept, Quantity
 from dm_fhir.validation import faults
 
 KINDS = (
-    "medication", "measurement", "condition", "adverse_event", "answer", "method", "route", "timing", "seriousness",
-    "relatedness", "event_outcome", "severity", "grade", "action",
+    "medication", "measurement", "condition", "adverse_event", "answer", "method", "route", "timing", "ae_seriousness",
+    "ae_relatedness", "ae_outcome", "ae_severity", "ae_grade", "ae_action",
 )  # fmt: skip
 SHIPPED = (
     "medications.toml", "measurements.toml", "conditions.toml", "adverse-events.toml", "dosing.toml", "judgements.toml",

@@ -17,7 +17,7 @@ from dm_fhir.model.case import Concept
 Load = Callable[[str], Tables]
 HABITS = """
 [[route]]
-variable = "oral"
+variable = "route_oral"
 codes = [{ system = "urn:leon:routes", code = "PO" }]
 
 [[timing]]
@@ -63,11 +63,11 @@ def test_a_sites_own_route_and_habit_give_a_daily_dose(load: Load, habit: str, m
         ('[[route]]\nvariable = "by_mouth"', "route[0].variable"),
         ('[[timing]]\nvariable = "never"\ntimes_per_day = "0"', "timing[0].times_per_day: the factor must not be 0"),
         ('[[timing]]\nvariable = "often"\ntimes_per_day = 2', "timing[0].times_per_day"),
-        ('[[grade]]\nvariable = "grade_6"', "grade[0].variable"),
-        ('[[relatedness]]\nvariable = "maybe"', "relatedness[0].variable"),
+        ('[[ae_grade]]\nvariable = "grade_6"', "ae_grade[0].variable"),
+        ('[[ae_relatedness]]\nvariable = "maybe"', "ae_relatedness[0].variable"),
         (
-            '[[route]]\nvariable = "rectal"\ncodes = [{ system = "http://snomed.info/sct", code = "26643006" }]',
-            "route: http://snomed.info/sct|26643006 means both 'oral' and 'rectal'",
+            '[[route]]\nvariable = "route_rectal"\ncodes = [{ system = "http://snomed.info/sct", code = "26643006" }]',
+            "route: http://snomed.info/sct|26643006 means both 'route_oral' and 'route_rectal'",
         ),
     ],
 )

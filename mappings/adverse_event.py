@@ -60,7 +60,7 @@ class AdverseEvent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="r
 def from_fhir(record: AdverseEvent, source: Source, tables: Tables) -> case.AdverseEvent:
     """What happened, when, how bad it was, what may have caused it. What the record does not say is None."""
     event = extensions.concept_of("adverse_event", record.event, tables) or Concept()
-    seriousness = extensions.concept_of("seriousness", record.seriousness, tables)
+    seriousness = extensions.concept_of("ae_seriousness", record.seriousness, tables)
     further = extensions.read_from(record.extension, tables)
     return case.AdverseEvent(
         source=source,
@@ -75,10 +75,10 @@ def from_fhir(record: AdverseEvent, source: Source, tables: Tables) -> case.Adve
         seriousness=seriousness,
         serious=_SERIOUS.get(seriousness.variable or "") if seriousness else None,
         criteria=further.criteria,
-        severity=extensions.concept_of("severity", record.severity, tables),
+        severity=extensions.concept_of("ae_severity", record.severity, tables),
         grading=further.grading,
         grade=_grade(further.grading),
-        outcome=extensions.concept_of("event_outcome", record.outcome, tables),
+        outcome=extensions.concept_of("ae_outcome", record.outcome, tables),
         suspects=(*(_suspect_in(one, tables) for one in record.suspectEntity), *further.suspects),
         actions=further.actions,
         left_study=further.left_study,
@@ -126,7 +126,7 @@ def _led_to_stop(further: extensions.Further) -> bool | None:
 
 
 def _suspect_in(entity: SuspectEntity, tables: Tables) -> Suspect:
-    judged = (extensions.concept_of("relatedness", one.assessment, tables) for one in entity.causality)
+    judged = (extensions.concept_of("ae_relatedness", one.assessment, tables) for one in entity.causality)
     return Suspect(
         reference=entity.instance.reference if entity.instance else None,
         relatedness=tuple(one for one in judged if one is not None),

@@ -51,7 +51,7 @@ def read_from(extensions: Iterable[Extension], tables: Tables) -> Further:
     by_url: dict[str, list[Extension]] = {}
     for extension in extensions:
         by_url.setdefault(extension.url, []).append(extension)
-    grades = [concept_of("grade", one.valueCodeableConcept, tables) for one in by_url.get(_GRADE, ())]
+    grades = [concept_of("ae_grade", one.valueCodeableConcept, tables) for one in by_url.get(_GRADE, ())]
     return Further(
         criteria=tuple(_criterion_in(one) for one in by_url.get(_CRITERIA, ())),
         grading=next((one for one in grades if one is not None), None),
@@ -107,7 +107,7 @@ def _written(event: case.AdverseEvent) -> Iterator[Extension]:
 def _suspect_in(extension: Extension, tables: Tables) -> Suspect:
     instances = _inside((extension,), "instance")
     judged = _inside(_inside((extension,), "causality"), "entityRelatedness")
-    concepts = (concept_of("relatedness", one.valueCodeableConcept, tables) for one in judged)
+    concepts = (concept_of("ae_relatedness", one.valueCodeableConcept, tables) for one in judged)
     return Suspect(
         reference=next((found for one in instances if (found := _reference(one)) is not None), None),
         concept=next((concept_in(one.valueCodeableConcept) for one in instances if one.valueCodeableConcept), None),
@@ -131,7 +131,7 @@ def _criterion_in(extension: Extension) -> Criterion:
 def _actions_in(extension: Extension, tables: Tables) -> Iterator[Action]:
     """What was done; an item that names neither concept nor record is an action that nothing is known of."""
     items = _inside((extension,), "item")
-    concepts = [concept_of("action", one.valueCodeableConcept, tables) for one in items if one.valueCodeableConcept]
+    concepts = [concept_of("ae_action", one.valueCodeableConcept, tables) for one in items if one.valueCodeableConcept]
     links = [found for one in items if (found := _reference(one)) is not None]
     if len(concepts) > 1 or len(links) > 1:
         yield from (Action(concept=one) for one in concepts)

@@ -24,8 +24,11 @@ from dm_fhir.model.case import Concept, Dose, Dosing, Ratio
 from dm_fhir.outcomes.dosing import times_per_day
 
 #: Routes that take a drug to the whole body, and those that treat one place. Of any other nothing is known.
-SYSTEMIC_ROUTES = ("oral", "intravenous", "intramuscular", "subcutaneous")
-LOCAL_ROUTES = ("topical", "ophthalmic", "otic", "nasal", "inhaled", "rectal", "vaginal", "intra_articular")
+SYSTEMIC_ROUTES = ("route_oral", "route_intravenous", "route_intramuscular", "route_subcutaneous")
+LOCAL_ROUTES = (
+    "route_topical", "route_ophthalmic", "route_otic", "route_nasal", "route_inhaled", "route_rectal", "route_vaginal",
+    "route_intra_articular",
+)  # fmt: skip
 #: How the variable of a drug ends that has a systemic and a local form, where the code means the local one.
 LOCAL_DRUG = "_nonsystemic"
 

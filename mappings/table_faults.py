@@ -17,7 +17,7 @@ _PLACE = re.compile(r"(?P<kind>\w+)\[(?P<row>\d+)\](?:\.codes\[(?P<code>\d+)\])?
 
 #: Kinds whose variables the schema lists: a site cannot have others, and the shipped tables need not have all.
 CLOSED_KINDS = (
-    "method", "route", "seriousness", "relatedness", "event_outcome", "severity", "grade", "action",
+    "method", "route", "ae_seriousness", "ae_relatedness", "ae_outcome", "ae_severity", "ae_grade", "ae_action",
 )  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 #: What a row can be about.
 KINDS = (
-    "medication", "measurement", "condition", "adverse_event", "answer", "method", "route", "timing", "seriousness",
-    "relatedness", "event_outcome", "severity", "grade", "action",
+    "medication", "measurement", "condition", "adverse_event", "answer", "method", "route", "timing", "ae_seriousness",
+    "ae_relatedness", "ae_outcome", "ae_severity", "ae_grade", "ae_action",
 )  # fmt: skip
 _HEADER = re.compile(r"^[ \t]*\[\[[ \t]*(\w+)[ \t]*\]\]", re.MULTILINE)
 _CODE = re.compile(r"""code[ \t]*=[ \t]*["']""")

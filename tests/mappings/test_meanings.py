@@ -17,11 +17,12 @@ from dm_fhir.model.case import Concept
 Load = Callable[[str], Tables]
 HABITS = """
 [[route]]
-variable = "oral"
+variable = "route_oral"
 codes = [{ system = "urn:leon:routes", code = "PO" }]
 
 [[timing]]
 variable = "every_36_hours"
+new = true
 times_per_day = "2/3"
 codes = [{ system = "urn:leon:habits", code = "Q36H" }]
 
@@ -60,14 +61,20 @@ def test_a_sites_own_route_and_habit_give_a_daily_dose(load: Load, habit: str, m
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ('[[route]]\nvariable = "by_mouth"', "route[0].variable"),
-        ('[[timing]]\nvariable = "never"\ntimes_per_day = "0"', "timing[0].times_per_day: the factor must not be 0"),
-        ('[[timing]]\nvariable = "often"\ntimes_per_day = 2', "timing[0].times_per_day"),
-        ('[[grade]]\nvariable = "grade_6"', "grade[0].variable"),
-        ('[[relatedness]]\nvariable = "maybe"', "relatedness[0].variable"),
         (
-            '[[route]]\nvariable = "rectal"\ncodes = [{ system = "http://snomed.info/sct", code = "26643006" }]',
-            "route: http://snomed.info/sct|26643006 means both 'oral' and 'rectal'",
+            '[[route]]\nvariable = "by_mouth"',
+            "route row 1 (line 1), variable: must be one of route_oral, route_intravenous",
+        ),
+        ('[[timing]]\nvariable = "never"\ntimes_per_day = "0"', "timing row 1 (line 1), times_per_day: must not be 0"),
+        (
+            '[[timing]]\nvariable = "often"\ntimes_per_day = 2',
+            "timing row 1 (line 1), times_per_day: must be string, is a number",
+        ),
+        ('[[ae_grade]]\nvariable = "grade_6"', "ae_grade row 1 (line 1), variable: must be one of grade_1"),
+        ('[[ae_relatedness]]\nvariable = "maybe"', "ae_relatedness row 1 (line 1), variable: must be one of related"),
+        (
+            '[[route]]\nvariable = "route_rectal"\ncodes = [{ system = "http://snomed.info/sct", code = "26643006" }]',
+            "http://snomed.info/sct|26643006 means 'route_rectal' here, and 'route_oral' in dosing.toml",
         ),
     ],
 )

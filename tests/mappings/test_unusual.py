@@ -205,7 +205,7 @@ def test_administrations_of_other_drugs_are_kept_apart_and_errors_counted() -> N
 
     assert [one.dose_mg for one in found.other_administrations] == [1000]
     assert found.other_administrations[0].route is not None
-    assert found.other_administrations[0].route.variable == "intravenous"
+    assert found.other_administrations[0].route.variable == "route_intravenous"
     assert found.left_out == {"MedicationAdministration: another drug, entered-in-error": 1}
     assert found.administrations == ()
 

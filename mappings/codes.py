@@ -35,7 +35,10 @@ class DoseUnit(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What the tables say of one variable. `unit` None: it has no number. `range` and `plausible` include both ends."""
+    """What the tables say of one variable. `unit` None: it has no number. `range` and `plausible` include both ends.
+
+    `origin` is where it is written: `measurements.toml, row 8`, several where a site's row is laid over ours.
+    """
 
     kind: str
     variable: str
@@ -52,6 +55,7 @@ class Row(msgspec.Struct, frozen=True):
     subtype: str | None = None
     label_dose_mg: Fraction | None = None
     dose_units: dict[tuple[str, str], dict[str, DoseUnit]] = {}
+    origin: str = ""
 
 
 class Tables(msgspec.Struct, frozen=True):
@@ -109,9 +113,10 @@ def load_tables(site_tables: Sequence[Path] = ()) -> Tables:
     texts = [*shipped, *((str(path), _read(path)) for path in site_tables)]
     documents = [(name, _parse(name, text)) for name, text in texts]
     rows: dict[tuple[str, str], Row] = {}
-    for _, document in documents:
-        for kind, entry in _entries(document):
-            _lay(rows, kind, entry)
+    for name, document in documents:
+        for kind in KINDS:
+            for number, entry in enumerate(document.get(kind, []), start=1):
+                _lay(rows, kind, entry, f"{name}, row {number}")
     aliases = {key: value for _, document in documents for key, value in document.get("aliases", {}).items()}
     rows = {key: _in_usual_systems(row, aliases) for key, row in rows.items()}
     return Tables(
@@ -179,12 +184,12 @@ def _units(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, str]
                 yield f"{kind}[{index}].codes[{place}].dose_units", factors
 
 
-def _lay(rows: dict[tuple[str, str], Row], kind: str, entry: Mapping[str, Any]) -> None:
+def _lay(rows: dict[tuple[str, str], Row], kind: str, entry: Mapping[str, Any], origin: str) -> None:
     key = (kind, entry["variable"])
     if entry.get("off"):
         rows.pop(key, None)
         return
-    new = _row(kind, entry)
+    new = msgspec.structs.replace(_row(kind, entry), origin=origin)
     old = rows.get(key)
     rows[key] = new if old is None or entry.get("replace") else _merged(old, new)
 
@@ -236,7 +241,8 @@ def _merged(old: Row, new: Row) -> Row:
     }
     for name in ("units", "assumed_units", "dose_units"):
         stated[name] = {**getattr(old, name), **getattr(new, name)}
-    return msgspec.structs.replace(old, **{**stated, "codes": old.codes + new.codes})
+    origin = f"{old.origin}; {new.origin}"
+    return msgspec.structs.replace(old, **{**stated, "codes": old.codes + new.codes, "origin": origin})
 
 
 def _in_usual_systems(row: Row, aliases: Mapping[str, str]) -> Row:

@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "What works at each site, what degrades, and what to ask the hospital for.",
     "keys": "Make a key pair for a login, and show what the hospital needs of it.",
     "pull": "Read the cohort from the servers, or from files, into the store.",
+    "map": "The mapping tables: what they do not know, and what another table would change.",
     "compute": "Turn the store into cases and outcomes.",
     "push": "Write the outcomes onto the servers.",
     "sync": "Pull, compute and push under a lock: the line a scheduler runs.",

@@ -1,6 +1,11 @@
 """Records of an invented hospital with codes and units of its own, for commands that look at the mapping tables."""
 
+import json
+import sqlite3
 from typing import Any
+
+from dm_fhir.fhir.resource import read_resource
+from dm_fhir.store.resources import put_resources
 
 Json = dict[str, Any]
 UCUM = "http://unitsofmeasure.org"
@@ -31,11 +36,23 @@ def infusion(name: str, whose: str, day: str = "2025-03-03", **more: Any) -> Jso
 
 
 def measured(
-    name: str, whose: str, day: str, value: float | None, unit: str | None, code: tuple[str, str] = LOINC_CK, **more: Any
+    name: str,
+    whose: str,
+    day: str,
+    value: float | None,
+    unit: str | None,
+    code: tuple[str, str] = LOINC_CK,
+    display: str | None = None,
+    **more: Any,
 ) -> Json:
     """An Observation of one number; no UCUM, so that the unit is what the table must know."""
     quantity = {"value": value, **({"unit": unit} if unit else {})}
     return {
         "resourceType": "Observation", "id": name, "status": "final", "subject": {"reference": f"Patient/{whose}"},
-        "code": concept(*code), "effectiveDateTime": day, **({} if value is None else {"valueQuantity": quantity}), **more,
+        "code": concept(*code, display), "effectiveDateTime": day, **({} if value is None else {"valueQuantity": quantity}), **more,
     }  # fmt: skip
+
+
+def put(db: sqlite3.Connection, *resources: Json, site: str = "leon", run: int = 1) -> None:
+    """Store them, as a pull would."""
+    put_resources(db, site, [read_resource(json.dumps(one).encode()) for one in resources], run)

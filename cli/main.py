@@ -30,6 +30,7 @@ COMMANDS = {
     "runs": "Past runs: when, how long, how they ended.",
     "failed": "Every query that is not complete, and the command that mends it.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
+    "explain": "The way of one number, from the outcome back to the record it came from.",
     "report": "An HTML page: patients, outcomes, the paper's sentences.",
     "export": "The case series as one pseudonymised document.",
 }

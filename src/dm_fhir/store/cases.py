@@ -85,6 +85,14 @@ def case_row(db: sqlite3.Connection, site: str, patient: str) -> CaseRow | None:
     return CaseRow._make(row) if row else None
 
 
+def patients_with_cases(db: sqlite3.Connection, site: str, most: int) -> list[str]:
+    """The patients who make a case, in order, at most so many."""
+    rows = db.execute(
+        "SELECT patient FROM case_document WHERE site = ? AND state = 'case' ORDER BY patient LIMIT ?", (site, most)
+    )
+    return [row[0] for row in rows]
+
+
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many patients make a case, and how many do not for which reason."""
     rows = db.execute(

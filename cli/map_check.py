@@ -83,10 +83,10 @@ def _needs_mending(seen: "SiteSeen") -> bool:
 
 
 def _for_machines(site: Site, seen: "SiteSeen") -> dict[str, Any]:
-    return {**msgspec.structs.asdict(seen), "scope": _scope(site), "trouble": seen.trouble}
+    return {**msgspec.structs.asdict(seen), "scope": scope_of(site), "trouble": seen.trouble}
 
 
-def _scope(site: Site) -> str:
+def scope_of(site: Site) -> str:
     """What a pull keeps of this site: `mapped` or `all`; files are always kept whole."""
     return site.pull.scope if site.endpoint else "all"
 
@@ -104,6 +104,7 @@ def _lines(site: Site, seen: "SiteSeen", drug: str) -> list[str]:
         *capped([one for one in seen.mapped if one.trouble], _unusable, "codes with such values", everything),
         *[f"  several {one.what} of {one.variable}: {_counts(one.counts)}" for one in seen.mixed],
         *_status_lines(seen.mapped),
+        *capped([one for one in seen.mapped if one.units], _known, "known codes with units", everything),
         *capped(seen.unmapped, _unmapped, "codes that no table knows", everything, _MOST_UNMAPPED),
         *_remarks(seen),
         *_never(seen.never_seen),
@@ -112,7 +113,7 @@ def _lines(site: Site, seen: "SiteSeen", drug: str) -> list[str]:
 
 
 def _scope_lines(site: Site) -> list[str]:
-    if _scope(site) == "all":
+    if scope_of(site) == "all":
         return []
     return [
         '  pulled with scope = "mapped": what no table knows was not kept, so it cannot be seen here. To see it: '
@@ -132,10 +133,18 @@ def _unusable(one: "CodeSeen") -> str:
     return f"  cannot be used: {one.variable} by {_code(one)}: {reasons} of {one.records} records{units}{values}"
 
 
+def _known(one: "CodeSeen") -> str:
+    return f"  known: {one.variable} by {_code(one)}: {_how_often(one)}"
+
+
 def _unmapped(one: "CodeSeen") -> str:
+    return f"  no row: {_code(one)} in {one.element}: {_how_often(one)}"
+
+
+def _how_often(one: "CodeSeen") -> str:
     units = f", units {_counts({unit or 'none': count for unit, count in one.units.items()})}" if one.units else ""
     last = f", last {one.last_seen}" if one.last_seen else ""
-    return f"  no row: {_code(one)} in {one.element}: {one.records} records, {one.patients} patients{units}{last}"
+    return f"{one.records} records, {one.patients} patients{units}{last}"
 
 
 def _status_lines(mapped: "Iterable[CodeSeen]") -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from dm_fhir.cli.map_check import printable
+from dm_fhir.cli.map_check import printable, scope_of
 from dm_fhir.cli.reporter import capped, document
 from dm_fhir.cli.study import Study, json_option, opened, site_option
 from dm_fhir.config import Site
@@ -110,6 +110,7 @@ def _lines(site: Site, rows: "Sequence[TableChange]", values: "Difference", path
     return [
         f"{site.name}: {len(rows)} rows differ; {values.patients_changed} of {values.patients} patients would change",
         *capped(rows, _row, "rows", everything, _MOST_LINES),
+        *_scope_lines(site, rows),
         *_patients("would become cases", values.cases_gained),
         *_patients("would no longer be cases", values.cases_lost),
         *capped(values.values, lambda one: _change("value", one), "kinds of change", everything, _MOST_LINES),
@@ -120,6 +121,17 @@ def _lines(site: Site, rows: "Sequence[TableChange]", values: "Difference", path
 def _row(one: "TableChange") -> str:
     name = f"{one.kind} {one.variable}".replace("_", " ") if one.kind == "table" else f"[[{one.kind}]] {one.variable}"
     return printable(f"  {one.change}: {name}: {'; '.join(one.what) or 'without codes'}")
+
+
+def _scope_lines(site: Site, rows: "Sequence[TableChange]") -> list[str]:
+    """What a pull has not kept cannot be seen to change."""
+    adds_codes = any(what.startswith("code ") and what.endswith(" added") for row in rows for what in row.what)
+    if not adds_codes or scope_of(site) == "all":
+        return []
+    return [
+        '  pulled with scope = "mapped": records of codes that are new here were not kept; what they bring shows after '
+        f"dm-fhir pull --site {site.name}"
+    ]
 
 
 def _patients(what: str, patients: Sequence[str]) -> list[str]:

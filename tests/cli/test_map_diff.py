@@ -94,11 +94,13 @@ def test_it_is_told_the_other_way_round_too(study: Study, tables: tuple[str, str
 def test_people_read_rows_and_records_and_no_value(study: Study, tables: tuple[str, str]) -> None:
     fill(study)
     ran = study.type("map", "diff", *tables, "--site", "leon")
-    assert ran.lines[:4] == [
+    assert ran.lines[:5] == [
         "leon: 2 rows differ; 2 of 3 patients would change",
         "  changed: [[measurement]] ck: code urn:leon:lab|NEW added; code urn:leon:lab|OLD removed; units come 3 added; "
         "units gone removed, was 2; units kat 120, was 60",
         "  changed: [[medication]] anifrolumab: code urn:leon:lab|ANI added",
+        '  pulled with scope = "mapped": records of codes that are new here were not kept; what they bring shows after '
+        "dm-fhir pull --site leon",
         "  1 patients would become cases: Patient/p2",
     ]
     assert "  value ck: 1 with another number, 1 patients: Observation/kat" in ran.lines

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dm_fhir.cli.map_check import printable
+from dm_fhir.cli.reporter import capped
 
 if TYPE_CHECKING:
     from dm_fhir.mappings.left_out import LeftOut
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _ROLES = {"followup": "follow-up", "first_exposure": "first exposure"}
 _MOST_QUERIES = 3
+_MOST_NOT_USED = 20
 
 
 def case_lines(case: "Case") -> list[str]:
@@ -52,7 +54,7 @@ def outcome_lines(one: "Explained") -> list[str]:
         lines += _record(record)
     if one.not_used:
         lines.append("  considered and not used:")
-        lines += [_not_used(other) for other in one.not_used]
+        lines += capped(one.not_used, _not_used, "records", "with --json", _MOST_NOT_USED)
     return list(map(printable, lines))
 
 
@@ -103,7 +105,7 @@ def _record(one: "Record") -> list[str]:
     if one.bound != "exact":
         lines.append(f"    bound      {one.bound.replace('_', ' ')}")
     if one.reason:
-        lines.append(f"    not used   {reason_words(one.reason)} ({one.reason})")
+        lines.append(f"    no number  {reason_words(one.reason)} ({one.reason})")
     lines += [f"    flags      {', '.join(one.flags)}"] if one.flags else []
     lines += [
         f"    row        [[{row.kind}]] {row.variable} by {row.system}|{row.code}: {row.origin}" for row in one.rows
@@ -118,8 +120,9 @@ def _resource(one: "Resource") -> list[str]:
         f"SHA-256 {one.hash}" if one.hash else "",
     ]
     run = f"run {one.run}" + (f" ({one.command}, {one.started})" if one.command else "")
-    more = f", or {len(one.queries) - _MOST_QUERIES} others" if len(one.queries) > _MOST_QUERIES else ""
-    queries = f", by {' or '.join(one.queries[:_MOST_QUERIES])}{more}" if one.queries else ""
+    several = f"one of {len(one.queries)} queries: " if len(one.queries) > 1 else ""
+    more = ", …" if len(one.queries) > _MOST_QUERIES else ""
+    queries = f", by {several}{', '.join(one.queries[:_MOST_QUERIES])}{more}" if one.queries else ""
     return [
         f"    version    {', '.join(part for part in parts if part)}",
         *([] if one.is_current else ["               the store holds a newer version"]),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ _MOST_UNMAPPED = 20
 _MOST_NEVER = 20
 _COLUMNS = (
     "site", "mapped", "kind", "element", "system", "code", "display", "variable", "records", "patients", "last_seen",
-    "units", "units_not_in_table", "values", "statuses", "scales", "unused",
+    "units", "units_not_in_table", "values", "statuses", "statuses_not_counted", "scales", "unused",
 )  # fmt: skip
 
 
@@ -148,12 +149,12 @@ def _how_often(one: "CodeSeen") -> str:
 
 
 def _status_lines(mapped: "Iterable[CodeSeen]") -> list[str]:
-    """How many records of known codes do not count for their status."""
-    codes = [one for one in mapped if one.unused.get("status_excluded")]
-    by_variable: dict[str, int] = {}
-    for one in codes:
-        by_variable[one.variable or ""] = by_variable.get(one.variable or "", 0) + one.unused["status_excluded"]
-    return [f"  not counted for their status: {_counts(by_variable)}"] if by_variable else []
+    """How many records of each variable do not count for their status."""
+    counts: dict[str, Counter[str]] = {}
+    for one in mapped:
+        for status in one.statuses_not_counted:
+            counts.setdefault(one.variable or "", Counter())[status] += one.statuses[status]
+    return [f"  not counted for their status: {variable}: {_counts(found)}" for variable, found in counts.items()]
 
 
 def _remarks(seen: "SiteSeen") -> list[str]:

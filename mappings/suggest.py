@@ -17,7 +17,10 @@ _ALIKE = str.maketrans({"\N{MICRO SIGN}": "u", "\N{GREEK SMALL LETTER MU}": "u",
 def suggestion(seen: SiteSeen, tables: Tables, most: int = _MOST_ROWS) -> str:
     """TOML that can be laid over the tables as it stands, and then changes nothing; the most frequent codes first."""
     units = [row for one in seen.mapped for row in _units(one, tables)]
-    usable = [one for one in seen.unmapped if one.system]
+    # A code may be seen in several elements; one row is enough for it.
+    usable = list({(one.kind, one.system, one.code): one for one in reversed(seen.unmapped) if one.system}.values())[
+        ::-1
+    ]
     codes = [row for one in usable[:most] for row in _code(one, seen.site)]
     more = len(usable) - most
     return "\n".join(

@@ -34,12 +34,13 @@ class Whose(Record, Protocol):
     def subject(self) -> str | None: ...
 
 
-class CodeSeen(msgspec.Struct, frozen=True, omit_defaults=True):
+class CodeSeen(msgspec.Struct, frozen=True):
     """One code in one element: how often, of how many patients, in which units.
 
     `variable` is the row that knows it, None: no row does. `units` count by unit as written ("" where a quantity has
-    none), `units_not_in_table` are those that the row does not know. `values` count by FHIR's element, `unused` by reason
-    why a value is not used, `scales` by the scale on which it was read. `last_seen` is the record's own date.
+    none), `units_not_in_table` are those that the row does not know. `values` count by FHIR's element, `statuses` by status
+    (`statuses_not_counted`: records with these are left out), `scales` by the scale on which a value was read, `unused` by
+    reason why it is not used; `trouble` counts those for which that can be mended. `last_seen` is the record's own date.
     """
 
     kind: str
@@ -51,13 +52,14 @@ class CodeSeen(msgspec.Struct, frozen=True, omit_defaults=True):
     records: int
     patients: int
     last_seen: str | None
-    units: dict[str, int] = {}
-    units_not_in_table: tuple[str, ...] = ()
-    values: dict[str, int] = {}
-    statuses: dict[str, int] = {}
-    scales: dict[str, int] = {}
-    unused: dict[str, int] = {}
-    trouble: int = 0
+    units: dict[str, int]
+    units_not_in_table: tuple[str, ...]
+    values: dict[str, int]
+    statuses: dict[str, int]
+    statuses_not_counted: tuple[str, ...]
+    scales: dict[str, int]
+    unused: dict[str, int]
+    trouble: int
 
 
 class Mixed(msgspec.Struct, frozen=True):
@@ -208,6 +210,7 @@ class _Code:
         self.displays: Counter[str] = Counter()
         self.units: Counter[str] = Counter()
         self.foreign_units: set[str] = set()
+        self.foreign_statuses: set[str] = set()
         self.values: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.scales: Counter[str] = Counter()
@@ -225,7 +228,8 @@ class _Code:
         self._last = max(filter(None, (self._last, day)), default=None)
         _add(self.displays, coding.display, _MOST_CHARACTERS["display"])
         _add(self.values, sight.value)
-        _add(self.statuses, sight.status or "none")
+        status = _add(self.statuses, sight.status or "none")
+        self.foreign_statuses.update([status] if sight.reason == STATUS else [])
         self._count_unit(sight)
         if sight.row is not None:
             _add(self.scales, sight.variable)
@@ -256,6 +260,7 @@ class _Code:
             units_not_in_table=tuple(sorted(self.foreign_units)),
             values=dict(self.values.most_common()),
             statuses=dict(self.statuses.most_common()),
+            statuses_not_counted=tuple(sorted(self.foreign_statuses)),
             scales=dict(self.scales.most_common()),
             unused=dict(self.unused.most_common()),
             trouble=self.trouble,

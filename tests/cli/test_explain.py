@@ -184,7 +184,7 @@ def test_a_record_says_what_it_is_used_for_and_what_it_means(computed: Study) ->
     (condition,) = told(computed, "p1", "Condition/dm")["records"]
     assert [row["code"] for row in condition["rows"]] == ["M33.10"]
     lines = computed.type("explain", "p1", "Observation/kat").lines
-    assert "    not used   the unit cannot be converted (unit_incompatible)" in lines
+    assert "    no number  the unit cannot be converted (unit_incompatible)" in lines
     assert "  finding unit_incompatible (warning) at value: value not used" in lines
     assert "  no outcome rests on it" in lines
 

@@ -48,7 +48,8 @@ def test_a_code_that_no_table_knows_is_counted_with_its_patients_units_and_last_
     assert code(seen(study), "CK37") == {
         "kind": "measurement", "element": "Observation.code", "system": LOCAL, "code": "CK37", "display": "CK im Serum",
         "variable": None, "records": 4, "patients": 2, "last_seen": "2025-06-30", "units": {"µkat/l": 1, "U/L": 1, "": 1},
-        "values": {"valueQuantity": 3, "no value": 1}, "statuses": {"final": 4},
+        "units_not_in_table": [], "values": {"valueQuantity": 3, "no value": 1}, "statuses": {"final": 4},
+        "statuses_not_counted": [], "scales": {}, "unused": {}, "trouble": 0,
     }  # fmt: skip
     ran = study.type("map", "check", "--site", "leon")
     assert (
@@ -105,7 +106,7 @@ def test_what_keeps_a_known_value_from_being_used(
     put(study.db, measured("o1", "p1", "2025-03-01", None, None, **value))
     ran = study.type("map", "check", "--site", "leon", "--json")
     found = code(ran.json["sites"][0], "2157-6")
-    assert (found.get("unused", {}), found.get("units_not_in_table", [])) == (unused, not_in_table)
+    assert (found["unused"], found["units_not_in_table"]) == (unused, not_in_table)
     assert (ran.code, ran.json["exit_code"], ran.json["state"]) == (
         exit_code,
         exit_code,
@@ -126,7 +127,7 @@ def test_what_cannot_be_used_is_told_first_with_the_units_that_the_row_does_not_
         'units that the row does not know: none at all, "kat"; values as valueQuantity 3, no value 1',
         "  cannot be used: anifrolumab by http://www.whocc.no/atc|L04AG11: 1 unit_incompatible of 2 records; "
         'units that the row does not know: "vials"',
-        "  not counted for their status: ck 1",
+        "  not counted for their status: ck: cancelled 1",
     ]
 
 
@@ -268,7 +269,7 @@ def test_csv_has_every_code_and_is_for_nobody_else(study: Study, tmp_path: Path)
     assert rows[-1] == {
         "site": "leon", "mapped": "yes", "kind": "measurement", "element": "Observation.code", "system": "http://loinc.org",
         "code": "2157-6", "display": "", "variable": "ck", "records": "1", "patients": "1", "last_seen": "2025-01-01",
-        "units": "kat: 1", "units_not_in_table": "kat", "values": "valueQuantity: 1", "statuses": "final: 1", "scales": "ck: 1",
+        "units": "kat: 1", "units_not_in_table": "kat", "values": "valueQuantity: 1", "statuses": "final: 1", "statuses_not_counted": "", "scales": "ck: 1",
         "unused": "unit_incompatible: 1",
     }  # fmt: skip
 

@@ -45,7 +45,7 @@ def considered(case: Case, outcome: Outcome) -> tuple[Considered, ...]:
     if "total_is_not_activity" in outcome.reasons:
         totals = battery.measured_as(case, (cdasi.TOTAL,))
         found += [_assessed(one, "total_is_not_activity") for one in totals]
-    return tuple(sorted(found, key=lambda one: (one.when or "", one.source.place)))
+    return tuple(sorted(found, key=_candidates_first))
 
 
 def arithmetic(outcome: Outcome) -> str | None:
@@ -81,6 +81,10 @@ def _reasons(case: Case, instrument: Instrument, variable: str) -> dict[str, str
     whole = baseline.select_baseline(candidates, first.span, zone)
     # Where a scale has no baseline of its own, the change was held against the one on the other scale.
     return (own if own.chosen is not None else whole).excluded
+
+
+def _candidates_first(one: Considered) -> tuple[bool, str, str]:
+    return one.reason == "after_first_infusion", one.when or "", one.source.place
 
 
 def _assessed(one: Assessment, reason: str) -> Considered:

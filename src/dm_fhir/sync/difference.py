@@ -59,9 +59,10 @@ def difference(db: sqlite3.Connection, site: str, old: Mapper, new: Mapper, prog
         gained += [patient] if is_now and not was else []
         lost += [patient] if was and not is_now else []
         changed = values.count(patient, _value_changes(_values(before), _values(after)))
-        changed |= outcomes.count(
-            patient, _outcome_changes(before.outcomes if was else (), after.outcomes if is_now else ())
-        )
+        outcome_changes = _outcome_changes(before.outcomes if was else (), after.outcomes if is_now else ())
+        if was != is_now:  # that there is, or was, no number either says nothing
+            outcome_changes = (one for one in outcome_changes if one.change.endswith(" computed"))
+        changed |= outcomes.count(patient, outcome_changes)
         patients_changed += changed or was != is_now
     progress(site, len(persons.patients), len(persons.patients))
     return Difference(

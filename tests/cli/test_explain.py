@@ -41,6 +41,7 @@ def record_of_one_patient() -> list[dict[str, Any]]:
         measured("text", "p1", "2025-03-02", None, None, valueString="Zwetschke 450"), measured("undated", "p1", "2025-03-02", 1, "U/L", effectiveDateTime=None),
         measured("f1", "p1", "2025-05-01", 300, "UI/L"), measured("f2", "p1", "2025-06-01", 90, "U/L"),
         measured("panel", "p1", "2025-03-01", None, None, code=("urn:x", "PANEL"), component=parts),
+        measured("panel2", "p1", "2025-05-01", None, None, code=("urn:x", "PANEL"), component=parts),
         measured("antibody", "p1", "2025-01-01", None, None, code=("http://loinc.org", "107562-1"), valueCodeableConcept=concept("http://snomed.info/sct", "10828004")),
         {**measured("unmapped", "p1", "2025-03-01", 1, "U/L"), "code": concept(LOCAL, "CK37", "CK im Serum", "Zwetschke says")},
         {**measured("unreadable", "p1", "2025-03-01", 1, "U/L"), "status": 5},
@@ -149,6 +150,8 @@ def test_a_part_of_a_panel_is_named_by_its_path(computed: Study) -> None:
         ("Observation/panel#component[0]", "cdasi_activity"),
         ("Observation/panel#component[1]", "cdasi_damage"),
     ]
+    follow_up = told(computed, "p1", "cdasi_activity_improvement@Observation/panel2")["outcome"]
+    assert follow_up["name"] == "cdasi_activity_improvement@Observation/panel2#component[0]"
     (part,) = told(computed, "p1", "Observation/panel#component[1]")["records"]
     assert part["recorded"] == "3"
 
@@ -199,6 +202,9 @@ def test_a_record_that_is_not_in_the_case_says_why(computed: Study) -> None:
     put(computed.db, measured("theirs", "p2", "2025-03-01", 1, "U/L"))
     lines = computed.type("explain", "p1", "Observation/theirs").lines
     assert "    whose      Patient/p2, not Patient/p1" in lines
+    put(computed.db, {**measured("nobody", "p1", "2025-03-01", 1, "U/L"), "subject": None})
+    site = told(computed, "p1", "Observation/nobody")
+    assert (site["subject"], site["resource"]["queries"]) == (None, [])
     delete_resource(computed.db, "leon", "Observation", "unmapped", "2025-06-02T10:00:00Z")
     lines = computed.type("explain", "p1", "Observation/unmapped").lines
     assert "    why        the server has it no longer" in lines
@@ -334,11 +340,15 @@ def test_two_scales_are_told_apart(study: Study) -> None:
     put(
         study.db, patient("p1"), infusion("i1", "p1"), measured("b80", "p1", "2025-03-01", 70, None, code=(CDASI, "mmt8-80")),
         measured("b150", "p1", "2025-03-02", 120, None, code=(CDASI, "mmt8-150")), measured("f80", "p1", "2025-05-01", 75, None, code=(CDASI, "mmt8-80")),
+        measured("older", "p1", "2025-02-01", 60, None, code=(CDASI, "mmt8-80")),
     )  # fmt: skip
     study.type("compute")
     outcome = told(study, "p1", "mmt8_80_improvement@Observation/f80")["outcome"]
     assert (outcome["arithmetic"], outcome["number"]) == ("75 - 70", "5")
-    assert {one["reference"]: one["reason"] for one in outcome["not_used"]} == {"Observation/b150": "scale_mixed"}
+    assert {one["reference"]: one["reason"] for one in outcome["not_used"]} == {
+        "Observation/b150": "scale_mixed",
+        "Observation/older": "not_latest",
+    }
 
 
 def test_a_merged_patients_record_names_the_query_that_asked_for_it(study: Study) -> None:

@@ -15,7 +15,7 @@ from dm_fhir.mappings.codes import load_tables
 from dm_fhir.mappings.survey import survey
 from dm_fhir.store.records import Record
 
-from .hospital import LOCAL, concept, infusion, measured, patient, put
+from .hospital import LOCAL, LOINC_CK, concept, infusion, measured, patient, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,6 +254,41 @@ def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(
     tables = load_tables([path])
     assert tables.by_code["measurement", LOCAL, odd].variable == "dlqi"
     assert tables.rows["measurement", "ck"].units["u/l"] == 1
+
+
+def test_a_code_in_two_elements_is_suggested_once(study: Study) -> None:
+    drug = {"medicationCodeableConcept": concept("urn:x", "DRUG"), "subject": {"reference": "Patient/p1"}}
+    put(
+        study.db, {"resourceType": "MedicationRequest", "id": "r1", **drug},
+        {"resourceType": "MedicationStatement", "id": "s1", **drug},
+    )  # fmt: skip
+    assert len(seen(study)["unmapped"]) == 2
+    assert study.type("map", "check", "--site", "leon", "--suggest").out.count("#[[medication]]") == 1
+
+
+def test_a_unit_that_could_be_either_of_two_is_not_guessed(study: Study) -> None:
+    study.config.with_name("t.toml").write_text(
+        '[[measurement]]\nvariable = "vas"\nunit = "cm"\nunits = { mm = "1/10", MM = "100000000" }\n'
+        'codes = [{ system = "urn:x", code = "VAS" }]\n'
+    )
+    study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
+    put(study.db, measured("v1", "p1", "2025", 7, "Mm", ("urn:x", "VAS")))
+    assert '#units = { "Mm" = "" }' in study.type("map", "check", "--site", "leon", "--suggest").out
+
+
+def test_a_record_that_one_of_its_codes_makes_known_is_known(study: Study) -> None:
+    both = [*concept(LOCAL, "CK37")["coding"], *concept(*LOINC_CK)["coding"]]
+    put(study.db, {**measured("o1", "p1", "2025", 1, "U/L"), "code": {"coding": both}})
+    site = seen(study)
+    assert ([one["code"] for one in site["mapped"]], site["unmapped"]) == ([LOINC_CK[1]], [])
+
+
+def test_doses_of_other_drugs_are_not_held_against_the_table_of_the_study_drug(study: Study) -> None:
+    (system, name), *_ = [key[1:] for key, row in load_tables().by_code.items() if row.variable == "azathioprine"]
+    put(study.db, infusion("i1", "p1", medicationCodeableConcept=concept(system, name), dosage={"dose": {"value": 2, "unit": "tablets"}}))  # fmt: skip
+    ran = study.type("map", "check", "--site", "leon", "--json")
+    found = code(ran.json["sites"][0], name)
+    assert (ran.code, found["units"], found["unused"]) == (0, {}, {})
 
 
 def test_csv_has_every_code_and_is_for_nobody_else(study: Study, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def fill(study: Study) -> None:
         study.db, patient("p1"), infusion("i1", "p1"), measured("b", "p1", "2025-03-01", 100, "U/L"),
         measured("kat", "p1", "2025-05-01", 1, "kat"), measured("gone", "p1", "2025-05-02", 1, "gone"),
         measured("come", "p1", "2025-05-03", 1, "come"), measured("old", "p1", "2025-05-04", 1, "U/L", code=(LOCAL, "OLD")),
-        measured("new", "p1", "2025-05-05", 1, "U/L", code=(LOCAL, "NEW")),
+        measured("new", "p1", "2025-05-05", 1, "U/L", code=(LOCAL, "NEW")), measured("kat2", "p1", "2025-05-06", 2, "kat"),
         patient("p2"), infusion("i2", "p2", medicationCodeableConcept=concept(LOCAL, "ANI")),
         patient("p3"), infusion("i3", "p3"), measured("x", "p3", "2025-03-01", 100, "U/L"),
     )  # fmt: skip
@@ -70,16 +70,26 @@ def test_what_would_become_of_values_outcomes_and_cases(study: Study, tables: tu
         ("ck", "newly usable"): ["Observation/come"],
         ("ck", "no longer mapped"): ["Observation/old"],
         ("ck", "no longer usable"): ["Observation/gone"],
-        ("ck", "number"): ["Observation/kat"],
+        ("ck", "number"): ["Observation/kat", "Observation/kat2"],
     }
     assert site["cases_gained"] == ["Patient/p2"]
     assert site["cases_lost"] == []
     outcomes = changes(site, "outcomes")
-    assert outcomes["ck_improvement", "number"] == ["Observation/kat"]
+    assert outcomes["ck_improvement", "number"] == ["Observation/kat", "Observation/kat2"]
     assert outcomes["ck_improvement", "newly computed"] == ["Observation/come", "Observation/new"]
     assert outcomes["ck_improvement", "no longer computed"] == ["Observation/gone", "Observation/old"]
     assert outcomes["infusions_completed", "newly computed"] == ["Patient/p2"]
     assert ("ck_baseline", "number") not in outcomes
+    # Of a patient who becomes a case only what would be computed is told.
+    assert not [key for key, references in outcomes.items() if "Patient/p2" in references and "computed" not in key[1]]
+    assert all(one["patients"] == 1 for one in (*site["values"], *site["outcomes"]))
+
+
+def test_a_patient_who_is_no_case_has_no_outcomes_that_could_change(study: Study, tables: tuple[str, str]) -> None:
+    label = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}]}
+    put(study.db, patient("p1", meta=label), infusion("i1", "p1"), measured("kat", "p1", "2025-03-01", 1, "kat"))
+    (site,) = study.type("map", "diff", *tables, "--site", "leon", "--json").json["sites"]
+    assert (changes(site, "values"), site["outcomes"]) == ({("ck", "number"): ["Observation/kat"]}, [])
 
 
 def test_it_is_told_the_other_way_round_too(study: Study, tables: tuple[str, str]) -> None:
@@ -103,7 +113,7 @@ def test_people_read_rows_and_records_and_no_value(study: Study, tables: tuple[s
         "dm-fhir pull --site leon",
         "  1 patients would become cases: Patient/p2",
     ]
-    assert "  value ck: 1 with another number, 1 patients: Observation/kat" in ran.lines
+    assert "  value ck: 2 with another number, 1 patients: Observation/kat, Observation/kat2" in ran.lines
     assert ran.lines[-1] == "map diff: exit 0 (complete)"
     assert not [word for word in ("Zwetschke", "1961", "7200") if word in ran.out]
 

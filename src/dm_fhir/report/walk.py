@@ -198,7 +198,7 @@ def resource_of(walker: Walker, source: Source) -> Resource | None:
     run = run_numbered(walker.db, found.run)
     type_name = source.reference.partition("/")[0]
     # A merged patient's records were asked for under the reference that they name.
-    patient = subject_of(walker.db, walker.site, source.reference) or walker.case.id
+    patient = subject_of(walker.db, walker.site, source.reference) or ""
     return Resource(
         version=found.version,
         last_updated=found.last_updated,

@@ -197,6 +197,8 @@ def test_a_record_that_is_not_in_the_case_says_why(computed: Study) -> None:
     assert "  Observation/unmapped: not in the case" in lines
     assert "    why        Observation: no code that the tables know" in lines
     assert f'    code       {LOCAL}|CK37 "CK im Serum" in Observation.code: no row knows it' in lines
+    put(computed.db, measured("long", "p1", "2025-03-01", 1, "U/L", (LOCAL, "L"), "d" * 200))
+    assert told(computed, "p1", "Observation/long")["left_out"]["codes"][0]["display"] == "d" * 80
     site = told(computed, "p1", "Observation/unreadable")
     assert [one["code"] for one in site["left_out"]["findings"]] == ["unreadable"]
     put(computed.db, measured("theirs", "p2", "2025-03-01", 1, "U/L"))
@@ -349,6 +351,21 @@ def test_two_scales_are_told_apart(study: Study) -> None:
         "Observation/b150": "scale_mixed",
         "Observation/older": "not_latest",
     }
+
+
+def test_a_contradiction_on_the_other_scale_blocks_nothing_on_this_one(study: Study) -> None:
+    on_150 = [measured(f"b{value}", "p1", "2025-03-02", value, None, code=(CDASI, "mmt8-150")) for value in (120, 130)]
+    on_80 = {"older": ("2025-02-01", 60), "b80": ("2025-03-01", 70), "f80": ("2025-05-01", 75)}
+    put(
+        study.db, patient("p1"), infusion("i1", "p1"), *on_150,
+        *(measured(name, "p1", day, value, None, code=(CDASI, "mmt8-80")) for name, (day, value) in on_80.items()),
+    )  # fmt: skip
+    study.type("compute")
+    outcome = told(study, "p1", "mmt8_80_improvement@Observation/f80")["outcome"]
+    assert outcome["number"] == "5"
+    assert {one["reference"].split("/")[1]: one["reason"] for one in outcome["not_used"]} == {
+        "older": "not_latest", "b120": "conflict", "b130": "conflict",
+    }  # fmt: skip
 
 
 def test_a_merged_patients_record_names_the_query_that_asked_for_it(study: Study) -> None:

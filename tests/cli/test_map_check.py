@@ -220,6 +220,13 @@ def test_a_site_of_which_nothing_is_held_is_not_called_complete(study: Study) ->
     assert "madrid: the store holds no record to look at; dm-fhir pull --site madrid" in ran.lines
 
 
+def test_a_record_that_cannot_be_read_could_not_be_checked(study: Study) -> None:
+    put(study.db, {**measured("o1", "p1", "2025", 1, "U/L"), "status": 5}, measured("o2", "p1", "2025", 1, "U/L"))
+    ran = study.type("map", "check", "--site", "leon")
+    assert ran.code == 3
+    assert "  cannot be read: 1 records (Observation/o1)" in ran.lines
+
+
 def test_what_was_deleted_or_is_our_own_is_not_looked_at(study: Study) -> None:
     own = {"identifier": [{"system": "https://w3id.org/dm-fhir/outcome", "value": "1"}]}
     put(study.db, measured("o1", "p1", "2025", 1, "U/L", **own), measured("o2", "p1", "2025", 1, "U/L"))

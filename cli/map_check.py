@@ -63,7 +63,7 @@ def check(ctx: click.Context, sites: tuple[str, ...], suggest: bool, csv_path: P
     elif as_json:
         click.echo(document("map check", [_for_machines(site, seen) for site, _, seen in found], code))
     else:
-        click.echo("\n".join(line for site, _, seen in found for line in _lines(site, seen, drug)))
+        click.echo("\n".join(printable(line) for site, _, seen in found for line in _lines(site, seen, drug)))
         click.echo(f"map check: exit {code} ({'what cannot be used is named above' if code else 'complete'})")
     return code
 
@@ -195,15 +195,15 @@ def _next(name: str, seen: "SiteSeen") -> list[str]:
 
 def _code(one: "CodeSeen") -> str:
     display = f' "{one.display}"' if one.display else ""
-    return printable(f"{one.system or '(no system)'}|{one.code}{display}")
+    return f"{one.system or '(no system)'}|{one.code}{display}"
 
 
 def _units(units: Iterable[str]) -> str:
-    return printable(", ".join(f'"{unit}"' if unit else "none at all" for unit in units))
+    return ", ".join(f'"{unit}"' if unit else "none at all" for unit in units)
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return printable(", ".join(f"{name} {count}" for name, count in counts.items()))
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def printable(text: str) -> str:

@@ -43,7 +43,8 @@ def diff(ctx: click.Context, old: Path, new: Path, sites: tuple[str, ...], as_js
     if as_json:
         click.echo(document("map diff", [_for_machines(rows, values) for _, rows, values in found], 0))
         return 0
-    click.echo("\n".join(line for site, rows, values in found for line in _lines(site, rows, values, (old, new))))
+    lines = (line for site, rows, values in found for line in _lines(site, rows, values, (old, new)))
+    click.echo("\n".join(map(printable, lines)))
     click.echo("map diff: exit 0 (complete)")
     return 0
 
@@ -120,7 +121,7 @@ def _lines(site: Site, rows: "Sequence[TableChange]", values: "Difference", path
 
 def _row(one: "TableChange") -> str:
     name = f"{one.kind} {one.variable}".replace("_", " ") if one.kind == "table" else f"[[{one.kind}]] {one.variable}"
-    return printable(f"  {one.change}: {name}: {'; '.join(one.what) or 'without codes'}")
+    return f"  {one.change}: {name}: {'; '.join(one.what) or 'without codes'}"
 
 
 def _scope_lines(site: Site, rows: "Sequence[TableChange]") -> list[str]:

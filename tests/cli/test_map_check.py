@@ -180,6 +180,7 @@ def test_nothing_that_a_patient_could_be_known_by_is_told(study: Study, tmp_path
 
 def test_a_terminal_is_not_told_what_to_do(study: Study) -> None:
     put(study.db, measured("o1", "p1", "2025", 1, "\x1b[2J", code=("urn:\x07", "a\nb")))
+    put(study.db, {"resourceType": "Odd\x07", "id": "o2"}, {**measured("o\x1b3", "p1", "2025", 1, "U/L"), "status": 5})
     for arguments in ([], ["--suggest"]):
         out = study.type("map", "check", "--site", "leon", *arguments).out
         assert "\x1b" not in out

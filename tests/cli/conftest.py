@@ -95,7 +95,7 @@ def shipped_tables() -> Tables:
     return load_tables()
 
 
-@pytest.fixture
-def tables_are_read_once(shipped_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a site has no tables of its own, the shipped ones need not be read and checked again."""
+@pytest.fixture(autouse=True)
+def tables_as_they_are(shipped_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's own tables are read each time, whatever other tests remember of them; the shipped ones alone are the same."""
     monkeypatch.setattr(site_module, "load_tables", lambda paths: load_tables(paths) if paths else shipped_tables)

@@ -17,7 +17,6 @@ from .hospital import LOCAL, LOINC_CK, concept, infusion, measured, patient, put
 if TYPE_CHECKING:
     from tests.cli.conftest import Study
 
-pytestmark = pytest.mark.usefixtures("tables_are_read_once")
 CDASI = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 SECRETS = ("Zwetschke", "1961", "07-19", "MRN-4711")
 RXNORM = ("http://www.nlm.nih.gov/research/umls/rxnorm", "2565286")

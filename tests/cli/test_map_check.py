@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Study
 
 
-pytestmark = pytest.mark.usefixtures("tables_are_read_once")
-
-
 def seen(study: Study, *arguments: str) -> Any:
     """What the command tells machines of leon."""
     return study.type("map", "check", "--site", "leon", "--json", *arguments).json["sites"][0]

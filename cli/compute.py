@@ -34,5 +34,13 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
 
 
 def computed_lines(computed: "Mapping[str, Computed]") -> list[str]:
-    """How many patients of each site were computed anew."""
-    return [f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged" for site, done in computed.items()]
+    """How many patients of each site were computed anew, and why which cases are not what they were."""
+    return [line for site, done in computed.items() for line in _lines(site, done)]
+
+
+def _lines(site: str, done: "Computed") -> list[str]:
+    changed = [f"{count} ({why})" for why, count in done.changed.items() if why != "new"]
+    return [
+        f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged",
+        *([f"  cases changed: {', '.join(changed)}"] if changed else []),
+    ]

@@ -41,7 +41,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], form: str, output: str, 
                 "the document does not satisfy its own schema: " + "; ".join(found[:5]),
                 hint="this is a fault of dm-fhir; please report it",
             )
-        _write(output, data)
+        write_private(output, data + b"\n")
         study.voice.say(f"exported {len(series.cases)} cases{'' if output == '-' else f' to {output}'}")
         return 0
 
@@ -52,15 +52,16 @@ def _parsed(data: bytes) -> object:
     return json.loads(data)
 
 
-def _write(output: str, data: bytes) -> None:
+def write_private(output: str, data: bytes) -> None:
+    """Write `data` to the file `output`, mode 0600, or to standard output (`-`). Raises ConfigError where it cannot."""
     if output == "-":
-        sys.stdout.buffer.write(data + b"\n")
+        sys.stdout.buffer.write(data)
         return
     # Beside the target first, so that a run that is killed leaves no half document under its name.
     partial = Path(output).with_name(Path(output).name + ".partial")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data + b"\n")
+            file.write(data)
         partial.replace(output)
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror}") from error

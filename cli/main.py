@@ -22,7 +22,7 @@ COMMANDS = {
     "doctor": "What works at each site, what degrades, and what to ask the hospital for.",
     "keys": "Make a key pair for a login, and show what the hospital needs of it.",
     "pull": "Read the cohort from the servers, or from files, into the store.",
-    "map": "The mapping tables: which code means what, in which units, and who says so.",
+    "map": "The mapping tables: which code means what, what they do not know, what another table would change.",
     "compute": "Turn the store into cases and outcomes.",
     "push": "Write the outcomes onto the servers.",
     "sync": "Pull, compute and push under a lock: the line a scheduler runs.",
@@ -30,6 +30,7 @@ COMMANDS = {
     "runs": "Past runs: when, how long, how they ended.",
     "failed": "Every query that is not complete, and the command that mends it.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
+    "explain": "The way of one number, from the outcome back to the record it came from.",
     "report": "An HTML page: patients, outcomes, the paper's sentences.",
     "export": "The case series as one pseudonymised document.",
 }

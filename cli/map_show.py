@@ -14,6 +14,7 @@ from dm_fhir.cli.study import json_option
 from dm_fhir.config import load_config
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Row, Tables, load_tables, own_code
+from dm_fhir.mappings.rows import Bounds
 from dm_fhir.model.case import Coding
 from dm_fhir.model.exact import to_text
 
@@ -140,8 +141,9 @@ def _units(units: Mapping[str, Fraction]) -> str:
     return ", ".join(f"{unit} x {to_text(factor)}" for unit, factor in units.items())
 
 
-def _bounds(bounds: tuple[Fraction, Fraction]) -> str:
-    return f"{to_text(bounds[0])} to {to_text(bounds[1])}"
+def _bounds(bounds: Bounds) -> str:
+    low = to_text(bounds.low)
+    return f"{low} to {to_text(bounds.high)}" if bounds.high is not None else f"from {low}"
 
 
 def _doses(row: Row, code: Coding) -> str:
@@ -167,8 +169,8 @@ def _for_machines(row: Row) -> dict[str, Any]:
         "units": {unit: to_text(factor) for unit, factor in row.units.items()},
         "assumed_units": {unit: to_text(factor) for unit, factor in row.assumed_units.items()},
         "unitless": row.unitless,
-        "range": [to_text(end) for end in row.range] if row.range else None,
-        "plausible": [to_text(end) for end in row.plausible] if row.plausible else None,
+        "range": _ends(row.range),
+        "plausible": _ends(row.plausible),
         "scale": row.scale,
         "answers": row.answers,
         "panel": row.panel,
@@ -178,6 +180,11 @@ def _for_machines(row: Row) -> dict[str, Any]:
         "origin": row.origin,
         "codes": [_code(row, code) for code in row.codes],
     }
+
+
+def _ends(bounds: Bounds | None) -> list[str] | None:
+    """Both ends; the lower alone where there is no upper."""
+    return [to_text(end) for end in bounds if end is not None] if bounds else None
 
 
 def _code(row: Row, code: Coding) -> dict[str, Any]:

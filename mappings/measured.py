@@ -131,6 +131,21 @@ def _number(recorded: Measured, row: Row, tables: Tables) -> Result:
     return Result(number, row.unit, bound, flags=flags, reference_low=low, reference_high=high)
 
 
+def conversion(recorded: Measured, row: Row, tables: Tables) -> tuple[str | None, Fraction | None]:
+    """The unit in which the value of `row` was recorded, and the exact factor by which its number was made.
+
+    No unit: a bare number, a mark on a line, a coded value. No factor: the value gives no number.
+    """
+    quantity, _ = _quantity(recorded, row, tables)
+    if quantity is None or quantity.value is None:
+        return None, None
+    unit = _factor(quantity, row)
+    if unit.reason == "unit_missing" and row.line:
+        unit = _of_a_line(quantity.value, recorded.ranges, row)
+    name = next((one for one in unit_names(quantity) if one in row.units or one in row.assumed_units), None)
+    return (None if recorded.coded is not None else name), unit.factor
+
+
 def _quantity(recorded: Measured, row: Row, tables: Tables) -> tuple[Quantity | None, tuple[str, ...]]:
     """The recorded amount, with a flag where it had to be read out of text."""
     if recorded.integer is not None:

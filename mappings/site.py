@@ -39,9 +39,9 @@ class SiteMapper(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the tables, the drug, the zone, and the versions of mappings and rules."""
-        parts = (VERSION, battery.VERSION, self.tables.fingerprint, self.drug, self.timezone)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        """The tables, the drug, the zone, and the versions of mappings and rules, each by its name."""
+        tables = self.tables.fingerprint
+        return f"mappings {VERSION}; rules {battery.VERSION}; tables {tables}; drug {self.drug}; zone {self.timezone}"
 
     def drug_codes(self) -> Sequence[tuple[str, str]]:
         """The codes (system, code) by which the study drug is found."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from dm_fhir.cli import main
+from dm_fhir.mappings import site as site_module
+from dm_fhir.mappings.codes import Tables, load_tables
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, end_run, put_unit
 from dm_fhir.store.resources import set_aside
@@ -85,3 +87,15 @@ def study(
 
     yield Study(db, config, typed)
     db.close()
+
+
+@pytest.fixture(scope="session")
+def shipped_tables() -> Tables:
+    """The shipped tables, read once."""
+    return load_tables()
+
+
+@pytest.fixture(autouse=True)
+def tables_as_they_are(shipped_tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's own tables are read each time, whatever other tests remember of them; the shipped ones alone are the same."""
+    monkeypatch.setattr(site_module, "load_tables", lambda paths: load_tables(paths) if paths else shipped_tables)

@@ -17,7 +17,7 @@ from dm_fhir.store.database import transaction
 from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.store.resources import delete_resource
 from dm_fhir.sync import compute as module
-from dm_fhir.sync.compute import Computed, compute_site
+from dm_fhir.sync.compute import compute_site
 from dm_fhir.sync.push import plan
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ def test_what_has_not_changed_is_not_even_looked_at(
     for name in "ABC":
         records.put(records.patient(name), records.infusion(f"i{name}", name))
     asked: list[str] = []
-    assert compute_site(db, "leon", mapper, 1) == Computed(3, 0)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (3, 0)
     db.set_trace_callback(asked.append)
-    assert compute_site(db, "leon", mapper, 1) == Computed(0, 3)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (0, 3)
     records.put(records.patient("A"))  # the same again is no change
     asked.clear()
-    assert compute_site(db, "leon", mapper, 1) == Computed(0, 3)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (0, 3)
     assert asked
     assert not [statement for statement in asked if "FROM resource" in statement or "INSERT" in statement]
     db.set_trace_callback(None)
@@ -77,7 +77,7 @@ def test_only_whose_records_changed_is_computed_again(
         records.put(records.patient(name), records.infusion(f"i{name}", name))
     compute_site(db, "leon", mapper, 1)
     records.put(records.infusion("i2", "B", "2025-04-03"))
-    assert compute_site(db, "leon", mapper, 1) == Computed(1, 2)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (1, 2)
     assert len(of(db, "B")[1].administrations) == 2
 
 
@@ -87,9 +87,9 @@ def test_other_tables_and_other_medications_compute_everybody(
     for name in "AB":
         records.put(records.patient(name), records.infusion(f"i{name}", name))
     compute_site(db, "leon", mapper, 1)
-    assert compute_site(db, "leon", mapper._replace(timezone="UTC"), 1) == Computed(2, 0)
+    assert compute_site(db, "leon", mapper._replace(timezone="UTC"), 1)[:2] == (2, 0)
     records.put({"resourceType": "Medication", "id": "m1"})
-    assert compute_site(db, "leon", mapper._replace(timezone="UTC"), 1) == Computed(2, 0)
+    assert compute_site(db, "leon", mapper._replace(timezone="UTC"), 1)[:2] == (2, 0)
 
 
 def test_what_was_deleted_no_longer_counts(db: sqlite3.Connection, records: Records, mapper: SiteMapper) -> None:
@@ -98,7 +98,7 @@ def test_what_was_deleted_no_longer_counts(db: sqlite3.Connection, records: Reco
     found = []
     for reference in ("MedicationAdministration/i1", "MedicationAdministration/i2", "Patient/A"):
         delete_resource(db, "leon", *reference.split("/"), LATER)
-        assert compute_site(db, "leon", mapper, 1) == Computed(1, 0)
+        assert compute_site(db, "leon", mapper, 1)[:2] == (1, 0)
         found.append((len(of(db, "A")[1].administrations), of(db, "A")[0], bool(patients_with_outcomes(db))))
     assert found == [
         (1, "case", True),
@@ -122,12 +122,12 @@ def test_whoever_left_the_cohort_has_no_outcomes_until_they_are_back(
     before = content(db)
     assert len(cases.errors(db, "leon")) == 1
     members.leave(db, "leon", ["Patient/A"])
-    assert compute_site(db, "leon", mapper, 1) == Computed(1, 1)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (1, 1)
     assert states(db) == {"A": "left the cohort", "B": "case"}
     assert (patients_with_outcomes(db), cases.errors(db, "leon")) == ({"B"}, [])
-    assert compute_site(db, "leon", mapper, 1) == Computed(0, 2)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (0, 2)
     members.join(db, "leon", ["Patient/A"], 1)
-    assert compute_site(db, "leon", mapper, 1) == Computed(1, 1)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (1, 1)
     assert content(db) == before
 
 
@@ -144,7 +144,7 @@ def test_merged_patients_are_one_case_under_the_one_that_remains(
     db: sqlite3.Connection, records: Records, mapper: SiteMapper
 ) -> None:
     merged(records, ("replaced-by", "B"))
-    assert compute_site(db, "leon", mapper, 1) == Computed(2, 0)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (2, 0)
     assert states(db) == {"A": "merged into Patient/B", "B": "case"}
     case = of(db, "B")[1]
     assert [len(part) for part in (case.administrations, case.assessments)] == [2, 2]
@@ -164,7 +164,7 @@ def test_a_change_of_any_of_the_merged_is_a_change_of_the_case(
     merged(records, ("replaced-by", "B"))
     compute_site(db, "leon", mapper, 1)
     records.put(records.infusion("i3", changed, "2025-05-05"))
-    assert compute_site(db, "leon", mapper, 1) == Computed(1, 1)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (1, 1)
     assert len(of(db, "B")[1].administrations) == 3
 
 
@@ -188,7 +188,7 @@ def test_outcomes_of_a_merged_patient_are_taken_back_and_come_again_when_they_ar
     compute_site(db, "leon", mapper, 1)
     assert {one for one in planned() if one[1] == "A"} == {("retract", "A")}
     records.put(records.patient("A", birthDate="1970"))
-    assert compute_site(db, "leon", mapper, 1) == Computed(2, 0)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (2, 0)
     assert planned() == {("unchanged", "A"), ("unchanged", "B")}
     assert content(db) == apart
 
@@ -246,7 +246,7 @@ def test_a_merged_patient_who_joins_the_cohort_brings_the_case_back(
     compute_site(db, "leon", mapper, 1)
     assert of(db, "B")[0] == "left the cohort"
     members.join(db, "leon", ["Patient/B"], 1)
-    assert compute_site(db, "leon", mapper, 1) == Computed(1, 1)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (1, 1)
     assert of(db, "B")[0] == "case"
 
 
@@ -262,7 +262,7 @@ def test_what_changes_while_it_computes_is_not_taken_for_computed(
         records.put(records.infusion("i2", "A", "2025-04-03"))
 
     monkeypatch.setattr(module, "batched", meanwhile)
-    assert [compute_site(db, "leon", mapper, 1) for _ in range(3)] == [Computed(1, 0), Computed(1, 0), Computed(0, 1)]
+    assert [compute_site(db, "leon", mapper, 1)[:2] for _ in range(3)] == [(1, 0), (1, 0), (0, 1)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 100])
@@ -283,8 +283,8 @@ def test_a_compute_that_is_cut_off_is_finished_by_the_next(
     with pytest.raises(KeyboardInterrupt):
         compute_site(db, "leon", mapper, 1)
     done = 3 // size * size
-    assert compute_site(db, "leon", mapper, 1) == Computed(5 - done, done)
-    assert compute_site(db, "leon", mapper, 1) == Computed(0, 5)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (5 - done, done)
+    assert compute_site(db, "leon", mapper, 1)[:2] == (0, 5)
 
 
 NAMES = st.sampled_from("ABC")

@@ -38,6 +38,11 @@ def pseudonymised(case: Case, key: bytes) -> Case:
     return replace(parts, id=_Veil(key, case.site).name(case.id))
 
 
+def pseudonym(key: bytes, site: str, reference: str) -> str:
+    """What `reference` (`Type/id`, or with a path behind `#`) is called in an exported document."""
+    return _Veil(key, site).name(reference)
+
+
 class _Veil:
     """Goes through the parts of a case; a rule per kind of part says what is taken away."""
 

@@ -19,13 +19,14 @@ def case_series(
     """The study's case series. Raises ConfigError if the pseudonym key is configured and missing."""
     found = [decode(row.body, Case) for site in sites for row in cases(db, site.name)]
     if not identified:
-        key = _key(db, config)
+        key = pseudonym_key(db, config)
         found = [pseudonymised(case, key) for case in found]
     until = {site.name: complete_until(db, site.name, site.pull.optional_types) for site in sites}
     return CaseSeries(config.title, config.drug, tuple(found), until, pseudonymised=not identified)
 
 
-def _key(db: sqlite3.Connection, config: Config) -> bytes:
+def pseudonym_key(db: sqlite3.Connection, config: Config) -> bytes:
+    """The key of the study's pseudonyms: that of the config, else the store's own. Raises ConfigError if it is missing."""
     if config.pseudonym_key is not None:
         return config.pseudonym_key.read().encode()
     return setting(db, "pseudonym_key", secrets.token_hex(32)).encode()

@@ -48,6 +48,14 @@ _REASONS = {
     "out_of_range": "the value is outside the scale",
     "time_missing": "the record has no date",
     "time_unreadable": "the record's date cannot be read",
+    "after_first_infusion": "it lies after the first infusion",
+    "superseded": "an amended or later copy of the same result stands",
+    "duplicate": "a copy of another record",
+    "not_latest": "a later value stands before the first infusion",
+    "less_precise": "another value's date is more precise",
+    "blocked_by_conflict": "later values contradict each other, and an older one is not taken instead",
+    "not_given": "it was not given",
+    "entered_in_error": "it was entered in error",
 }
 _UNITS = {"{score}": "points", "{infusion}": "infusions"}
 

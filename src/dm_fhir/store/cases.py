@@ -77,6 +77,22 @@ def cases(db: sqlite3.Connection, site: str) -> list[CaseRow]:
     return list(map(CaseRow._make, rows))
 
 
+def case_row(db: sqlite3.Connection, site: str, patient: str) -> CaseRow | None:
+    """What is known of one patient's case, also where the patient makes none; None if it was never computed."""
+    row = db.execute(
+        "SELECT patient, state, body FROM case_document WHERE site = ? AND patient = ?", (site, patient)
+    ).fetchone()
+    return CaseRow._make(row) if row else None
+
+
+def patients_with_cases(db: sqlite3.Connection, site: str, most: int) -> list[str]:
+    """The patients who make a case, in order, at most so many."""
+    rows = db.execute(
+        "SELECT patient FROM case_document WHERE site = ? AND state = 'case' ORDER BY patient LIMIT ?", (site, most)
+    )
+    return [row[0] for row in rows]
+
+
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many patients make a case, and how many do not for which reason."""
     rows = db.execute(

@@ -21,7 +21,7 @@ class Mapper(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Changes whenever the same records would give another case."""
+        """Changes whenever the same records would give another case: `name value` parts, parted by `; `."""
 
     @property
     def identifier_system(self) -> str:

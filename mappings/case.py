@@ -25,6 +25,7 @@ from dm_fhir.model.case import (
     Therapy,
 )
 from dm_fhir.model.dates import span
+from dm_fhir.model.findings import finding
 
 
 class Record(Protocol):
@@ -123,11 +124,11 @@ class _Reader:
         except msgspec.DecodeError as error:
             # The message may repeat a value; its path does not.
             path = _PATH.search(str(error))
-            self.find("unreadable", "error", reference, "set aside", path[1] if path else None)
+            self.find("unreadable", reference, path[1] if path else None)
 
-    def find(self, code: str, severity: str, reference: str, done: str, path: str | None = None) -> None:
-        """Note something unusual."""
-        self.findings.append(Finding(code, severity, reference, done, path))
+    def find(self, code: str, reference: str, path: str | None = None, *, done: str | None = None) -> None:
+        """Note something unusual; `code` is a row of model/findings.py."""
+        self.findings.append(finding(code, reference, path, done=done))
 
     def check_times(self, reference: str, **times: str | None) -> None:
         """Note times that cannot be read, and those that had to borrow the site's zone."""
@@ -136,9 +137,9 @@ class _Reader:
                 continue
             try:
                 if span(text, self.zone).zone_assumed:
-                    self.find("zone_assumed", "information", reference, f"read in {self.zone.key}", path)
+                    self.find("zone_assumed", reference, path, done=f"read in {self.zone.key}")
             except ValueError:
-                self.find("time_unreadable", "warning", reference, "treated as unknown", path)
+                self.find("time_unreadable", reference, path)
 
     def patient(self, record: Record, source: Source) -> None:
         subject = patient.from_fhir(read(record.body, patient.Patient), source)
@@ -162,9 +163,7 @@ class _Reader:
         view = read(record.body, medication_administration.MedicationAdministration)
         found = medication_administration.from_fhir(view, source, self.tables, self.medications)
         if found.medication is None and found.status != "entered-in-error":
-            self.find(
-                "medication_unresolved", "warning", source.reference, "not counted: which drug is unknown", "medication"
-            )
+            self.find("medication_unresolved", source.reference, "medication")
         elif found.medication is None:
             self.left_out["MedicationAdministration: entered in error, drug unknown"] += 1
         elif found.medication.variable is None:
@@ -175,9 +174,7 @@ class _Reader:
             start = found.when or (found.during.start if found.during else None)
             self.check_times(source.reference, effective=start)
             if found.method is not None and found.method_status is None:
-                self.find(
-                    "method_without_meaning", "information", source.reference, "the status decides", "dosage.method"
-                )
+                self.find("method_without_meaning", source.reference, "dosage.method")
             self.administrations.append(found)
 
     def request(self, record: Record, source: Source) -> None:
@@ -201,14 +198,15 @@ class _Reader:
             self.left_out["Observation: written by dm-fhir"] += 1
             return
         found = observation.from_fhir(read(record.body, observation.Observation), source, self.tables)
-        known = [part for part in (found.measured, *found.components) if part.concept.variable]
+        parts = {"value": found.measured} | {f"component[{i}].value": part for i, part in enumerate(found.components)}
+        known = {path: part for path, part in parts.items() if part.concept.variable}
         if not known:
             self.left_out["Observation: no code that the tables know"] += 1
             return
         self.check_times(source.reference, effective=found.time)
-        for part in known:
+        for path, part in known.items():
             if part.result.reason and found.status != "entered-in-error":
-                self.find(part.result.reason, "warning", source.reference, "value not used", "value")
+                self.find(part.result.reason, source.reference, path)
         self.assessments.append(found)
 
     def adverse_event(self, record: Record, source: Source) -> None:

@@ -1,0 +1,97 @@
+"""Every kind of finding: its stable code, how grave it is, what it means, what was done, how to mend it.
+
+A new kind is a row in `KINDS`; `make findings` writes it into docs/findings.md. Codes are an interface: they stay, and keep
+their meaning. Where the clinical rules have a name for a reason, that name is the code.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from dm_fhir.model.case import Finding
+
+#: From the gravest: a record is not used and the run is partial; a value or a record is not used; worth knowing.
+Severity = Literal["error", "warning", "information"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "information")
+
+
+class Kind(NamedTuple):
+    """What all findings of one code have in common, in words that follow a colon."""
+
+    severity: Severity
+    meaning: str
+    done: str
+    mend: str
+
+
+# fmt: off
+KINDS: dict[str, Kind] = {
+    "medication_unresolved": Kind("warning", "an administration refers to a Medication that is not here", "the administration is not counted: which drug it was is unknown", "pull again; if it stays, the hospital must give access to that Medication, or put the code into the administration"),
+    "merge_incomplete": Kind("warning", "the hospital says that this record goes on under another, which is not here", "the case is made of the records that are here", "pull the other record: dm-fhir pull --patient"),
+    "merge_unclear": Kind("warning", "the links between a person's records go in a circle, or to several records", "one case; the first record by reference stands for the person", "the hospital mends Patient.link"),
+    "merged": Kind("information", "the hospital says that this record is the same person as another", "its records are counted in one case with the other's", "nothing"),
+    "method_without_meaning": Kind("information", "no table says what this dosage method means for the administration", "the status decides", "give the method's code a [[method]] row in the site's table"),
+    "out_of_range": Kind("warning", "the number lies outside the scale of its variable", "the value is not used", "the hospital corrects the record; or the code or unit is mapped to the wrong variable: check the site's table"),
+    "scale_ambiguous": Kind("warning", "an MMT8 that may be on the scale to 80 or to 150", "the value is not used", "state the scale in the site's table: the code under mmt8_80 or mmt8_150, or scale in its row"),
+    "scale_conflict": Kind("warning", "code, reference range, parts and value of an MMT8 speak for different scales", "the value is not used", "the hospital corrects the record; or the code is mapped to the wrong scale: check the site's table"),
+    "time_unreadable": Kind("warning", "a time that is no FHIR date or dateTime, or none that a record can mean", "the time is treated as unknown", "the hospital corrects the record"),
+    "unit_incompatible": Kind("warning", "a unit that the tables do not convert for this variable", "the value is not used", "if it means a known unit, add it with its factor to units of the variable in the site's table"),
+    "unit_missing": Kind("warning", "a number without a unit, for a variable that needs one", "the value is not used", "the hospital sends the unit; or, where it is certain, unitless = true for the variable in the site's table"),
+    "unreadable": Kind("error", "the record does not have the types that FHIR says, or has a key twice", "the record is kept and not used", "dm-fhir validate names place and line; the hospital corrects the record"),
+    "value_is_string": Kind("warning", "a value that is text", "the value is not used; text is never read as a number", "the hospital sends a Quantity"),
+    "value_missing": Kind("warning", "a result without a value", "there is nothing to use; it counts as missing, never as 0 or normal", "nothing, where the hospital has none"),
+    "value_not_mapped": Kind("warning", "a coded result whose code has no meaning in the tables", "the value is not used", "give the code an [[answer]] row in the site's table"),
+    "zone_assumed": Kind("information", "a time without a zone", "it is read in the site's time zone", "see that timezone of the site is right; the hospital sends the zone"),
+}
+# fmt: on
+
+
+def finding(code: str, reference: str, path: str | None = None, *, done: str | None = None) -> Finding:
+    """A finding of the kind `code` about the record `reference`; the only way to make one.
+
+    `path` is the FHIRPath of the element below the resource (`component[2].value`), None for the whole record. `done` is what
+    was done with this very one, where it is more exact than what the kind says. Raises KeyError for a code that is in no row.
+    """
+    kind = KINDS[code]
+    return Finding(code, kind.severity, reference, done or kind.done, path)
+
+
+def by_severity(codes: Iterable[str]) -> list[str]:
+    """The codes, the gravest first, then by name; a code of another version counts as a warning."""
+    return sorted(codes, key=lambda code: (SEVERITIES.index(severity_of(code)), code))
+
+
+def severity_of(code: str) -> Severity:
+    """How grave findings of this code are."""
+    return KINDS[code].severity if code in KINDS else "warning"
+
+
+def meaning_of(code: str) -> str:
+    """What findings of this code mean; the code in words where a later or earlier version made it."""
+    return KINDS[code].meaning if code in KINDS else code.replace("_", " ")
+
+
+def documentation() -> str:
+    """The page docs/findings.md, in Markdown."""
+    rows = "\n".join(
+        f"| `{code}` | {kind.severity} | {kind.meaning} | {kind.done} | {kind.mend} |"
+        for code, kind in sorted(KINDS.items())
+    )
+    return (
+        f"{_INTRODUCTION}\n| code | severity | meaning | what was done | how to mend |\n|---|---|---|---|---|\n{rows}\n"
+    )
+
+
+_INTRODUCTION = """\
+# Findings
+
+Whatever is unusual in a record is a finding: a code from this table, the record's reference, the element's path, what was
+done. `dm-fhir findings` lists them, with the record to look up; `dm-fhir status` and the report count them by code, and a
+case series carries those of its cases. They name references, never names, dates of birth, identifiers or values.
+
+- **error**: the record is not used, and `compute` ends with exit code 3 until it is mended.
+- **warning**: a value, a time or a record is not used, or who it belongs to is not certain.
+- **information**: used as it is; worth knowing.
+
+Codes keep their meaning from release to release. What a site's table mends is read again by `dm-fhir compute`, without a
+pull. What could not be computed, and why, is told by the outcomes: [outcomes.md](outcomes.md).
+"""

@@ -1,13 +1,10 @@
 """dm-fhir export: the case series out."""
 
-import os
-import sys
-from pathlib import Path
-
 import click
 
+from dm_fhir.cli.private_file import write_private
 from dm_fhir.cli.study import opened, site_option
-from dm_fhir.errors import ConfigError, DmFhirError
+from dm_fhir.errors import DmFhirError
 
 
 @click.command("export")
@@ -41,7 +38,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], form: str, output: str, 
                 "the document does not satisfy its own schema: " + "; ".join(found[:5]),
                 hint="this is a fault of dm-fhir; please report it",
             )
-        _write(output, data)
+        write_private(output, data + b"\n")
         study.voice.say(f"exported {len(series.cases)} cases{'' if output == '-' else f' to {output}'}")
         return 0
 
@@ -50,17 +47,3 @@ def _parsed(data: bytes) -> object:
     import json
 
     return json.loads(data)
-
-
-def _write(output: str, data: bytes) -> None:
-    if output == "-":
-        sys.stdout.buffer.write(data + b"\n")
-        return
-    # Beside the target first, so that a run that is killed leaves no half document under its name.
-    partial = Path(output).with_name(Path(output).name + ".partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data + b"\n")
-        partial.replace(output)
-    except OSError as error:
-        raise ConfigError(f"{output} cannot be written: {error.strerror}") from error

@@ -29,6 +29,7 @@ COMMANDS = {
     "runs": "Past runs: when, how long, how they ended.",
     "failed": "Every query that is not complete, and the command that mends it.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
+    "findings": "What was unusual in the records, and how to mend it.",
     "report": "An HTML page: patients, outcomes, the paper's sentences.",
     "export": "The case series as one pseudonymised document.",
 }

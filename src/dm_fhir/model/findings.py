@@ -70,6 +70,11 @@ def meaning_of(code: str) -> str:
     return KINDS[code].meaning if code in KINDS else code.replace("_", " ")
 
 
+def done_of(code: str) -> str:
+    """What was done with records of which there are findings of this code; empty where another version made it."""
+    return KINDS[code].done if code in KINDS else ""
+
+
 def documentation() -> str:
     """The page docs/findings.md, in Markdown."""
     rows = "\n".join(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dm_fhir.mappings.validity import faults_of
+from dm_fhir.mappings.validity import faults_in, faults_of
+from dm_fhir.mappings.value_sets import FIXED_CODES
 
 SECRET = "Zwetschkenbaum"
 OBSERVATION: dict[str, Any] = {
@@ -34,7 +35,18 @@ def test_a_valid_record_has_none() -> None:
     ("changes", "expected"),
     [
         ({"effectiveDateTime": SECRET}, ["effectiveDateTime is not in the form that FHIR asks for"]),
-        ({"effectiveDateTime": "2026-03-03T10:00:00"}, ["effectiveDateTime is not in the form that FHIR asks for"]),
+        ({"effectiveDateTime": "2026-03-03T10:00:00"}, ["effectiveDateTime is a time without a zone"]),
+        (
+            {"effectivePeriod": {"start": "2026-03-03T10:00"}, "effectiveDateTime": None},
+            ["effectivePeriod.start is a time without a zone"],
+        ),
+        ({"status": "done"}, ["status is no code that FHIR allows here"]),
+        (
+            {"valueQuantity": {"value": 1, "comparator": "~"}},
+            ["valueQuantity.comparator is no code that FHIR allows here"],
+        ),
+        ({"valueQuantity": {"value": "12.5"}}, ["valueQuantity.value is text where FHIR says a number"]),
+        ({"referenceRange": [{"low": {"value": "1"}}]}, ["referenceRange.low.value is text where FHIR says a number"]),
         ({SECRET: SECRET}, ["it has an element that FHIR does not know"]),
         ({"code": {SECRET: 1}}, ["code has an element that FHIR does not know"]),
         ({"component": [{}, {"code": {"text": "a"}}, {}]}, ["component.code is missing"]),
@@ -62,6 +74,43 @@ def test_a_valid_record_has_none() -> None:
 )
 def test_a_fault_is_told_by_place_and_kind(changes: dict[str, Any], expected: list[str]) -> None:
     assert faults(**changes) == expected
+
+
+def test_a_fault_has_its_path_and_the_place_to_look_for_it() -> None:
+    parts = [
+        {"code": {"text": "a"}},
+        {"code": {SECRET: 1, "coding": [{"code": "b"}, {"code": 5}]}, "valueQuantity": {"value": "5"}},
+    ]
+    found = faults_in(json.dumps({**OBSERVATION, "component": parts}).encode())
+    assert [(one.path, one.at) for one in found] == [
+        (("component", 1, "code"), ("component", 1, "code", SECRET)),
+        *[(("component", 1, "code", "coding", 1, "code"),) * 2] * 2,
+        (("component", 1, "valueQuantity", "value"),) * 2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "changes", "expected"),
+    [
+        ("Patient", {"gender": "m"}, ["gender cannot be read by dm-fhir", "gender is no code that FHIR allows here"]),
+        ("Condition", {"clinicalStatus": {"coding": [{"code": "active"}, {"code": "over"}]}, "subject": {}}, ["clinicalStatus.coding.code is no code that FHIR allows here"]),
+        ("MedicationRequest", {"status": "open", "intent": "order", "subject": {}, "medicationReference": {}}, ["status is no code that FHIR allows here"]),
+        ("MedicationStatement", {"status": "taken", "subject": {}, "medicationReference": {}}, ["status is no code that FHIR allows here"]),
+        ("MedicationAdministration", {"status": "given", "subject": {}, "medicationReference": {}, "effectiveDateTime": "2026", "dosage": {"dose": {"value": "300"}}}, ["dosage.dose.value is text where FHIR says a number", "status is no code that FHIR allows here"]),
+        ("AdverseEvent", {"actuality": "possible", "subject": {}}, ["actuality is no code that FHIR allows here"]),
+        ("Medication", {"status": "gone"}, ["status is no code that FHIR allows here"]),
+    ],
+)  # fmt: skip
+def test_codes_that_fhir_fixes(type_name: str, changes: dict[str, Any], expected: list[str]) -> None:
+    assert faults_of(json.dumps({"resourceType": type_name, "id": "1", **changes}).encode()) == expected
+
+
+def test_the_codes_are_those_of_the_standard() -> None:
+    """Each code of a set passes, and FHIR's own models do not say otherwise."""
+    for path, codes in FIXED_CODES["Observation"].items():
+        for code in codes:
+            changes = {path[0]: code} if len(path) == 1 else {"valueQuantity": {"value": 1, "comparator": code}}
+            assert faults(**changes) == []
 
 
 @pytest.mark.parametrize(

@@ -301,3 +301,10 @@ def test_a_drug_by_reference_is_no_fault_unless_it_is_the_record_s_own(study: St
     assert (
         "  1 x MedicationAdministration: its Medication is another resource, so its drug was not looked at" in ran.lines
     )
+
+
+def test_an_administration_of_any_drug_is_looked_at(study: Study) -> None:
+    drug = {"coding": [{"system": "http://www.whocc.no/atc", "code": "L04AX03"}]}
+    given = {"resourceType": "MedicationAdministration", "id": "1", "status": "completed", "subject": {}}
+    put("a.ndjson", [given | {"medicationCodeableConcept": drug, "effectiveDateTime": "2026-13"}])
+    assert "MedicationAdministration.effective: " in study.type("validate", "a.ndjson").lines[1]

@@ -8,10 +8,13 @@ from fhir.resources.R4B import get_fhir_model_class
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dm_fhir.mappings.codes import load_tables
+from dm_fhir.mappings.record_check import check_record
 from dm_fhir.mappings.validity import faults_in, faults_of
 from dm_fhir.mappings.value_sets import FIXED_CODES
 
 SECRET = "Zwetschkenbaum"
+TABLES = load_tables()
 OBSERVATION: dict[str, Any] = {
     "resourceType": "Observation",
     "id": "x" * 88,
@@ -164,3 +167,14 @@ def test_whatever_is_in_a_record_nothing_of_it_is_told(name: str, changes: dict[
     found = faults_of(json.dumps({**OBSERVATION, "resourceType": name, **changes}).encode())
 
     assert [fault for fault in found if SECRET in fault] == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=st.sampled_from(["Observation", "Patient", "MedicationAdministration", "Condition", "MedicationRequest"]),
+       changes=st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=4))  # fmt: skip
+def test_whatever_is_in_a_record_nothing_of_it_is_in_its_findings(name: str, changes: dict[str, Any]) -> None:
+    body = json.dumps({**OBSERVATION, "resourceType": name, **changes}).encode()
+    checked = check_record(name, "1", body, TABLES, "Europe/Madrid")
+
+    assert [fault for fault in checked.faults if SECRET in repr(fault._replace(at=()))] == []
+    assert SECRET not in repr(checked.findings) + repr(checked.left_out)

@@ -8,7 +8,7 @@ from itertools import groupby
 import click
 
 from dm_fhir.cli.private_file import STANDARD_OUTPUT, write_private
-from dm_fhir.cli.reporter import closing_line, document
+from dm_fhir.cli.reporter import closing_line, document, number_of
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.model.findings import KINDS, by_severity, meaning_of, severity_of
 from dm_fhir.store.cases import ListedFinding, counts_by_state, findings
@@ -47,7 +47,7 @@ def command(
         if table is not None:
             write_private(table, _csv(found))
             study.voice.say(
-                f"{sum(map(len, found.values()))} findings{'' if table == STANDARD_OUTPUT else f' to {table}'}"
+                f"{number_of(sum(map(len, found.values())), 'finding')}{'' if table == STANDARD_OUTPUT else f' to {table}'}"
             )
     if as_json:
         click.echo(document("findings", [_for_machines(*one) for one in found.items()], code, kinds=_kinds(found)))
@@ -98,14 +98,14 @@ def _lines(site: str, listed: Sequence[ListedFinding], *, is_computed: bool) -> 
         return [f"{site}: nothing computed yet; dm-fhir compute --site {site}"]
     by_code = _by_code(listed)
     kinds = [line for code in by_severity(by_code) for line in _kind(site, code, by_code[code])]
-    return [f"{site}: {len(listed)} findings in {_patients(listed)} patients", *kinds]
+    return [f"{site}: {number_of(len(listed), 'finding')} in {number_of(_patients(listed), 'patient')}", *kinds]
 
 
 def _kind(site: str, code: str, some: Sequence[ListedFinding]) -> list[str]:
     more = len(some) - _MOST_OF_A_KIND
     where = f"dm-fhir findings --site {site} --code {code} --csv {code}.csv"
     return [
-        f"  {severity_of(code)}: {code}, {len(some)} in {_patients(some)} patients: {meaning_of(code)}",
+        f"  {severity_of(code)}: {code}, {len(some)} in {number_of(_patients(some), 'patient')}: {meaning_of(code)}",
         *(f"    {one.reference}{f' ({one.path})' if one.path else ''}: {one.done}" for one in some[:_MOST_OF_A_KIND]),
         *([f"    … and {more} more; all of them: {where}"] if more > 0 else []),
         *([f"    to mend: {KINDS[code].mend}"] if code in KINDS else []),

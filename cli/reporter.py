@@ -75,7 +75,9 @@ def site_lines(summary: SiteSummary) -> list[str]:
 def _findings(summary: SiteSummary) -> list[str]:
     """A line for each kind of finding, the gravest first. Records that cannot be read have been named one by one."""
     codes = [code for code in by_severity(summary.findings) if severity_of(code) != "error"]
-    found = [f"{summary.findings[code]} {code} in {summary.finding_patients[code]} patients" for code in codes]
+    found = [
+        f"{summary.findings[code]} {code} in {number_of(summary.finding_patients[code], 'patient')}" for code in codes
+    ]
     lines = [f"  {severity_of(c)}: {told}: {meaning_of(c)}" for c, told in zip(codes, found, strict=True)]
     where = f"dm-fhir findings --site {summary.site}"
     return [*capped(lines, str, "kinds of finding", where), *([f"  which records: {where}"] if lines else [])]
@@ -134,7 +136,7 @@ def _where(summary: SiteSummary) -> str:
         _how_far(summary),
         f"{sum(summary.resources.values())} resources",
         _patients(summary.patients),
-        f"{sum(summary.findings.values())} findings" if summary.findings else "",
+        number_of(sum(summary.findings.values()), "finding") if summary.findings else "",
         f"outcomes on the server: {counted(summary.pushed)}" if summary.pushed else "",
     ]
     return "; ".join(part for part in parts if part)
@@ -179,6 +181,11 @@ def capped(
 def counted(counts: Mapping[str, int]) -> str:
     """`3 complete, 1 partial`; empty if there is nothing."""
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+def number_of(count: int, one: str) -> str:
+    """`1 fault`, `2 faults`, `0 faults`."""
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def closing_line(command: str, summaries: Sequence[SiteSummary], exit_code: int) -> str:

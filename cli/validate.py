@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dm_fhir.cli.fault import FHIR_RESOURCES, MISSING, PASSED_OVER, UNRECOGNISED, Looked, Told, error
-from dm_fhir.cli.reporter import counted, document
+from dm_fhir.cli.reporter import document, number_of
 from dm_fhir.cli.study import json_option
 from dm_fhir.config import load_config
 from dm_fhir.errors import worst_exit_code
@@ -78,12 +78,16 @@ def _for_machines(one: Looked) -> dict[str, object]:
 
 def _lines(one: Looked) -> list[str]:
     """Every fault in a line, as editors read it; then the file, and what is no fault."""
-    resources = f"{one.resources} resources, " if one.kind == FHIR_RESOURCES else ""
     remarks = len(one.faults) - len(_faults(one))
-    told = f"{resources}{len(_faults(one))} faults{f', {remarks} remarks' if remarks else ''}"
+    told = [
+        one.kind,
+        *([number_of(one.resources, "resource")] if one.kind == FHIR_RESOURCES else []),
+        *([number_of(len(_faults(one)), "fault")] if one.kind not in (PASSED_OVER, MISSING) else []),
+        *([number_of(remarks, "remark")] if remarks else []),
+    ]
     return [
         *(_line(one.file, fault) for fault in one.faults),
-        f"{one.file}: {one.kind}{'' if one.kind in (PASSED_OVER, MISSING) else f', {told}'}",
+        f"{one.file}: {', '.join(told)}",
         *(f"  {count} x {note}" for note, count in one.notes.items()),
     ]
 
@@ -95,9 +99,9 @@ def _line(file: str, fault: Told) -> str:
 
 
 def _closing_line(looked: Sequence[Looked], code: int) -> str:
-    counts = {
-        "files": len(looked),
-        "resources": sum(one.resources for one in looked),
-        "faults": sum(len(_faults(one)) for one in looked),
-    }
-    return f"validate: {counted(counts)}; exit {code} ({_MEANING[code]})"
+    counts = (
+        number_of(len(looked), "file"),
+        number_of(sum(one.resources for one in looked), "resource"),
+        number_of(sum(len(_faults(one)) for one in looked), "fault"),
+    )
+    return f"validate: {', '.join(counts)}; exit {code} ({_MEANING[code]})"

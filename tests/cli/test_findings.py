@@ -30,7 +30,7 @@ def test_people_see_the_gravest_first_with_what_it_means_and_what_mends_it(study
     kind = KINDS["unit_missing"]
     assert ran.code == 3
     assert ran.lines[0] == "leon: 7 findings in 2 patients"
-    assert ran.lines[1] == f"  error: unreadable, 1 in 1 patients: {KINDS['unreadable'].meaning}"
+    assert ran.lines[1] == f"  error: unreadable, 1 in 1 patient: {KINDS['unreadable'].meaning}"
     assert ran.lines[4:10] == [
         f"  warning: unit_missing, 5 in 2 patients: {kind.meaning}",
         *(f"    Observation/{number} (value): the value is not used" for number in (0, 0, 1)),
@@ -106,7 +106,7 @@ def test_status_counts_them_by_code_with_their_meaning(study: Study) -> None:
     assert lines[2].startswith("  unreadable: Observation/3 (value)")
     assert lines[3:-1] == [
         f"  warning: 3 unit_missing in 2 patients: {KINDS['unit_missing'].meaning}",
-        f"  information: 1 zone_assumed in 1 patients: {KINDS['zone_assumed'].meaning}",
+        f"  information: 1 zone_assumed in 1 patient: {KINDS['zone_assumed'].meaning}",
         "  which records: dm-fhir findings --site leon",
     ]
     site = study.type("status", "--json").json["sites"][0]
@@ -118,6 +118,6 @@ def test_codes_of_another_version_are_shown_as_they_are(study: Study) -> None:
     row = FindingRow("of_tomorrow", "warning", "Observation/1", None, "nothing yet")
     put_case(study.db, "leon", CaseRow("Patient/1", "case", b"{}"), "f", 1, [], [row])
     assert study.type("findings", "--site", "leon").lines[1:3] == [
-        "  warning: of_tomorrow, 1 in 1 patients: of tomorrow",
+        "  warning: of_tomorrow, 1 in 1 patient: of tomorrow",
         "    Observation/1: nothing yet",
     ]

@@ -39,7 +39,7 @@ def test_a_valid_file_has_no_fault(study: Study) -> None:
     assert ran.code == 0
     assert ran.lines == [
         "a.ndjson: FHIR resources, 2 resources, 0 faults",
-        "validate: 1 files, 2 resources, 0 faults; exit 0 (valid)",
+        "validate: 1 file, 2 resources, 0 faults; exit 0 (valid)",
     ]
 
 
@@ -70,7 +70,7 @@ def test_in_ndjson_the_line_is_the_resource_s(study: Study) -> None:
         "a.ndjson:4: error: Observation/10 Observation.component[0].code: is missing",
         "a.ndjson:4: error: Observation/10 Observation.component[1].valueQuantity.value: is text where FHIR says a number",
     ]
-    assert ran.lines[-2] == "a.ndjson: FHIR resources, 4 resources, 5 faults, 1 remarks"
+    assert ran.lines[-2] == "a.ndjson: FHIR resources, 4 resources, 5 faults, 1 remark"
     assert SECRET not in ran.out + ran.err
 
 
@@ -256,11 +256,11 @@ def test_one_that_is_broken_does_not_stop_the_others(study: Study) -> None:
     assert ran.code == 2
     assert [line for line in ran.lines if ": error: " not in line] == [
         "gone.json: missing",
-        "a.json: not recognised, 1 faults",
-        "b.toml: not recognised, 1 faults",
-        "c.toml: not recognised, 1 faults",
-        "d.ndjson: FHIR resources, 1 resources, 0 faults",
-        "validate: 5 files, 1 resources, 4 faults; exit 2 (a path does not exist)",
+        "a.json: not recognised, 1 fault",
+        "b.toml: not recognised, 1 fault",
+        "c.toml: not recognised, 1 fault",
+        "d.ndjson: FHIR resources, 1 resource, 0 faults",
+        "validate: 5 files, 1 resource, 4 faults; exit 2 (a path does not exist)",
     ]
     assert "b.toml:2: error: is not TOML: Invalid value (at line 2, column 4)" in ran.lines
 
@@ -272,7 +272,7 @@ def test_in_a_folder_what_is_nothing_of_this_is_named_and_no_fault(study: Study)
     ran = study.type("validate", "inside")
     assert ran.code == 0
     assert ran.lines[:2] == [
-        "inside/deep/a.ndjson: FHIR resources, 1 resources, 0 faults",
+        "inside/deep/a.ndjson: FHIR resources, 1 resource, 0 faults",
         "inside/letter.txt: not recognised, passed over",
     ]
 

@@ -4,7 +4,7 @@ DIR ?= dm-fhir-demo
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench faults build schema clean help
+.PHONY: demo test install lint types unit bench faults build schema findings clean help
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -48,6 +48,10 @@ build: install ## sdist and wheel, into dist
 schema: install ## the published schema of the case series, from the model
 	$(BIN)/python -m dm_fhir.model.schema > src/dm_fhir/schemas/case-series.schema.json.new
 	mv src/dm_fhir/schemas/case-series.schema.json.new src/dm_fhir/schemas/case-series.schema.json
+
+findings: install ## docs/findings.md, from the kinds of finding
+	$(BIN)/python -c 'from dm_fhir.model.findings import documentation as page; print(page(), end="")' > docs/findings.md.new
+	mv docs/findings.md.new docs/findings.md
 
 clean: ## what was built; not .venv
 	rm -rf .build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

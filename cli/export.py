@@ -1,13 +1,10 @@
 """dm-fhir export: the case series out."""
 
-import os
-import sys
-from pathlib import Path
-
 import click
 
+from dm_fhir.cli.private_file import write_private
 from dm_fhir.cli.study import opened, site_option
-from dm_fhir.errors import ConfigError, DmFhirError
+from dm_fhir.errors import DmFhirError
 
 
 @click.command("export")
@@ -50,18 +47,3 @@ def _parsed(data: bytes) -> object:
     import json
 
     return json.loads(data)
-
-
-def write_private(output: str, data: bytes) -> None:
-    """Write `data` to the file `output`, mode 0600, or to standard output (`-`). Raises ConfigError where it cannot."""
-    if output == "-":
-        sys.stdout.buffer.write(data)
-        return
-    # Beside the target first, so that a run that is killed leaves no half document under its name.
-    partial = Path(output).with_name(Path(output).name + ".partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-        partial.replace(output)
-    except OSError as error:
-        raise ConfigError(f"{output} cannot be written: {error.strerror}") from error

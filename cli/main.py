@@ -31,6 +31,8 @@ COMMANDS = {
     "failed": "Every query that is not complete, and the command that mends it.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
     "explain": "The way of one number, from the outcome back to the record it came from.",
+    "findings": "What was unusual in the records, and how to mend it.",
+    "validate": "Every fault of FHIR files, case series, mapping tables and configs, with its line.",
     "report": "An HTML page: patients, outcomes, the paper's sentences.",
     "export": "The case series as one pseudonymised document.",
 }

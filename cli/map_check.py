@@ -212,7 +212,7 @@ def printable(text: str) -> str:
 
 
 def _write_csv(path: Path, sites: "Iterable[SiteSeen]") -> None:
-    from dm_fhir.cli.export import write_private
+    from dm_fhir.cli.private_file import write_private
 
     text = io.StringIO()
     writer = csv.writer(text)

@@ -1,7 +1,6 @@
 """dm-fhir report: the page to read."""
 
 import os
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,13 +68,13 @@ def _page(study: Study, *, identified: bool) -> str:
     from dm_fhir.report.page import page
     from dm_fhir.report.sentences import sentences
     from dm_fhir.report.series import case_series
-    from dm_fhir.store.cases import findings_by_code
+    from dm_fhir.store.cases import finding_counts
     from dm_fhir.store.ledger import now
 
     # The sentences need whole birth dates for exact ages; patients they name go by the same names as in the tables.
     whole = case_series(study.db, study.config, study.sites, identified=True)
     shown = whole if identified else case_series(study.db, study.config, study.sites)
-    findings = {site.name: Counter(findings_by_code(study.db, site.name)) for site in study.sites}
+    findings = {site.name: finding_counts(study.db, site.name) for site in study.sites}
     named = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
     found = sentences(named, whole.drug)
     return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now())

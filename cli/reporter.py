@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from dm_fhir.model.findings import by_severity, meaning_of, severity_of
 from dm_fhir.sync.summary import Attention, SiteSummary
 
 T = TypeVar("T")
@@ -63,11 +64,23 @@ def site_lines(summary: SiteSummary) -> list[str]:
     if summary.acknowledged:
         lines.append(f"  set aside and acknowledged: {len(summary.acknowledged)}")
     lines += capped(summary.unreadable, lambda one: f"  unreadable: {one}; {_MEND_AT_SOURCE}", "unreadable")
+    lines += _findings(summary)
     if summary.without_patient:
         lines.append(f"  in no case, because they name no patient: {counted(summary.without_patient)}")
     if summary.deleted_by_type:
         lines.append(f"  deleted on the server, kept here and not used: {counted(summary.deleted_by_type)}")
     return lines + _remarks(summary)
+
+
+def _findings(summary: SiteSummary) -> list[str]:
+    """A line for each kind of finding, the gravest first. Records that cannot be read have been named one by one."""
+    codes = [code for code in by_severity(summary.findings) if severity_of(code) != "error"]
+    found = [
+        f"{summary.findings[code]} {code} in {number_of(summary.finding_patients[code], 'patient')}" for code in codes
+    ]
+    lines = [f"  {severity_of(c)}: {told}: {meaning_of(c)}" for c, told in zip(codes, found, strict=True)]
+    where = f"dm-fhir findings --site {summary.site}"
+    return [*capped(lines, str, "kinds of finding", where), *([f"  which records: {where}"] if lines else [])]
 
 
 #: What is wrong with a thing that was set aside, by the ledger's word for it: one of them, several of them.
@@ -123,7 +136,7 @@ def _where(summary: SiteSummary) -> str:
         _how_far(summary),
         f"{sum(summary.resources.values())} resources",
         _patients(summary.patients),
-        f"findings: {counted(summary.findings)}" if summary.findings else "",
+        number_of(sum(summary.findings.values()), "finding") if summary.findings else "",
         f"outcomes on the server: {counted(summary.pushed)}" if summary.pushed else "",
     ]
     return "; ".join(part for part in parts if part)
@@ -168,6 +181,11 @@ def capped(
 def counted(counts: Mapping[str, int]) -> str:
     """`3 complete, 1 partial`; empty if there is nothing."""
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+def number_of(count: int, one: str) -> str:
+    """`1 fault`, `2 faults`, `0 faults`."""
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def closing_line(command: str, summaries: Sequence[SiteSummary], exit_code: int) -> str:

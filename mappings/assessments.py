@@ -14,18 +14,10 @@ from msgspec.structs import replace
 from dm_fhir.mappings.medication import named
 from dm_fhir.model.case import Assessment, Case, Finding, Measured, Result, Subject
 from dm_fhir.model.dates import completed_years, day
+from dm_fhir.model.findings import finding
 from dm_fhir.outcomes import baseline, dlqi, mmt8
 from dm_fhir.outcomes.battery import measured_as
 
-#: What is done with a record that does not count, and how much that matters; the others: "value not used", a warning.
-_DONE = {
-    "status_excluded": ("information", "not used: its status"),
-    "superseded": ("information", "not used: an amendment or a later issue stands in its place"),
-    "duplicate": ("information", "counted once"),
-    "conflict": ("warning", "not used: it contradicts itself, or another of equal rank contradicts it"),
-    "time_missing": ("warning", "not used: when it was is not known"),
-    "use_cdlqi": ("warning", "not used: under 16 the children's questionnaire is the instrument"),
-}
 #: Reported where the time was read.
 _TOLD_BEFORE = {"time_unreadable"}
 _LEFT_OUT = "QuestionnaireResponse: an Observation has its score"
@@ -67,8 +59,7 @@ def _without_doubled_forms(
         left_out[_LEFT_OUT] += 1
         number = one.measured.result.number
         if number is not None and number not in twins:
-            done = "not used: the Observation of the same score says otherwise, and stands"
-            findings.append(Finding("form_differs", "warning", one.source.reference, done, one.source.path))
+            findings.append(finding("form_differs", one.source.reference, one.source.path))
     return tuple(kept), findings, left_out
 
 
@@ -109,9 +100,8 @@ def _timings(assessments: Iterable[Assessment]) -> Iterator[Finding]:
     """Repeated measurements in one record: they are not several."""
     for one in assessments:
         if one.timing is not None:
-            done = "read as one event" if one.time else "not used: which of its moments counts is not known"
-            severity = "information" if one.time else "warning"
-            yield Finding("timing_not_expanded", severity, one.source.reference, done, "effectiveTiming")
+            code = "timing_of_one_event" if one.time else "timing_not_expanded"
+            yield finding(code, one.source.reference, "effectiveTiming")
 
 
 def _verdicts(case: Case, zone: tzinfo) -> Iterator[Finding]:
@@ -150,7 +140,6 @@ def _is_only_a_head(one: Assessment, references: Collection[str]) -> bool:
 
 
 def _finding(code: str, one: Assessment) -> Finding:
-    severity, done = _DONE.get(code, ("warning", "value not used"))
     element = "status" if code == "status_excluded" else "effective" if code == "time_missing" else "value"
     path = ".".join(part for part in (one.source.path, element) if part)
-    return Finding(code, severity, one.source.reference, done, path)
+    return finding(code, one.source.reference, path)

@@ -40,6 +40,7 @@ from dm_fhir.model.case import (
     Therapy,
 )
 from dm_fhir.model.dates import span
+from dm_fhir.model.findings import finding
 
 
 class Record(Protocol):
@@ -139,11 +140,11 @@ class _Reader:
         except msgspec.DecodeError as error:
             # The message may repeat a value; its path does not.
             path = _PATH.search(str(error))
-            self.find("unreadable", "error", reference, "set aside", path[1] if path else None)
+            self.find("unreadable", reference, path[1] if path else None)
 
-    def find(self, code: str, severity: str, reference: str, done: str, path: str | None = None) -> None:
-        """Note something unusual."""
-        self.findings.append(Finding(code, severity, reference, done, path))
+    def find(self, code: str, reference: str, path: str | None = None, *, done: str | None = None) -> None:
+        """Note something unusual; `code` is a row of model/findings.py."""
+        self.findings.append(finding(code, reference, path, done=done))
 
     def check_times(self, reference: str, **times: str | None) -> None:
         """Note times that cannot be read, and those that had to borrow the site's zone."""
@@ -152,14 +153,14 @@ class _Reader:
                 continue
             try:
                 if span(text, self.zone).zone_assumed:
-                    self.find("zone_assumed", "information", reference, f"read in {self.zone.key}", path)
+                    self.find("zone_assumed", reference, path, done=f"read in {self.zone.key}")
             except ValueError:
-                self.find("time_unreadable", "warning", reference, "treated as unknown", path)
+                self.find("time_unreadable", reference, path)
 
     def note(self, reference: str, found: Iterable[unusual.Unusual]) -> None:
         """Note what is unusual about a record that is used."""
         for one in found:
-            self.find(one.code, one.severity, reference, one.done, one.path)
+            self.find(one.code, reference, one.path, done=one.done)
 
     def check_periods(self, reference: str, part: Administration | Therapy | Condition) -> None:
         """Note periods that end before they begin."""
@@ -169,7 +170,7 @@ class _Reader:
             except ValueError:
                 continue
             if reversed_:
-                self.find("period_reversed", "warning", reference, "read as it is written", path)
+                self.find("period_reversed", reference, path)
 
     def finish(self) -> None:
         """What only all records together tell: which drugs were suspected, and what lies after the death."""
@@ -181,7 +182,7 @@ class _Reader:
         self.adverse_events, events = censored(self.adverse_events, death, self.zone)
         for reference in (*after, *others, *measured, *events):
             self.left_out[f"{reference.partition('/')[0]}: after death"] += 1
-            self.find("after_death", "warning", reference, "not used")
+            self.find("after_death", reference)
 
     def _with_suspected_drugs(self, event: AdverseEvent) -> AdverseEvent:
         suspects = tuple(
@@ -236,7 +237,7 @@ class _Reader:
             self.check_periods(source.reference, found)
             self.note(source.reference, unusual.of_administration(found))
             if view.effectiveTiming is not None:
-                self.find("timing_not_expanded", "warning", source.reference, "one record, no time", "effectiveTiming")
+                self.find("timing_not_expanded", source.reference, "effectiveTiming", done="one record, no time")
             ours = found.medication.variable == self.drug
             (self.administrations if ours else self.other_administrations).append(found)
 
@@ -275,8 +276,8 @@ class _Reader:
         name = named((medication.reference if medication else None) or "")
         told = any(one.reference == name for one in self.findings)
         if name in self.medications and self.medications[name] is None and not told:
-            self.find("unreadable", "error", name, "set aside")
-        self.find("medication_unresolved", "warning", reference, done, "medication")
+            self.find("unreadable", name)
+        self.find("medication_unresolved", reference, "medication", done=done)
 
     def observation(self, record: Record, source: Source) -> None:
         if is_own(record.body):
@@ -317,7 +318,7 @@ class _Reader:
             self.left_out["AdverseEvent: entered-in-error"] += 1
         elif any(one.url != STATUS for one in view.modifierExtension):
             # A modifier may turn the whole record into its opposite: FHIR forbids to use it without knowing.
-            self.find("modifier_unknown", "warning", source.reference, "set aside", "modifierExtension")
+            self.find("modifier_unknown", source.reference, "modifierExtension")
         else:
             self.check_times(source.reference, **unusual.times_of_adverse_event(found))
             self.note(source.reference, unusual.of_adverse_event(found))

@@ -24,7 +24,7 @@ from dm_fhir.outcomes import battery
 #: Kinds whose codes are searched for; the others only say what the elements of a record mean.
 _ASKED_FOR = ("condition", "measurement", "medication")
 #: Raised whenever the mappings make something else of the same records.
-VERSION = "2"
+VERSION = "3"
 
 
 class SiteMapper(NamedTuple):

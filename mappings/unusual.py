@@ -23,30 +23,29 @@ Times = dict[str, str | None]
 
 
 class Unusual(NamedTuple):
-    """A finding about one record: `code`, `severity`, what was `done`, and the `path` of the element."""
+    """A finding about one record: its `code`, the `path` of the element, and what was `done` where it is more exact."""
 
     code: str
-    severity: str
-    done: str
     path: str
+    done: str | None = None
 
 
 def of_subject(subject: Subject) -> Iterator[Unusual]:
     """A birth date that is kept back, a death without its day, links to records that are not merged."""
     if subject.birth_date is None:
-        yield Unusual("birth_date_missing", "information", "ages are unknown", "birthDate")
+        yield Unusual("birth_date_missing", "birthDate")
     if subject.deceased and subject.deceased_at is None:
-        yield Unusual("death_undated", "information", "no day of death: nothing is censored", "deceasedBoolean")
+        yield Unusual("death_undated", "deceasedBoolean")
     if any(link.type in ("seealso", "refer") for link in subject.links):
-        yield Unusual("linked", "information", "another record of this person may exist; not merged", "link")
+        yield Unusual("linked", "link")
 
 
 def of_administration(administration: Administration) -> Iterator[Unusual]:
     """A method or a route that no table gives a meaning to."""
     if administration.method is not None and administration.method_status is None:
-        yield Unusual("method_without_meaning", "information", "the status decides", "dosage.method")
+        yield Unusual("method_without_meaning", "dosage.method")
     if _no_meaning(administration.route):
-        yield Unusual("route_without_meaning", "information", "the route is not known", "dosage.route")
+        yield Unusual("route_without_meaning", "dosage.route")
 
 
 def of_therapy(therapy: Therapy) -> Iterator[Unusual]:
@@ -59,10 +58,10 @@ def of_condition(condition: Condition, meanings: set[str]) -> Iterator[Unusual]:
     """An onset that is no date, and codes that mean several things."""
     forms = (condition.onset_during, condition.onset_age, condition.onset_ages, condition.onset_text)
     if condition.onset is None and any(form is not None for form in forms):
-        yield Unusual("onset_no_date", "information", "kept as recorded; its date is unknown", "onset")
+        yield Unusual("onset_no_date", "onset")
     if len(meanings) > 1:
         done = f"read as {condition.concept.variable}; also coded {', '.join(sorted(meanings))}"
-        yield Unusual("several_meanings", "information", done, "code")
+        yield Unusual("several_meanings", "code", done)
 
 
 def of_adverse_event(event: AdverseEvent) -> Iterator[Unusual]:
@@ -80,7 +79,7 @@ def of_adverse_event(event: AdverseEvent) -> Iterator[Unusual]:
     }
     for path, concept in judged.items():
         if _no_meaning(concept):
-            yield Unusual("judgement_without_meaning", "information", "kept as recorded; not counted", path)
+            yield Unusual("judgement_without_meaning", path)
 
 
 def times_of_subject(subject: Subject) -> Times:
@@ -148,12 +147,12 @@ def _dosing_element(therapy: Therapy) -> str:
 
 def _of_dosing(dosing: Dosing, path: str) -> Iterator[Unusual]:
     if _no_meaning(dosing.route):
-        yield Unusual("route_without_meaning", "information", "the route is not known", f"{path}.route")
+        yield Unusual("route_without_meaning", f"{path}.route")
     if dosing.as_needed or dosing.as_needed_for is not None or dosing.systemic is False:
         return
     for reason in dosing.reasons:
         code, _, what = reason.partition(":")
-        yield Unusual(code, "information", f"no daily dose{f': {what}' if what else ''}", path)
+        yield Unusual(code, path, f"no daily dose: {what}" if what else None)
 
 
 def _no_meaning(concept: Concept | None) -> bool:

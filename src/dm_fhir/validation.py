@@ -1,7 +1,7 @@
 """Checks a document against one of the published JSON Schemas and lists every fault. The only user of jsonschema."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, time
 from difflib import get_close_matches
 from functools import cache
@@ -25,7 +25,7 @@ def faults(document: Any, schema_name: str) -> list[str]:
 
     The values of the document are not repeated in the faults: a config may hold secrets, a case series patient data.
     """
-    errors = _validator(schema_name).iter_errors(document)
+    errors = [leaf for error in _validator(schema_name).iter_errors(document) for leaf in _leaves(error)]
     return list(dict.fromkeys(f"{_path(error)}: {_message(error)}" for error in sorted(errors, key=_place)))
 
 
@@ -34,6 +34,22 @@ def _validator(schema_name: str) -> "Validator":
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(schema_text(schema_name)))
+
+
+def _leaves(error: "ValidationError") -> Iterator["ValidationError"]:
+    """What is wrong inside the one choice that was meant, where several are allowed and one has the right type."""
+    choices: dict[object, list[ValidationError]] = {}
+    for inner in error.context or ():
+        choices.setdefault(inner.relative_schema_path[0], []).append(inner)
+    meant = [inside for inside in choices.values() if not any(_is_another_type(inner) for inner in inside)]
+    if len(meant) == 1:
+        yield from (leaf for inner in meant[0] for leaf in _leaves(inner))
+    else:
+        yield error
+
+
+def _is_another_type(inner: "ValidationError") -> bool:
+    return inner.validator == "type" and not inner.relative_path
 
 
 def _place(error: "ValidationError") -> list[tuple[int, int, str]]:
@@ -54,6 +70,7 @@ def _message(error: "ValidationError") -> str:
         "enum": lambda expected, *_: f"must be one of {', '.join(map(str, expected))}",
         "const": lambda expected, *_: f"must be {expected}",
         "type": lambda expected, given, _: f"must be {expected}, is {_type_name(given)}",
+        "anyOf": lambda expected, given, _: f"must be {_either(expected)}, is {_type_name(given)}",
         "pattern": lambda expected, _, schema: str(schema.get("description", f"must match {expected}")),
         "minLength": lambda *_: "must not be empty",
         "minItems": lambda expected, *_: f"needs at least {expected} entr{'y' if expected == 1 else 'ies'}",
@@ -63,6 +80,10 @@ def _message(error: "ValidationError") -> str:
         "exclusiveMinimum": lambda expected, *_: f"must be more than {expected}",
     }
     return told[rule](expected, given, schema) if rule in told else f"does not satisfy '{rule}'"
+
+
+def _either(choices: list[dict[str, Any]]) -> str:
+    return " or ".join(str(choice.get("type", "object")) for choice in choices)
 
 
 def _unknown_keys(given: dict[str, Any], known: list[str]) -> str:

@@ -189,7 +189,7 @@ def test_an_onset_has_a_date_only_where_the_record_has_one(elements: dict[str, A
     found = case_of(condition(**elements))
 
     assert found.conditions[0].onset == onset
-    assert told(found) == ([] if onset else [("onset_no_date", "onset", "kept as recorded; its date is unknown")])
+    assert told(found) == ([] if onset else [("onset_no_date", "onset", "it is kept as recorded; its date is unknown")])
 
 
 def test_administrations_of_other_drugs_are_kept_apart_and_errors_counted() -> None:

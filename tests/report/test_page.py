@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from dm_fhir.demo.cohorts import four_patients, twenty_four_patients
 from dm_fhir.model.case import Case, Coding
+from dm_fhir.model.findings import KINDS
 from dm_fhir.report.page import page
 from dm_fhir.report.sentences import sentences
+from dm_fhir.store.cases import FindingCount
 
 DRUG = "anifrolumab"
 HOSTILE = '<script>alert("1")</script>'
@@ -19,7 +21,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
 
 def page_of(cases: tuple[Case, ...], title: str = "A study") -> str:
     sites = {case.site: "2025-06-01" for case in cases}
-    findings = {"baltimore": {"zone_assumed": 3}}
+    findings = {"baltimore": {"zone_assumed": FindingCount(31, 2), "unit_missing": FindingCount(17, 5)}}
     return page(title, DRUG, cases, sentences(cases, DRUG), {**sites, "oviedo": None}, findings, "2025-06-02")
 
 
@@ -136,7 +138,9 @@ def test_completeness_findings_and_what_was_left_out_are_shown(four: tuple[Case,
     )
     text = Outline(page_of((test_patient, *four[1:]))).text
     assert "never read completely" in text
-    assert "zone_assumed" in text
+    kind = KINDS["unit_missing"]
+    assert f"unit_missing {kind.meaning} {kind.done} warning 17 5 baltimore zone_assumed" in text
+    assert "information 31 2" in text
     assert re.search(r"test patient 1 Patient/bal-1", text)
     assert re.search(r"Observation: odd 7", text)
 

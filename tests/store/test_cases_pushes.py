@@ -19,14 +19,22 @@ def test_a_case_is_replaced_whole(db: sqlite3.Connection) -> None:
     two = [OutcomeRow("Patient/1", name, "week 12", b"{}") for name in ("mmt8", "cdasi")]
     put_case(db, "leon", case, "f1", 1, two, [finding("unit"), finding("range", "error")])
     assert [outcome.variable for outcome in cases.outcomes(db, "leon")] == ["cdasi", "mmt8"]
-    assert (cases.findings_by_code(db, "leon"), cases.errors(db, "leon")) == (
-        {"range": 1, "unit": 1},
+    assert (cases.finding_counts(db, "leon"), cases.errors(db, "leon")) == (
+        {"range": (1, 1), "unit": (1, 1)},
         [("range", "Observation/1", "value")],
     )
     put_case(db, "leon", case._replace(body=b"[]"), "f2", 1, two[:1], [finding("unit")])
     assert (cases.cases(db, "leon"), cases.outcomes(db, "leon")) == ([case._replace(body=b"[]")], two[:1])
-    assert (cases.findings_by_code(db, "leon"), cases.errors(db, "leon")) == ({"unit": 1}, [])
+    assert (cases.finding_counts(db, "leon"), cases.errors(db, "leon")) == ({"unit": (1, 1)}, [])
     assert fingerprints(db, "leon") == {"Patient/1": "f2"}
+
+
+def test_findings_are_listed_by_code_and_counted_with_their_patients(db: sqlite3.Connection) -> None:
+    for patient, some in (("Patient/2", [finding("b"), finding("a")]), ("Patient/1", [finding("b"), finding("b")])):
+        put_case(db, "leon", CaseRow(patient, "case", b"{}"), "f", 1, [], some)
+    assert cases.findings(db, "leon")[0] == ("Patient/2", "a", "warning", "Observation/1", "value", "left out")
+    assert cases.finding_counts(db, "leon") == {"a": (1, 1), "b": (3, 2)}
+    assert (cases.findings(db, "madrid"), cases.finding_counts(db, "madrid")) == ([], {})
 
 
 def test_one_patients_case_leaves_the_others_alone(db: sqlite3.Connection) -> None:
@@ -38,7 +46,7 @@ def test_one_patients_case_leaves_the_others_alone(db: sqlite3.Connection) -> No
     assert [case.patient for case in cases.cases(db, "leon")] == ["Patient/2"]
     assert cases.counts_by_state(db, "leon") == {"case": 1, "no-diagnosis": 1}
     assert [len(cases.outcomes(db, site)) for site in ("leon", "madrid")] == [1, 1]
-    assert [cases.findings_by_code(db, site) for site in ("leon", "madrid")] == [{"x": 1}, {"x": 1}]
+    assert [cases.finding_counts(db, site) for site in ("leon", "madrid")] == [{"x": (1, 1)}, {"x": (1, 1)}]
 
 
 def test_a_case_never_made_has_no_fingerprint(db: sqlite3.Connection) -> None:

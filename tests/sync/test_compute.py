@@ -206,7 +206,7 @@ def test_links_that_contradict_each_other_are_a_finding_of_the_case(
     merged(records, ("replaced-by", "B"), ("replaces", "B"))
     compute_site(db, "leon", mapper, 1)
     assert states(db) == {"A": "case", "B": "merged into Patient/A"}
-    assert cases.findings_by_code(db, "leon")["merge_unclear"] == 1
+    assert cases.finding_counts(db, "leon")["merge_unclear"] == (1, 1)
     assert not [finding for finding in of(db, "A")[1].findings if "Patient/" in finding.done]
 
 
@@ -221,7 +221,7 @@ def test_a_patient_that_should_remain_and_is_not_there_is_a_finding(
     records.put(records.patient("X"))
     compute_site(db, "leon", mapper, 1)
     assert states(db) == {"A": "merged into Patient/X", "B": "case", "X": "case"}
-    assert "merge_incomplete" not in cases.findings_by_code(db, "leon")
+    assert "merge_incomplete" not in cases.finding_counts(db, "leon")
 
 
 def test_the_merged_have_left_only_if_nobody_of_them_is_in_the_cohort(

@@ -453,13 +453,22 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     accepts_preliminary: bool = False
 
 
+FORMAT = "dm-fhir case series"
+#: Raised whenever the model changes; model/upgrades.py then says how a document of the version before becomes one of this.
+FORMAT_VERSION = 2
+
+
 class CaseSeries(msgspec.Struct, frozen=True):
-    """All cases of a study. `complete_until` is per site; None where that site has never been read completely."""
+    """All cases of a study. `complete_until` is per site; None where that site has never been read completely.
+
+    `written_by` is the program and its version, None in documents of format 1, which did not say.
+    """
 
     title: str
     drug: str
     cases: tuple[Case, ...]
     complete_until: dict[str, str | None]
     pseudonymised: bool = True
-    format: str = "dm-fhir case series"
-    format_version: str = "1"
+    format: str = FORMAT
+    format_version: str = str(FORMAT_VERSION)
+    written_by: str | None = None

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from dm_fhir.model.case import CaseSeries
+from dm_fhir.model.case import FORMAT_VERSION, CaseSeries
 
-ID = "https://w3id.org/dm-fhir/schema/case-series/1"
+ID = f"https://w3id.org/dm-fhir/schema/case-series/{FORMAT_VERSION}"
 _EXACT = {
     "type": "string",
     "pattern": "^-?[0-9]+(\\.[0-9]+|/[1-9][0-9]*)?$",

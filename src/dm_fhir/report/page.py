@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.model.exact import rounded, shown
+from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
 from dm_fhir.outcomes.battery import INSTRUMENTS, outcomes
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.labels import label
@@ -22,6 +23,7 @@ from dm_fhir.report.disease import subtype
 from dm_fhir.report.persons import age_at_first_infusion
 from dm_fhir.report.sentence import EN_DASH, Sentence
 from dm_fhir.report.words import reason_words, unit_words
+from dm_fhir.store.cases import FindingCount
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 
@@ -61,13 +63,25 @@ class OutcomeRow(NamedTuple):
     remarks: str
 
 
+class FindingOfSite(NamedTuple):
+    """One line of the table of findings: a kind of finding at a site, and how often."""
+
+    site: str
+    code: str
+    severity: str
+    meaning: str
+    done: str
+    findings: int
+    patients: int
+
+
 def page(
     title: str,
     drug: str,
     cases: Sequence[Case],
     sentences: Sequence[Sentence],
     complete_until: Mapping[str, str | None],
-    findings_count: Mapping[str, Mapping[str, int]],
+    findings: Mapping[str, Mapping[str, FindingCount]],
     generated: str,
 ) -> str:
     """The whole page as HTML text. Every text of a record is escaped."""
@@ -81,7 +95,7 @@ def page(
         instruments=[_heading(instrument) for instrument in INSTRUMENTS],
         patients=[_patient_row(patient) for patient in cohort.patients],
         outcomes=[(case.id, case.site, _outcome_rows(case)) for case in cases],
-        findings=_findings(findings_count),
+        findings=_finding_rows(findings),
         left_out_cases=cohort.left_out,
         left_out_records=_left_out_records(cases),
         definitions=definitions(),
@@ -173,12 +187,11 @@ def _date(text: str | None) -> str:
     return text.partition("T")[0] if text else EN_DASH
 
 
-def _findings(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, str, int]]:
-    """Site, code, the code in words, and how often, in that order."""
+def _finding_rows(counts: Mapping[str, Mapping[str, FindingCount]]) -> list[FindingOfSite]:
     return [
-        (site, code, reason_words(code), number)
-        for site, codes in sorted(counts.items())
-        for code, number in sorted(codes.items())
+        FindingOfSite(site, code, severity_of(code), meaning_of(code), done_of(code), *counts[site][code])
+        for site in sorted(counts)
+        for code in by_severity(counts[site])
     ]
 
 

@@ -4,6 +4,7 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 
+from dm_fhir import __version__
 from dm_fhir.config import Config, Site
 from dm_fhir.model.case import Case, CaseSeries
 from dm_fhir.model.document import decode
@@ -22,7 +23,10 @@ def case_series(
         key = pseudonym_key(db, config)
         found = [pseudonymised(case, key) for case in found]
     until = {site.name: complete_until(db, site.name, site.pull.optional_types) for site in sites}
-    return CaseSeries(config.title, config.drug, tuple(found), until, pseudonymised=not identified)
+    written_by = f"dm-fhir {__version__}"
+    return CaseSeries(
+        config.title, config.drug, tuple(found), until, pseudonymised=not identified, written_by=written_by
+    )
 
 
 def pseudonym_key(db: sqlite3.Connection, config: Config) -> bytes:

@@ -23,13 +23,31 @@ class OutcomeRow(NamedTuple):
 
 
 class FindingRow(NamedTuple):
-    """One finding about a patient's record."""
+    """One finding about a patient's record, as it is kept."""
 
     code: str
     severity: str
     reference: str
     path: str | None
     done: str
+
+
+class ListedFinding(NamedTuple):
+    """One finding, with the patient in whose case it is."""
+
+    patient: str
+    code: str
+    severity: str
+    reference: str
+    path: str | None
+    done: str
+
+
+class FindingCount(NamedTuple):
+    """How many findings there are of a code, and in how many patients."""
+
+    findings: int
+    patients: int
 
 
 def put_case(
@@ -111,9 +129,22 @@ def outcomes(db: sqlite3.Connection, site: str) -> list[OutcomeRow]:
     return list(map(OutcomeRow._make, rows))
 
 
-def findings_by_code(db: sqlite3.Connection, site: str) -> dict[str, int]:
-    """How many findings of each code a site has."""
-    return dict(db.execute("SELECT code, count(*) FROM finding WHERE site = ? GROUP BY code ORDER BY code", (site,)))
+def findings(db: sqlite3.Connection, site: str) -> list[ListedFinding]:
+    """The site's findings, in order of code, reference and path."""
+    rows = db.execute(
+        "SELECT patient, code, severity, reference, path, done FROM finding WHERE site = ? ORDER BY code, reference, path",
+        (site,),
+    )
+    return list(map(ListedFinding._make, rows))
+
+
+def finding_counts(db: sqlite3.Connection, site: str) -> dict[str, FindingCount]:
+    """A site's findings, counted by code."""
+    rows = db.execute(
+        "SELECT code, count(*), count(DISTINCT patient) FROM finding WHERE site = ? GROUP BY code ORDER BY code",
+        (site,),
+    )
+    return {code: FindingCount(found, patients) for code, found, patients in rows}
 
 
 def errors(db: sqlite3.Connection, site: str) -> list[tuple[str, str, str | None]]:

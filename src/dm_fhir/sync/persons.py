@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from dm_fhir.model.case import Case, Finding
+from dm_fhir.model.findings import finding
 from dm_fhir.store import members, resources
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.merges import Person, people
@@ -111,18 +112,10 @@ def _is_old(fingerprint: str) -> bool:
 
 
 def _of_the_merge(person: Person) -> list[Finding]:
-    found = [
-        Finding("merged", "information", member, "its records are counted in this case")
-        for member in person.members
-        if member != person.survivor
-    ]
+    found = [finding("merged", member) for member in person.members if member != person.survivor]
     if not person.is_clear:
-        done = "the links name no one record that remains; the first is taken"
-        found.append(Finding("merge_unclear", "warning", person.survivor, done, "link"))
-    return found + [
-        Finding("merge_incomplete", "warning", other, "said to remain; its records are not in the store")
-        for other in person.missing
-    ]
+        found.append(finding("merge_unclear", person.survivor, "link"))
+    return found + [finding("merge_incomplete", other) for other in person.missing]
 
 
 def _state(case: Case) -> str:

@@ -34,7 +34,7 @@ class Attention(msgspec.Struct, frozen=True):
 class SiteSummary(msgspec.Struct, frozen=True):
     """One site as the store knows it. `complete_until` is None while any unit needs attention.
 
-    `set_aside` and `acknowledged` say why, by place; what somebody has acknowledged is only counted. `without_patient`
+    `findings` counts them by code, `finding_patients` the patients in whose cases they are. `set_aside` and `acknowledged` say why, by place; what somebody has acknowledged is only counted. `without_patient`
     counts, by type, the records that name no patient and so are in no case. `notes` sums what was noted while reading,
     `server_messages` what the server said along with complete answers, and of how many units.
     """
@@ -45,6 +45,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
     resources: dict[str, int]
     patients: dict[str, int]
     findings: dict[str, int]
+    finding_patients: dict[str, int]
     pushed: dict[str, int]
     attention: list[Attention]
     set_aside: dict[str, str]
@@ -76,6 +77,7 @@ def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> S
     name = site.name
     optional = site.pull.optional_types
     aside = resources.quarantined(db, name)
+    found = cases.finding_counts(db, name)
     units = ledger.counts_by_state(db, name)
     plan = 1 if ledger.get_unit(db, name, "", PLAN) else 0
     return SiteSummary(
@@ -84,7 +86,8 @@ def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> S
         units=units,
         resources=resources.counts_by_type(db, name),
         patients=cases.counts_by_state(db, name),
-        findings=cases.findings_by_code(db, name),
+        findings={code: count.findings for code, count in found.items()},
+        finding_patients={code: count.patients for code, count in found.items()},
         pushed=pushes.counts_by_state(db, name),
         attention=[_attention(unit) for unit in ledger.open_units(db, name) if ledger.needs_attention(unit, optional)],
         set_aside={one.place: one.reason for one in aside if one.acknowledged is None},

@@ -86,6 +86,18 @@ def test_a_total_is_read_from_its_item(case_of: CaseOf, answer: Any, number: Any
     assert case.assessments[0].source.place == "QuestionnaireResponse/q#item[sum]"
 
 
+def test_an_item_that_was_answered_in_two_ways_contradicts_itself(case_of: CaseOf) -> None:
+    case = case_of(response(item("sum", {"valueInteger": 12}), item("sum", {"valueInteger": 9})), table=TOTAL)
+
+    assert (score(case).reason, [one.code for one in case.findings]) == ("conflict", ["conflict"])
+
+
+def test_an_item_inside_an_answer_is_found(case_of: CaseOf) -> None:
+    inside = {"valueBoolean": True, "item": [item("sum", {"valueInteger": 12})]}
+
+    assert score(case_of(response(item("filled", inside)), table=TOTAL)).number == 12
+
+
 def test_a_version_of_the_form_is_the_form(case_of: CaseOf) -> None:
     assert (
         score(case_of(response(item("sum", {"valueInteger": 12}), questionnaire=f"{FORM}|2.1"), table=TOTAL)).number

@@ -331,6 +331,15 @@ def test_07_preliminary_is_used_where_the_site_says_so_until_the_final_one_is_th
     assert (outcome(both, "dlqi_baseline").number, codes(both)) == (9, ["superseded"])
 
 
+def test_07_an_answer_is_excluded_by_its_status_like_a_number(case_of: CaseOf) -> None:
+    positive = {"coding": [{"system": "http://snomed.info/sct", "code": "10828004"}]}
+    antibody = {"coding": [{"system": LOINC, "code": "107562-1"}]}
+
+    assert codes(case_of(observation(antibody, valueCodeableConcept=positive, status="cancelled"))) == [
+        "status_excluded"
+    ]
+
+
 def test_07_entered_in_error_may_lack_code_and_value(case_of: CaseOf) -> None:
     case = case_of({"resourceType": "Observation", "id": "e", "status": "entered-in-error"})
 
@@ -571,3 +580,11 @@ def test_27_a_result_coded_as_both_is_not_used(case_of: CaseOf) -> None:
     case = case_of(observation({"coding": [*CK["coding"], CK_MB]}, 5, "U/L"), table=NEVER)
 
     assert result(case).reason == "conflict"
+
+
+def test_27_ck_mb_beside_ck_is_no_finding(case_of: CaseOf) -> None:
+    case = case_of(
+        observation(CK, 450, "U/L", component=[{"code": {"coding": [CK_MB]}, "valueInteger": 5}]), table=NEVER
+    )
+
+    assert (result(case).number, codes(case)) == (450, [])

@@ -503,6 +503,10 @@ def test_18_a_value_that_is_said_to_be_absent_contradicts_itself(case_of: CaseOf
     assert (result(case).reason, codes(case)) == ("conflict", ["conflict"])
 
 
+def test_18_two_values_contradict_each_other(case_of: CaseOf) -> None:
+    assert result(case_of(observation(CK, 450, "U/L", valueInteger=450))).reason == "conflict"
+
+
 def test_18_text_is_read_only_where_the_table_says_so(case_of: CaseOf) -> None:
     record = observation(CK, valueString="450 UI/L")
     opted = case_of(record, table='[[measurement]]\nvariable = "ck"\nparse_text = true\n')

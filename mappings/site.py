@@ -22,7 +22,7 @@ from dm_fhir.model.case import Case, Outcome
 from dm_fhir.outcomes import battery
 
 #: Raised whenever the mappings make something else of the same records.
-VERSION = "1"
+VERSION = "2"
 
 
 class SiteMapper(NamedTuple):

@@ -17,7 +17,7 @@ from dm_fhir.outcomes.exposure import Exposure, Infusion
 
 INSTRUMENTS = (cdasi.INSTRUMENT, mmt8.INSTRUMENT, dlqi.INSTRUMENT, ck.INSTRUMENT)
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
-VERSION = "1"
+VERSION = "2"
 
 
 def outcomes(case: Case, label_dose_mg: Fraction | None = None) -> tuple[Outcome, ...]:

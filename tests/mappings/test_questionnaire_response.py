@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings import questionnaire_response
+from dm_fhir.mappings import outcome_observation, questionnaire_response
 from dm_fhir.mappings.codes import Tables, load_tables
 from dm_fhir.mappings.datatypes import read, write
 from dm_fhir.mappings.questionnaire_response import QuestionnaireResponse
 from dm_fhir.model.case import Assessment, Case, Result, Source
 from dm_fhir.outcomes.battery import outcomes
+from dm_fhir.report.pseudonym import pseudonymised
 
 CaseOf = Callable[..., Case]
 FORM = "https://forms.example.org/Questionnaire/dlqi"
@@ -84,6 +86,18 @@ def test_a_total_is_read_from_its_item(case_of: CaseOf, answer: Any, number: Any
     assert (score(case).number, score(case).reason) == (number, reason)
     assert [one.code for one in case.findings] == ([reason] if reason else [])
     assert case.assessments[0].source.place == "QuestionnaireResponse/q#item[sum]"
+
+
+def test_an_item_that_was_answered_in_two_ways_contradicts_itself(case_of: CaseOf) -> None:
+    case = case_of(response(item("sum", {"valueInteger": 12}), item("sum", {"valueInteger": 9})), table=TOTAL)
+
+    assert (score(case).reason, [one.code for one in case.findings]) == ("conflict", ["conflict"])
+
+
+def test_an_item_inside_an_answer_is_found(case_of: CaseOf) -> None:
+    inside = {"valueBoolean": True, "item": [item("sum", {"valueInteger": 12})]}
+
+    assert score(case_of(response(item("filled", inside)), table=TOTAL)).number == 12
 
 
 def test_a_version_of_the_form_is_the_form(case_of: CaseOf) -> None:
@@ -179,6 +193,47 @@ def test_a_form_is_a_baseline_like_any_other(case_of: CaseOf) -> None:
 
     assert found.number == 12
     assert found.inputs[0].source.reference == "QuestionnaireResponse/q"
+
+
+def test_an_outcome_of_a_form_is_derived_from_it(case_of: CaseOf) -> None:
+    drug = {"coding": [{"system": "http://www.whocc.no/atc", "code": "L04AG11"}]}
+    given = {
+        "resourceType": "MedicationAdministration", "id": "i", "status": "completed", "medicationCodeableConcept": drug,
+        "effectiveDateTime": "2024-03-06T10:00:00+01:00",
+    }  # fmt: skip
+    case = case_of(response(item("sum", {"valueInteger": 12})), given, table=TOTAL)
+    [found] = [one for one in outcomes(case) if one.variable == "dlqi_baseline"]
+    written = json.loads(outcome_observation.to_fhir(found, "anifrolumab", "Patient/1", UTC).body)
+
+    assert written["derivedFrom"] == [{"reference": "QuestionnaireResponse/q/_history/1"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
+    [
+        (response(), True),
+        (response(questionnaire=f"{FORM}|3"), True),
+        (response(questionnaire="https://other.example.org"), False),
+        (response(questionnaire="#f", contained=[{"resourceType": "Questionnaire", "id": "f"}]), True),
+        ({"resourceType": "QuestionnaireResponse", "questionnaire": 5}, True),
+    ],
+)
+def test_only_what_may_hold_a_score_is_kept(tables: Tables, body: dict[str, Any], known: bool) -> None:
+    assert questionnaire_response.is_known(json.dumps(body).encode(), tables) is known
+
+
+def test_what_a_form_and_an_observation_say_leaves_the_hospital_without_names(case_of: CaseOf) -> None:
+    told = observation(
+        **DERIVED,
+        effectiveDateTime="2024-04-01",
+        specimen={"reference": "Specimen/anna"},
+        hasMember=[{"reference": "Observation/anna"}],
+        component=[{"code": DLQI, "valueDateTime": "1980-05-05"}, {"code": DLQI, "valueString": "Anna"}],
+    )
+    filled = response(item("1", {"valueString": "Anna"}), authored="2024-03-05", id="anna")
+    text = repr(pseudonymised(case_of(filled, told, table=ITEMS), b"key"))
+
+    assert [word for word in ("Anna", "anna", "1980", "/q") if word in text] == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dm_fhir.model.case import Case, Outcome, Result
+from dm_fhir.outcomes.baseline import current
 from dm_fhir.outcomes.battery import outcomes
 
 OWN, LOINC = "https://w3id.org/dm-fhir/CodeSystem/measurement", "http://loinc.org"
@@ -228,6 +229,24 @@ def test_04_a_panel_of_unknown_parts_is_counted(case_of: CaseOf) -> None:
     assert case.left_out == {"Observation: a panel of others, no code that the tables know": 1}
 
 
+def test_04_what_lies_in_a_record_without_being_its_member_is_not_read(case_of: CaseOf) -> None:
+    part = observation(own("cdasi-activity"), 20, id="a")
+    panel = observation({"text": "CDASI"}, contained=[part], hasMember=[{"reference": "#b"}])
+
+    assert case_of(panel).assessments == ()
+
+
+@pytest.mark.parametrize(
+    ("elements", "found"), [({}, []), ({"dataAbsentReason": {"text": "not performed"}}, ["value_missing"])]
+)
+def test_04_a_panel_without_value_is_missing_only_if_it_says_so(
+    case_of: CaseOf, elements: dict[str, Any], found: list[str]
+) -> None:
+    parts = [{"code": own("cdasi-activity"), "valueInteger": 20}]
+
+    assert codes(case_of(observation(own("cdasi-total"), component=parts, **elements))) == found
+
+
 # 5: VAS in cm or mm
 
 
@@ -312,6 +331,15 @@ def test_07_preliminary_is_used_where_the_site_says_so_until_the_final_one_is_th
     assert (outcome(both, "dlqi_baseline").number, codes(both)) == (9, ["superseded"])
 
 
+def test_07_an_answer_is_excluded_by_its_status_like_a_number(case_of: CaseOf) -> None:
+    positive = {"coding": [{"system": "http://snomed.info/sct", "code": "10828004"}]}
+    antibody = {"coding": [{"system": LOINC, "code": "107562-1"}]}
+
+    assert codes(case_of(observation(antibody, valueCodeableConcept=positive, status="cancelled"))) == [
+        "status_excluded"
+    ]
+
+
 def test_07_entered_in_error_may_lack_code_and_value(case_of: CaseOf) -> None:
     case = case_of({"resourceType": "Observation", "id": "e", "status": "entered-in-error"})
 
@@ -356,6 +384,33 @@ def test_08_a_later_issue_replaces_within_a_specimen_and_not_across(case_of: Cas
     torn = case_of(early, late, apart, infusion())
     assert outcome(torn, "ck_baseline").reasons == ("conflict",)
     assert codes(torn) == ["conflict", "conflict", "superseded"]
+
+
+def test_08_two_values_of_one_specimen_are_a_conflict(case_of: CaseOf) -> None:
+    tube = {"reference": "Specimen/1"}
+    case = case_of(
+        observation(CK, 450, "U/L", id="a", specimen=tube),
+        observation(CK, 440, "U/L", id="b", specimen=tube),
+        infusion(),
+    )
+
+    assert outcome(case, "ck_baseline").reasons == ("conflict",)
+
+
+def test_08_an_amended_antibody_is_the_one_that_counts(case_of: CaseOf) -> None:
+    named = {"identifier": [{"system": "urn:x", "value": "7"}]}
+    positive, negative = (
+        {"valueCodeableConcept": {"coding": [{"system": "http://snomed.info/sct", "code": code}]}}
+        for code in ("10828004", "260385009")
+    )
+    antibody = {"coding": [{"system": LOINC, "code": "107562-1"}]}
+    case = case_of(
+        observation(antibody, id="a", **positive, **named),
+        observation(antibody, id="b", status="corrected", **negative, **named),
+        observation(antibody, id="c", status="cancelled", **positive),
+    )
+
+    assert [one.measured.result.answer for one in current(case)] == ["negative"]
 
 
 # 9 and 11: partial dates, and the four ways to say when
@@ -438,6 +493,7 @@ def test_18_absent_is_missing_with_its_reason_and_not_zero(case_of: CaseOf, elem
     [one] = case.assessments
     assert (one.measured.result, codes(case)) == (Result(reason="value_missing"), ["value_missing"])
     assert one.measured.absent is not None
+    assert one.measured.quantity is None or one.measured.quantity.unit is not None
     assert one.measured.absent.codings[0].code in ("unknown", "masked")
 
 
@@ -445,6 +501,10 @@ def test_18_a_value_that_is_said_to_be_absent_contradicts_itself(case_of: CaseOf
     case = case_of(observation(CK, 450, "U/L", dataAbsentReason={"text": "error"}))
 
     assert (result(case).reason, codes(case)) == ("conflict", ["conflict"])
+
+
+def test_18_two_values_contradict_each_other(case_of: CaseOf) -> None:
+    assert result(case_of(observation(CK, 450, "U/L", valueInteger=450))).reason == "conflict"
 
 
 def test_18_text_is_read_only_where_the_table_says_so(case_of: CaseOf) -> None:
@@ -465,6 +525,18 @@ def test_18_a_code_has_a_value_only_through_a_map(case_of: CaseOf) -> None:
 
     assert result(case_of(record)).reason == "value_not_mapped"
     assert result(case_of(record, table=table)).number == 5
+
+
+def test_18_a_code_that_says_absent_is_missing(case_of: CaseOf) -> None:
+    code = {"system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "unknown"}
+
+    assert result(case_of(observation(CK, valueCodeableConcept={"coding": [code]}))).reason == "value_missing"
+
+
+def test_18_an_amount_of_antibody_is_no_answer(case_of: CaseOf) -> None:
+    antibody = {"coding": [{"system": LOINC, "code": "105555-7"}]}
+
+    assert result(case_of(observation(antibody, 12, "U/mL"))).reason == "value_not_mapped"
 
 
 @pytest.mark.parametrize(
@@ -512,3 +584,11 @@ def test_27_a_result_coded_as_both_is_not_used(case_of: CaseOf) -> None:
     case = case_of(observation({"coding": [*CK["coding"], CK_MB]}, 5, "U/L"), table=NEVER)
 
     assert result(case).reason == "conflict"
+
+
+def test_27_ck_mb_beside_ck_is_no_finding(case_of: CaseOf) -> None:
+    case = case_of(
+        observation(CK, 450, "U/L", component=[{"code": {"coding": [CK_MB]}, "valueInteger": 5}]), table=NEVER
+    )
+
+    assert (result(case).number, codes(case)) == (450, [])

@@ -44,6 +44,7 @@ RESOURCES: list[dict[str, Any]] = [
 
 
 def pulled(folder: Path, table: str) -> MockedServer:
+    folder.mkdir(exist_ok=True)
     (folder / "leon.toml").write_text(table, encoding="utf-8")
     (folder / "dm-fhir.toml").write_text(CONFIG, encoding="utf-8")
     with mocked_server(RESOURCES) as server:
@@ -63,8 +64,17 @@ def test_a_form_that_a_table_names_is_pulled_and_becomes_an_outcome(
     assert {one["variable"]: one.get("number") for one in case["outcomes"]}["dlqi_improvement"] == "11"
 
 
+def test_responses_to_other_forms_are_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pulled(tmp_path, TABLE)
+    capsys.readouterr()
+    assert main.call(["--quiet", "--config", str(tmp_path / "dm-fhir.toml"), "status", "--json"]) == 0
+    [site] = json.loads(capsys.readouterr().out)["sites"]
+
+    assert site["resources"]["QuestionnaireResponse"] == 2
+
+
 def test_forms_are_not_asked_for_where_no_table_names_one(tmp_path: Path) -> None:
-    asked = [one for one in pulled(tmp_path, "").requests if "QuestionnaireResponse" in one]
-    named = [one for one in pulled(tmp_path, TABLE).requests if "QuestionnaireResponse" in one]
+    asked = [one for one in pulled(tmp_path / "without", "").requests if "QuestionnaireResponse" in one]
+    named = [one for one in pulled(tmp_path / "with", TABLE).requests if "QuestionnaireResponse" in one]
 
     assert (asked, bool(named)) == ([], True)

@@ -17,7 +17,7 @@ from dm_fhir.outcomes.exposure import Exposure, Infusion
 
 INSTRUMENTS = (cdasi.INSTRUMENT, mmt8.INSTRUMENT, dlqi.INSTRUMENT, ck.INSTRUMENT)
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
-VERSION = "1"
+VERSION = "2"
 #: What an instrument's outcomes are called after its variable.
 PARTS = ("baseline", "improvement", "percent_improvement")
 _EXPOSURE = ("infusions_completed", "cumulative_dose_mg", "first_exposure", "last_exposure", "infusion_dose_mg")

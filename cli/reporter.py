@@ -75,6 +75,7 @@ _SET_ASIDE = {
     "invalid-utf-8": ("resource is not valid UTF-8", "resources are not valid UTF-8"),
     "not-json-number": ("resource holds NaN or Infinity", "resources hold NaN or Infinity"),
     "ambiguous-json": ("resource is ambiguous JSON", "resources are ambiguous JSON"),
+    "faulty-row": ("row of an imported table", "rows of imported tables"),
     "no-id": ("resource without id", "resources without id"),
     "too-deep": ("resource is nested too deeply", "resources are nested too deeply"),
 }

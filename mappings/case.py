@@ -11,6 +11,7 @@ import msgspec
 from dm_fhir.mappings import adverse_event, condition, medication_administration, observation, patient, therapy
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.datatypes import read
+from dm_fhir.mappings.imported_observation import copied, identifier_of
 from dm_fhir.mappings.medication import Medication
 from dm_fhir.mappings.outcome_observation import is_own
 from dm_fhir.model.case import (
@@ -67,7 +68,9 @@ def read_case(
     Other Patients among the records are this one's from before they were merged, and say nothing of who it is.
     """
     reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications)
-    for record in sorted(records, key=lambda r: (r.type, r.id)):
+    inside = sorted(records, key=lambda r: (r.type, r.id))
+    reader.imported = {name for record in inside if (name := identifier_of(f"{record.type}/{record.id}"))}
+    for record in inside:
         reader.take(record)
     return Case(
         id=reference,
@@ -110,6 +113,7 @@ class _Reader:
         self.adverse_events: list[AdverseEvent] = []
         self.findings: list[Finding] = []
         self.left_out: Counter[str] = Counter()
+        self.imported: set[str | None] = set()  # the identifiers of the scores that were read from tables
 
     def take(self, record: Record) -> None:
         """Read one record into its place; what cannot be read becomes a finding."""
@@ -201,6 +205,9 @@ class _Reader:
             self.left_out["Observation: written by dm-fhir"] += 1
             return
         found = observation.from_fhir(read(record.body, observation.Observation), source, self.tables)
+        if copied(found.identifiers, self.imported) and not identifier_of(source.reference):
+            self.left_out["Observation: copy of an imported score"] += 1
+            return
         known = [part for part in (found.measured, *found.components) if part.concept.variable]
         if not known:
             self.left_out["Observation: no code that the tables know"] += 1

@@ -107,7 +107,6 @@ def _map_of(site: Site) -> Path:
 
 
 def _read(study: Study, site: Site, wanted: _Wanted) -> _Read:
-    from dm_fhir.mappings.codes import load_tables
     from dm_fhir.mappings.column_map import load_column_map
     from dm_fhir.mappings.imported_observation import origin
     from dm_fhir.mappings.scores import read_scores
@@ -115,12 +114,14 @@ def _read(study: Study, site: Site, wanted: _Wanted) -> _Read:
     from dm_fhir.mappings.site import site_mapper
     from dm_fhir.sync.imports import patients_by_identifier, plan_import
 
-    tables = load_tables(site.tables)
-    how = load_column_map(wanted.map_path, tables)
+    mapper = site_mapper(study.config, site)
+    how = load_column_map(wanted.map_path, mapper.tables)
     sheet = read_sheet(wanted.file, how.columns(), how.encoding, how.delimiter, how.sheet)
-    patients = patients_by_identifier(study.db, site.name, site_mapper(study.config, site))
+    patients = patients_by_identifier(study.db, site.name, mapper)
     today = datetime.now(site.zone).date()
-    scores = read_scores(sheet, how, site.name, tables, lambda system, value: patients.get((system, value), ()), today)
+    scores = read_scores(
+        sheet, how, site.name, mapper.tables, lambda system, value: patients.get((system, value), ()), today
+    )
     replace = wanted.replace and not scores.faults
     return _Read(wanted, scores, plan_import(study.db, site.name, origin(how.name), scores.scores, replace=replace))
 

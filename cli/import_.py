@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from msgspec.structs import replace
 
-from dm_fhir.cli.reporter import capped, counted, document, report
+from dm_fhir.cli.reporter import capped, closing_line, counted, document, report
 from dm_fhir.cli.study import Study, json_option, opened, running
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
+from dm_fhir.sync.summary import SiteSummary
 
 if TYPE_CHECKING:
     from dm_fhir.mappings.scores import Fault, Scores
@@ -33,7 +35,10 @@ _MOST_LINES = 50
     help="The column map; without it the site's: [site.import] map.",
 )  # fmt: skip
 @click.option(
-    "--replace", is_flag=True, help="Withdraw what an earlier import by this map had and this file has no longer."
+    "--replace",
+    "withdraw",
+    is_flag=True,
+    help="Withdraw what an earlier import by this map had and this file has no longer.",
 )
 @click.option("--dry-run", is_flag=True, help="Check the file and say what would change, and change nothing.")
 @json_option
@@ -43,7 +48,7 @@ def command(
     file: Path,
     sites: tuple[str, ...],
     map_path: Path | None,
-    replace: bool,
+    withdraw: bool,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -60,7 +65,7 @@ def command(
     """
     with opened(ctx, sites) as study:
         site = _one_site(study)
-        wanted = _Wanted(file, map_path or _map_of(site), replace)
+        wanted = _Wanted(file, map_path or _map_of(site), withdraw)
         if dry_run:
             return _tried(study, site, wanted, as_json=as_json)
         with running(study, "import", ("pull",)) as run:
@@ -68,13 +73,14 @@ def command(
             _keep(study, site, read, run.work.run)
             summaries = run.summaries()
             code = run.exit_code(summaries)
-            return report("import", summaries, code, as_json=as_json, lines=_lines(site, read), imported=_details(read))
+            told = summaries if as_json else [_without_rows(one, read) for one in summaries]
+            return report("import", told, code, as_json=as_json, lines=_lines(site, read), imported=_details(read))
 
 
 class _Wanted(NamedTuple):
     file: Path
     map_path: Path
-    replace: bool
+    withdraw: bool
 
 
 class _Read(NamedTuple):
@@ -87,7 +93,7 @@ class _Read(NamedTuple):
     @property
     def asked_in_vain(self) -> bool:
         """Whether something was to be withdrawn and is not: a faulty row may be what the file seems to lack."""
-        return self.wanted.replace and bool(self.scores.faults) and bool(self.plan.gone)
+        return self.wanted.withdraw and bool(self.scores.faults) and bool(self.plan.gone)
 
 
 def _one_site(study: Study) -> Site:
@@ -122,8 +128,8 @@ def _read(study: Study, site: Site, wanted: _Wanted) -> _Read:
     scores = read_scores(
         sheet, how, site.name, mapper.tables, lambda system, value: patients.get((system, value), ()), today
     )
-    replace = wanted.replace and not scores.faults
-    return _Read(wanted, scores, plan_import(study.db, site.name, origin(how.name), scores.scores, replace=replace))
+    withdraw = wanted.withdraw and not scores.faults
+    return _Read(wanted, scores, plan_import(study.db, site.name, origin(how.name), scores.scores, withdraw=withdraw))
 
 
 def _keep(study: Study, site: Site, read: _Read, run: int) -> None:
@@ -142,8 +148,17 @@ def _tried(study: Study, site: Site, wanted: _Wanted, *, as_json: bool) -> int:
         return code
     for line in (*_lines(site, read), "dry run: nothing was changed"):
         click.echo(line)
-    click.echo(f"import: exit {code} ({'partial: what is named above' if code else 'complete'})")
+    click.echo(closing_line("import", [], code))
     return code
+
+
+def _without_rows(summary: SiteSummary, read: _Read) -> SiteSummary:
+    """The site's state without the rows of this very file that were set aside: they are told with what was expected."""
+    from dm_fhir.sync.imports import query_of
+
+    query = query_of(read.wanted.file, read.wanted.map_path)
+    others = {place: why for place, why in summary.set_aside.items() if not place.startswith(f"{query}, ")}
+    return replace(summary, set_aside=others)
 
 
 def _faulty(scores: "Scores") -> "list[FaultyRow]":

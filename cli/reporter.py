@@ -177,7 +177,8 @@ def closing_line(command: str, summaries: Sequence[SiteSummary], exit_code: int)
     for summary in summaries:
         units.update(summary.units)
     told = f"units: {counted(units) or 'none'}; " if summaries else ""
-    return f"{command}: {told}exit {exit_code}{_NEXT.get(exit_code, '')}"
+    following = _NEXT_OF.get((command, exit_code)) or _NEXT.get(exit_code, "")
+    return f"{command}: {told}exit {exit_code}{following}"
 
 
 _NEXT = {
@@ -189,3 +190,4 @@ _NEXT = {
     5: " (login refused: check the credentials)",
     7: " (conflict: look at what is named above)",
 }
+_NEXT_OF = {("import", 3): " (partial: what is named above; dm-fhir failed says what mends it)"}

@@ -24,6 +24,7 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 NOT_COMPUTED = "\N{REPLACEMENT CHARACTER}formula"
 _CODECS = {"utf-8": "utf-8-sig", "utf-16": "utf-16", "windows-1252": "cp1252", "latin-1": "latin-1"}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_SPREADSHEETS = (".xls", ".xlsb", ".ods", ".numbers", ".sav", ".parquet")
 _LONGEST_CELL = 1_000_000
 
 
@@ -56,6 +57,8 @@ def read_sheet(
     Raises ConfigError for a file that cannot be read, and for one in which a wanted column is missing or stands twice.
     """
     wanted = list(dict.fromkeys(wanted))
+    if path.suffix.lower() in _OTHER_SPREADSHEETS:
+        raise ConfigError(f"{path} is neither CSV nor XLSX", hint="save it as XLSX, or as CSV UTF-8")
     is_xlsx = path.suffix.lower() in (".xlsx", ".xlsm")
     rows = list(_xlsx(path, sheet) if is_xlsx else _csv(_text(path, encoding), path, wanted, delimiter))
     if not rows:

@@ -183,6 +183,11 @@ def test_faulty_rows_are_named_the_others_go_in_and_the_import_stays_partial(stu
     assert "  line 5, column CDASI: value_not_a_number; expected a number with a decimal point" in ran.out
     assert "  line 6, column MRN: patient_unknown; expected a patient whose records have been pulled" in ran.out
     assert "what mends them: dm-fhir failed --site leon" in ran.out
+    assert "set aside: " not in ran.out  # each row is told once, with what was expected
+    assert ran.out.splitlines()[-1] == (
+        "import: units: 1 partial; exit 3 (partial: what is named above; dm-fhir failed says what mends it)"
+    )
+    assert len(study.type("import", "scores.csv", "--json").json["sites"][0]["set_aside"]) == 2
     failed = study.type("failed")
     assert failed.code == 3
     assert "mend the rows that `dm-fhir quarantine --site leon` lists, or acknowledge them there" in failed.out

@@ -93,6 +93,12 @@ def test_a_fault_is_named_with_its_place_and_the_rest_goes_in(tmp_path: Path, ro
     assert "secret" not in expected
 
 
+@pytest.mark.parametrize("name", ["7", "Patient/7", " 7 "])
+def test_without_a_system_a_patient_is_named_by_reference(tmp_path: Path, name: str) -> None:
+    scores = read(tmp_path, f"MRN,Visit,CDASI\n{name},01/01/2025,7\n", MAP.replace('system = "urn:mrn"', "") + CDASI)
+    assert [one.patient for one in scores.scores] == ["Patient/7"]
+
+
 def test_two_values_for_one_thing_are_both_faults_and_one_said_twice_is_none(tmp_path: Path) -> None:
     rows = "secret-1,01/01/2025,7\nsecret-1,01/01/2025,8\nsecret-1,02/01/2025,5\nsecret-1,02/01/2025,5\n"
     scores = read(tmp_path, f"MRN,Visit,CDASI\n{rows}")
@@ -253,6 +259,11 @@ def test_another_encoding_can_be_declared(tmp_path: Path) -> None:
     table = "MRN,Visit,CDASI,Ärztin\nsecret-1,03/04/2025,20,Jülich\n".encode("latin-1")
     scores = read(tmp_path, table, 'encoding = "latin-1"\nassessor_column = "Ärztin"\n' + MAP + CDASI)
     assert json.loads(scores.scores[0].body)["performer"] == [{"display": "Jülich"}]
+
+
+def test_other_spreadsheets_are_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is neither CSV nor XLSX"):
+        read(tmp_path, b"", suffix=".ods")
 
 
 def test_no_xlsx_is_said(tmp_path: Path) -> None:

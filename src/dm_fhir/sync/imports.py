@@ -98,10 +98,10 @@ def patients_by_identifier(db: sqlite3.Connection, site: str, mapper: Mapper) ->
     return {name: {one for one in some if not replaced[one] & some} or some for name, some in found.items()}
 
 
-def plan_import(db: sqlite3.Connection, site: str, origin: str, scores: Iterable[Score], *, replace: bool) -> Plan:
+def plan_import(db: sqlite3.Connection, site: str, origin: str, scores: Iterable[Score], *, withdraw: bool) -> Plan:
     """What importing these scores would change. `origin` is what their Observations have as `meta.source`.
 
-    Only with `replace` is what an earlier import of the same origin had, and these scores no longer have, withdrawn.
+    Only with `withdraw` is what an earlier import of the same origin had, and these scores no longer have, withdrawn.
     """
     held = dict(bodies_with(db, site, "Observation", f'"source":"{origin}"'))
     plan = Plan([], [], 0, [], [])
@@ -117,7 +117,7 @@ def plan_import(db: sqlite3.Connection, site: str, origin: str, scores: Iterable
     for id_, body in held.items():
         if _status(body) != _WITHDRAWN:
             plan.gone.append(f"Observation/{id_}")
-            plan.withdrawn.extend([_with_status(body, _WITHDRAWN)] if replace else [])
+            plan.withdrawn.extend([_with_status(body, _WITHDRAWN)] if withdraw else [])
     return plan._replace(unchanged=unchanged)
 
 

@@ -193,7 +193,7 @@ def _lines(site: Site, read: _Read) -> list[str]:
     cells = {"empty": scores.empty, "said twice": scores.repeated}
     lines = [
         f"{site.name}: {file}: {_parts(f'{scores.rows} rows', rows)}",
-        f"{site.name}: {_parts(f'{len(scores.scores)} scores', counts)}; {_parts('other cells', cells)}",
+        f"{site.name}: {_parts(f'{len(scores.scores)} scores', counts)}{_parts('; other cells', cells, '')}",
         *capped(
             scores.faults, lambda one: f"  {_place(one)}; {one.expected}", "faults", _again(read.wanted), _MOST_LINES
         ),
@@ -214,6 +214,7 @@ def _again(wanted: _Wanted) -> str:
     return f"dm-fhir import {wanted.file} --map {wanted.map_path} --dry-run --json"
 
 
-def _parts(head: str, counts: dict[str, int]) -> str:
+def _parts(head: str, counts: dict[str, int], without: str | None = None) -> str:
+    """`head: 3 new, 1 amended`; where there is nothing to count the head alone, or what stands for it."""
     told = counted({name: count for name, count in counts.items() if count})
-    return f"{head}: {told}" if told else f"{head}: none" if head == "other cells" else head
+    return f"{head}: {told}" if told else head if without is None else without

@@ -5,6 +5,7 @@ Nothing is guessed: not the encoding, not which sheet, not what a formula would 
 
 import csv
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,6 +26,8 @@ NOT_COMPUTED = "\N{REPLACEMENT CHARACTER}formula"
 _CODECS = {"utf-8": "utf-8-sig", "utf-16": "utf-16", "windows-1252": "cp1252", "latin-1": "latin-1"}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_SPREADSHEETS = (".xls", ".xlsb", ".ods", ".numbers", ".sav", ".parquet")
+#: What reading a damaged one raises; broken XML is a SyntaxError.
+_NO_XLSX = (BadZipFile, KeyError, ValueError, EOFError, SyntaxError, zlib.error)
 _LONGEST_CELL = 1_000_000
 
 
@@ -132,6 +135,8 @@ def _xlsx(path: Path, name: str | None) -> Iterator[SheetRow]:
                 cells.pop()
             if cells:
                 yield SheetRow(line, tuple(cells))
+    except _NO_XLSX:
+        raise _no_xlsx(path) from None
     finally:
         shown.close()
         written.close()
@@ -150,9 +155,12 @@ def _workbook(path: Path, *, values: bool) -> "Workbook":
         raise ConfigError(f"{path} does not exist", hint="give a CSV or XLSX file") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (BadZipFile, InvalidFileException, KeyError, ValueError):
-        hint = "save it anew as XLSX; one with a password cannot be read"
-        raise ConfigError(f"{path} is no XLSX file", hint=hint) from None
+    except (*_NO_XLSX, InvalidFileException):
+        raise _no_xlsx(path) from None
+
+
+def _no_xlsx(path: Path) -> ConfigError:
+    return ConfigError(f"{path} is no XLSX file", hint="save it anew as XLSX; one with a password cannot be read")
 
 
 def _title(book: "Workbook", path: Path, name: str | None) -> str:

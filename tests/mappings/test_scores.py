@@ -1,7 +1,9 @@
 """Tables -> scores: the column map, each kind of fault with its words, and what a score becomes."""
 
+import io
 import json
 import sys
+import zipfile
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -69,6 +71,13 @@ def test_delimiters_and_a_byte_order_mark_are_recognised(tmp_path: Path, mark: b
         (2, "Patient/7", "cdasi_activity", "2025-04-03")
     ]
     assert scores.faults == []
+
+
+def test_a_row_is_named_by_the_line_it_begins_on_whatever_its_cells_hold(tmp_path: Path) -> None:
+    rows = 'secret-1,03/04/2025,20,"one\ntwo\nthree"\n\n,,,\nsecret-1,04/04/2025,x,\n'
+    scores = read(tmp_path, f"MRN,Visit,CDASI,Remark\n{rows}")
+    assert [(one.line, one.column) for one in scores.faults] == [(7, "CDASI")]
+    assert scores.rows == 2
 
 
 FAULTS = [
@@ -259,6 +268,19 @@ def test_another_encoding_can_be_declared(tmp_path: Path) -> None:
     table = "MRN,Visit,CDASI,Ärztin\nsecret-1,03/04/2025,20,Jülich\n".encode("latin-1")
     scores = read(tmp_path, table, 'encoding = "latin-1"\nassessor_column = "Ärztin"\n' + MAP + CDASI)
     assert json.loads(scores.scores[0].body)["performer"] == [{"display": "Jülich"}]
+
+
+def test_a_damaged_xlsx_is_said_wherever_it_breaks(tmp_path: Path) -> None:
+    whole = workbook(tmp_path, [["MRN", "Visit", "CDASI"], ["secret-1", date(2025, 4, 6), 3]])
+    with zipfile.ZipFile(io.BytesIO(whole)) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    for name in ("xl/worksheets/sheet1.xml", "xl/workbook.xml"):
+        damaged = io.BytesIO()
+        with zipfile.ZipFile(damaged, "w") as book:
+            for other, content in parts.items():
+                book.writestr(other, content[: len(content) // 2] if other == name else content)
+        with pytest.raises(ConfigError, match="is no XLSX file"):
+            read(tmp_path, damaged.getvalue(), suffix=".xlsx")
 
 
 def test_other_spreadsheets_are_named_as_such(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_what_cannot_be_anybodys_is_said(table: Path) -> None:
         cases([{**score("b", "2025-03-01", 3), "subject": {"display": "somebody"}}])
     with pytest.raises(DmFhirError, match="it has no id"):
         cases([{"resourceType": "Patient"}])
+    with pytest.raises(ConfigError, match="knows the study drug 'rituximap'"):
+        cases([], drug="rituximap")
     table.write_text("[[measurment]]", encoding="utf-8")
     with pytest.raises(ConfigError, match="did you mean 'measurement'"):
         cases([], [table])

@@ -58,7 +58,7 @@ def search(server: MockedServer, query: str) -> list[str]:
         ("Observation?identifier=urn:x|2", ""), ("Observation?_id=a,d", "ad"), ("Observation?_id=a&patient=70", ""),
         ("Observation?date=2025-03-01", "a"), ("Observation?date=2025", "abd"), ("Observation?date=ge2025-03-02", "bcd"),
         ("Observation?date=lt2025-03-01", "d"), ("Observation?date=gt2025-03-01&date=lt2025-03-03", "bd"), ("Observation?date=sa2025-03-01", "bc"),
-        ("Observation?date=eb2025-04-01", "ab"), ("Observation?date=le2025-03-02T01:30:00Z", "abd"), ("Observation?date=ne2025", "c"),
+        ("Observation?date=eb2025-04-01", "ab"), ("Observation?date=sa2025-03-31", "c"), ("Observation?date=le2025-03-02T01:30:00Z", "abd"), ("Observation?date=ne2025", "c"),
         ("Observation?date=nonsense", ""), ("Observation?_lastUpdated=gt2026-01-01T00:00:04Z", "d"), ("Observation?_lastUpdated=ge2026-01-01T00:00:04Z", "cd"),
         ("Patient?birthdate=ge1961", "7"), ("Patient?identifier=urn:mrn|1", "7"), ("Observation?nonsense=1", "abcd"),
     ],

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
+from dm_fhir.config import Auth, Config, Pull, Site
 from dm_fhir.fhir.resource import Resource, read_resource
-from dm_fhir.mappings.codes import load_tables
-from dm_fhir.mappings.scope import Scope
-from dm_fhir.mappings.site import SiteMapper
+from dm_fhir.mappings.site import site_mapper
 from dm_fhir.model.case import Case
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -28,10 +27,10 @@ def cases(
     `tables` are the hospital's mapping tables, laid over the shipped ones. In a case, `assessments`, `administrations` and so on
     are what became of the resources, `findings` what was unusual, `left_out` counts what says nothing to the study.
 
-    Raises ConfigError for a faulty table, Unusable for what is no resource, ValueError for one that names no patient.
+    Raises ConfigError for a faulty table or a drug that no table knows, Unusable for what is no resource, ValueError for one that names no patient.
     """
-    loaded = load_tables([Path(table) for table in tables])
-    mapper = SiteMapper("test", timezone, drug, loaded, Scope(loaded))
+    site = Site("test", None, timezone, tuple(map(Path, tables)), {}, Auth(), Pull(), push_enabled=False)
+    mapper = site_mapper(Config(Path("dm-fhir.toml"), "A test", drug, Path("dm-fhir.sqlite"), None, (site,)), site)
     read = [read_resource(_ENCODER.encode(one)) for one in resources]
     medications = mapper.medications([one for one in read if one.type == "Medication"])
     of_patients: dict[str, list[Resource]] = {}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Collection
@@ -19,7 +20,9 @@ from dm_fhir.mappings.imported_observation import identifier, reference, to_serv
 from dm_fhir.mappings.scores import Scores, read_scores
 from dm_fhir.mappings.sheet import read_sheet
 from dm_fhir.store.resources import Stored
+from dm_fhir.validation import schema_text
 
+ROOT = Path(__file__).parents[2]
 TABLES = load_tables()
 TODAY = date(2026, 6, 1)
 MAP = """
@@ -316,6 +319,23 @@ def test_the_faults_of_a_column_map(tmp_path: Path, more: str, expected: str) ->
     with pytest.raises(ConfigError) as caught:
         load_column_map(path, TABLES)
     assert expected in str(caught.value)
+
+
+def test_the_documented_maps_are_maps_and_every_key_and_fault_is_documented(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "import.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    for number, example in enumerate(examples):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(example, encoding="utf-8")
+        assert load_column_map(path, TABLES).score
+    assert len(examples) == 3
+    schema = json.loads(schema_text("column-map"))
+    groups = [schema, schema["$defs"]["score"], *(schema["properties"][name] for name in ("patient", "date", "long"))]
+    assert [key for group in groups for key in group["properties"] if not re.search(rf"\b{key}\b", text)] == []
+    code = "".join((ROOT / "mappings" / name).read_text(encoding="utf-8") for name in ("scores.py", "cells.py"))
+    kinds = re.findall(r'(?:Unreadable\(|Fault\([a-z.]+, [a-z."]+, )\s*"([a-z_]+)"', code)
+    assert len(set(kinds)) > 10
+    assert [kind for kind in kinds if f"`{kind}`" not in text] == []
 
 
 def test_a_date_format_that_is_none_is_a_fault_of_the_map(tmp_path: Path) -> None:

@@ -212,3 +212,22 @@ def test_the_documented_way_through_the_commands_works_as_it_stands(
     exec(text.split("```python\n")[2].partition("```")[0], names)  # noqa: S102  # our own documentation
     names["test_the_hospital_gets_its_outcomes"]()
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("fault", "times", "code"),
+    [
+        ("timeout", 1, 0), ("connection", 1, 0), ("truncated", 1, 0), (503, 1, 0),  # asked again, all is well
+        ("duplicated-page", 1, 0), ("truncated", 9, 3), ("duplicated-page", 9, 0), ("bad-resource", 1, 3),
+    ],
+)  # fmt: skip
+def test_each_fault_is_met_by_a_pull_and_the_next_one_is_complete(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: Any, times: int, code: int
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with mocked_server(RESOURCES) as server:
+        server.fail("GET Observation", fault, times=times)
+        assert run(config, "pull") == code
+        server.heal()
+        assert run(config, "pull") == 0
+    capsys.readouterr()

@@ -78,6 +78,10 @@ class MockedServer:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self._faults.append(Fault(request, fault, body, times, headers))
 
+    def heal(self) -> None:
+        """From now on nothing goes wrong."""
+        self._faults.clear()
+
     def answer(self, request: PreparedRequest) -> Answer | Exception:
         """The answer to one request, as `responses` wants it."""
         url = urlsplit(request.url or "")

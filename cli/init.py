@@ -49,6 +49,10 @@ scope = "mapped"                # "all" also reads codes that no table knows
 
 [site.push]
 enabled = false                 # true lets `dm-fhir push` and `sync` write outcomes to this hospital
+# imported = true                             # true also writes scores that `dm-fhir import` has read
+
+# [site.import]
+# map = "maps/leon.toml"                      # how its spreadsheets are read: docs/import.md
 """
 
 

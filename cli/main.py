@@ -6,6 +6,7 @@ A command's module is imported only when it runs, so that --help answers at once
 import signal
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
@@ -22,6 +23,7 @@ COMMANDS = {
     "doctor": "What works at each site, what degrades, and what to ask the hospital for.",
     "keys": "Make a key pair for a login, and show what the hospital needs of it.",
     "pull": "Read the cohort from the servers, or from files, into the store.",
+    "import": "Read scores kept in a spreadsheet or a REDCap export into the store.",
     "map": "The mapping tables: which code means what, what they do not know, what another table would change.",
     "compute": "Turn the store into cases and outcomes.",
     "push": "Write the outcomes onto the servers.",
@@ -47,7 +49,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"dm_fhir.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"dm_fhir.cli.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,6 +1,7 @@
 """dm-fhir push: outcomes onto the servers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -9,7 +10,7 @@ from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_opt
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.sync.push import TO_SEND, Item, Result, count
+from dm_fhir.sync.push import IMPORTED, TO_SEND, Item, Result, count
 
 
 @click.command("push")
@@ -20,7 +21,8 @@ from dm_fhir.sync.push import TO_SEND, Item, Result, count
 def command(ctx: click.Context, sites: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
     """Write the computed outcomes onto the servers, each once; what has not changed is not sent.
 
-    A site takes part when its config says [site.push] enabled = true.
+    A site takes part when its config says [site.push] enabled = true. With imported = true the scores that were imported
+    are written too.
 
     \b
     Examples:
@@ -35,7 +37,10 @@ def _planned(study: Study, *, as_json: bool) -> int:
     """What a push would do. It reads the store only: no request, no lock, no run."""
     from dm_fhir.sync.push import plan
 
-    planned = {site.name: plan(study.db, site.name, site_mapper(study.config, site)) for site in study.sites}
+    planned = {
+        site.name: plan(study.db, site.name, site_mapper(study.config, site), imported=site.push_imported)
+        for site in study.sites
+    }
     counts = {site: count(items) for site, items in planned.items()}
     lines = [line for site, items in planned.items() for line in _planned_lines(site, items)]
     lines.append("dry run: nothing was sent")
@@ -48,9 +53,8 @@ def _pushed(study: Study, *, as_json: bool) -> int:
     with running(study, "push", ("push",)) as run:
         results = push(run.work, enabled_sites(run))
         summaries = run.summaries()
-        counts = {site: result.counts for site, result in results.items()}
-        lines = result_lines(results)
-        return report("push", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, pushed=counts)
+        code = run.exit_code(summaries)
+        return report("push", summaries, code, as_json=as_json, lines=result_lines(results), **result_details(results))
 
 
 def enabled_sites(run: Run) -> list[Site]:
@@ -71,13 +75,24 @@ def result_lines(results: Mapping[str, Result]) -> list[str]:
     lines = []
     for site, result in results.items():
         lines.append(f"{site}: outcomes: {counted(result.counts) or 'none'}")
+        lines += [f"{site}: imported scores: {counted(result.imported)}"] if result.imported else []
         lines += [f"  {trouble}" for trouble in result.troubles]
     return lines
 
 
+def result_details(results: Mapping[str, Result]) -> dict[str, Any]:
+    """The same for machines: `pushed`, and `pushed_imported` where there were imported scores."""
+    imported = {site: result.imported for site, result in results.items() if result.imported}
+    pushed = {"pushed": {site: result.counts for site, result in results.items()}}
+    return pushed | ({"pushed_imported": imported} if imported else {})
+
+
 def _planned_lines(site: str, items: list[Item]) -> list[str]:
     to_send = [item for item in items if item.action in TO_SEND]
+    outcomes = [item for item in items if item.variable != IMPORTED]
+    scores = [item for item in items if item.variable == IMPORTED]
     return [
-        f"{site}: outcomes: {counted(count(items)) or 'none'}",
+        f"{site}: outcomes: {counted(count(outcomes)) or 'none'}",
+        *([f"{site}: imported scores: {counted(count(scores))}"] if scores else []),
         *(f"  {i.action}: {i.variable} of {i.patient}{f' at {i.about}' if i.about else ''}" for i in to_send),
     ]

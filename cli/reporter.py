@@ -88,6 +88,7 @@ _SET_ASIDE = {
     "invalid-utf-8": ("resource is not valid UTF-8", "resources are not valid UTF-8"),
     "not-json-number": ("resource holds NaN or Infinity", "resources hold NaN or Infinity"),
     "ambiguous-json": ("resource is ambiguous JSON", "resources are ambiguous JSON"),
+    "faulty-row": ("row of an imported table", "rows of imported tables"),
     "no-id": ("resource without id", "resources without id"),
     "too-deep": ("resource is nested too deeply", "resources are nested too deeply"),
 }
@@ -194,7 +195,8 @@ def closing_line(command: str, summaries: Sequence[SiteSummary], exit_code: int)
     for summary in summaries:
         units.update(summary.units)
     told = f"units: {counted(units) or 'none'}; " if summaries else ""
-    return f"{command}: {told}exit {exit_code}{_NEXT.get(exit_code, '')}"
+    following = _NEXT_OF.get((command, exit_code)) or _NEXT.get(exit_code, "")
+    return f"{command}: {told}exit {exit_code}{following}"
 
 
 _NEXT = {
@@ -206,3 +208,4 @@ _NEXT = {
     5: " (login refused: check the credentials)",
     7: " (conflict: look at what is named above)",
 }
+_NEXT_OF = {("import", 3): " (partial: what is named above; dm-fhir failed says what mends it)"}

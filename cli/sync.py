@@ -7,7 +7,7 @@ import click
 
 from dm_fhir.cli.compute import computed_lines
 from dm_fhir.cli.pull import cohort_details, cohort_lines, tell
-from dm_fhir.cli.push import result_lines
+from dm_fhir.cli.push import result_details, result_lines
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, json_option, opened, running, site_option
 from dm_fhir.sync.summary import SiteSummary
@@ -48,7 +48,7 @@ def synced(study: Study) -> tuple[list[str], dict[str, Any], list[SiteSummary], 
         more: dict[str, Any] = {
             **cohort_details(pulled),
             "computed": {site: done._asdict() for site, done in computed.items()},
-            "pushed": {site: result.counts for site, result in results.items()},
+            **result_details(results),
             "seconds": round(time.monotonic() - started, 1),
         }
         lines = [*cohort_lines(pulled), *computed_lines(computed), *result_lines(results)]

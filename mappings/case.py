@@ -24,6 +24,7 @@ from dm_fhir.mappings.after_death import censored
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.condition import DENIED
 from dm_fhir.mappings.datatypes import Reference, read
+from dm_fhir.mappings.imported_observation import copied, identifier_of
 from dm_fhir.mappings.medication import Medications, concept, named
 from dm_fhir.mappings.outcome_observation import is_own
 from dm_fhir.mappings.rows import is_excluded
@@ -72,7 +73,9 @@ def read_case(
     Other Patients among the records are this one's from before they were merged, and say nothing of who it is.
     """
     reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications)
-    for record in sorted(records, key=lambda r: (r.type, r.id)):
+    inside = sorted(records, key=lambda r: (r.type, r.id))
+    reader.imported = {name for record in inside if (name := identifier_of(f"{record.type}/{record.id}"))}
+    for record in inside:
         reader.take(record)
     reader.finish()
     case = Case(
@@ -127,6 +130,7 @@ class _Reader:
         self.left_out: Counter[str] = Counter()
         #: Which drug each record of a drug is about, as the tables call it, by the record's reference.
         self.drugs: dict[str, str | None] = {}
+        self.imported: set[str | None] = set()  # the identifiers of the scores that were read from tables
 
     def take(self, record: Record) -> None:
         """Read one record into its place; what cannot be read becomes a finding."""
@@ -284,11 +288,12 @@ class _Reader:
             self.left_out["Observation: written by dm-fhir"] += 1
             return
         view = read(record.body, observation.Observation)
-        for found in (
-            observation.from_fhir(view, source, self.tables),
-            *observation.contained_members(view, source, self.tables),
-        ):
-            self.assessment(found, record.type)
+        found = observation.from_fhir(view, source, self.tables)
+        if copied(found.identifiers, self.imported) and not identifier_of(source.reference):
+            self.left_out["Observation: copy of an imported score"] += 1
+            return
+        for one in (found, *observation.contained_members(view, source, self.tables)):
+            self.assessment(one, record.type)
 
     def questionnaire_response(self, record: Record, source: Source) -> None:
         view = read(record.body, questionnaire_response.QuestionnaireResponse)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from dm_fhir.mappings import imported_observation
+from dm_fhir.mappings.category import SYSTEM as CATEGORY_SYSTEM
+from dm_fhir.mappings.category import category
 from dm_fhir.mappings.codes import OWN_SYSTEM, UCUM
 from dm_fhir.mappings.datatypes import read
 from dm_fhir.model.case import Input, Outcome
@@ -24,13 +27,11 @@ if TYPE_CHECKING:
     from fhir.resources.R4B.observation import Observation
 
 IDENTIFIER_SYSTEM = "https://w3id.org/dm-fhir/outcome"
-_CATEGORY_SYSTEM = "http://terminology.hl7.org/CodeSystem/observation-category"
 _ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 #: Standard extension for evidence that derivedFrom cannot name: in R4 it takes no MedicationAdministration.
 _SUPPORTING = "http://hl7.org/fhir/StructureDefinition/workflow-supportingInfo"
 #: What derivedFrom may name in R4, of the types that an outcome is made of.
 _DERIVABLE = ("Observation/", "QuestionnaireResponse/")
-_CATEGORIES = {"dlqi": "survey", "ck": "laboratory", "cdasi": "exam", "mmt8": "exam"}
 
 
 class OutcomeResource(NamedTuple):
@@ -64,7 +65,7 @@ def to_fhir(outcome: Outcome, drug: str, patient: str, zone: tzinfo) -> OutcomeR
         "resourceType": "Observation",
         "identifier": [{"system": IDENTIFIER_SYSTEM, "value": name}],
         "status": "final",
-        "category": [{"coding": [{"system": _CATEGORY_SYSTEM, "code": _category(outcome)}]}],
+        "category": [{"coding": [{"system": CATEGORY_SYSTEM, "code": category(outcome.variable) or "therapy"}]}],
         "code": _code(outcome.variable),
         "subject": {"reference": patient},
         "effectiveDateTime": with_zone(outcome.when, zone),
@@ -74,7 +75,7 @@ def to_fhir(outcome: Outcome, drug: str, patient: str, zone: tzinfo) -> OutcomeR
     sources = [one for kind in _DERIVABLE for one in _references(outcome.inputs, kind)]
     others = [one for one in _references(outcome.inputs, "") if one not in sources]
     if sources:
-        document["derivedFrom"] = [{"reference": reference} for reference in sources]
+        document["derivedFrom"] = [imported_observation.reference(one) for one in sources]
     if others:
         document["extension"] = [{"url": _SUPPORTING, "valueReference": {"reference": one}} for one in others]
     if outcome.reasons or outcome.flags:
@@ -104,10 +105,6 @@ def _json(observation: "Observation") -> bytes:
 
 def _code(variable: str) -> dict[str, Any]:
     return {"coding": [{"system": OWN_SYSTEM, "code": variable.replace("_", "-")}], "text": label(variable)}
-
-
-def _category(outcome: Outcome) -> str:
-    return next((category for name, category in _CATEGORIES.items() if outcome.variable.startswith(name)), "therapy")
 
 
 def _value(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import msgspec
 
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings import outcome_observation, patient, questionnaire_response
+from dm_fhir.mappings import imported_observation, outcome_observation, patient, questionnaire_response
 from dm_fhir.mappings.case import Record, read_case
 from dm_fhir.mappings.codes import Row, Tables, load_tables
 from dm_fhir.mappings.condition import DENIED, Condition, statuses
 from dm_fhir.mappings.datatypes import coding_in, read
+from dm_fhir.mappings.imported_observation import ImportedResource
 from dm_fhir.mappings.medication import Medication, Medications, concept, medication_concept, named, read_medications
 from dm_fhir.mappings.medication_administration import MedicationAdministration
 from dm_fhir.mappings.outcome_observation import OutcomeResource
@@ -35,7 +36,6 @@ class SiteMapper(NamedTuple):
     drug: str
     tables: Tables
     known: Scope
-    identifier_system: str = outcome_observation.IDENTIFIER_SYSTEM
 
     @property
     def fingerprint(self) -> str:
@@ -125,6 +125,19 @@ class SiteMapper(NamedTuple):
     def ready(self, outcome: Outcome, patient: str) -> OutcomeResource:
         """An outcome that has a time, as it is written."""
         return outcome_observation.to_fhir(outcome, self.drug, patient, ZoneInfo(self.timezone))
+
+    @property
+    def imported_system(self) -> str:
+        """The system of the identifiers of imported scores."""
+        return imported_observation.IDENTIFIER_SYSTEM
+
+    def is_imported(self, reference: str) -> bool:
+        """Whether `Observation/id` in the store is a score that was read from a table."""
+        return imported_observation.identifier_of(reference) is not None
+
+    def ready_import(self, body: bytes) -> ImportedResource:
+        """An imported score of the store as it is written, withdrawn or not."""
+        return imported_observation.to_server(body, ZoneInfo(self.timezone))
 
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""

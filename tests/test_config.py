@@ -170,7 +170,7 @@ def test_the_error_counts_and_repeats_no_value(write: Write) -> None:
         (STUDY + "[site]\nname='a'", "site: must be array, is a table"),
         ("study = 'x'\n[[site]]\nname='a'", "study: must be object, is text"),
         (site("endpont = 'https://h'"), "site[0]: unknown key 'endpont', did you mean 'endpoint'?"),
-        (site("[site.push]\nzzz = 1"), "site[0].push: unknown key 'zzz'; known: enabled"),
+        (site("[site.push]\nzzz = 1"), "site[0].push: unknown key 'zzz'; known: enabled, imported"),
         (site("[site.auth]\nmethod = 'oauth'"), "site[0].auth.method: must be one of none, basic, bearer, client-secret, smart-backend"),
         (site("[site.cohort]\nby = 'everybody'"), "site[0].cohort.by: must be one of medication, condition, group, patients"),
         (site("[site.cohort]\nby = 'group'"), "site[0].cohort: 'group' is missing, by = \"group\" needs it"),

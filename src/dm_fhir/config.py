@@ -124,7 +124,10 @@ class Tls(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """One hospital. `endpoint` is None where its records only come as files."""
+    """One hospital. `endpoint` is None where its records only come as files.
+
+    `column_map` says how its imported tables are read, None: each import says it. `push_imported` lets their scores be written.
+    """
 
     name: str
     endpoint: str | None
@@ -139,6 +142,8 @@ class Site(msgspec.Struct, frozen=True):
     rewrite: dict[str, str] = {}
     redirect_hosts: tuple[str, ...] = ()
     tls: Tls = Tls()
+    push_imported: bool = False
+    column_map: Path | None = None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -299,6 +304,8 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
             client_key=_path(site.get("client_key"), folder),
             proxy=site.get("proxy"),
         ),
+        push_imported=site.get("push", {}).get("imported", False),
+        column_map=_path(site.get("import", {}).get("map"), folder),
     )
 
 

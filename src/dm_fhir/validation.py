@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-SCHEMAS = ("case-series", "site-config", "mapping-table")
+SCHEMAS = ("case-series", "site-config", "mapping-table", "column-map")
 
 
 def schema_text(name: str) -> str:

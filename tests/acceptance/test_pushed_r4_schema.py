@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
+
+from dm_fhir.mappings.codes import UCUM, load_tables
+from dm_fhir.mappings.imported_observation import Value, assessment, to_fhir, to_server
+from dm_fhir.model.case import Quantity, Source
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import HospitalMaker, Json, Loop, StudyMaker
@@ -39,6 +45,22 @@ def test_every_pushed_observation_is_valid_r4(observation_faults: Any, loop: Loo
 
     assert found
     assert {id_: faults for id_, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "variable"),
+    [
+        (Value(Quantity(Decimal("2.50"), "<", "ukat/L")), "ck"),
+        (Value(Quantity(Decimal(20), None, "{score}", UCUM, "{score}")), "cdasi_activity"),
+        (Value(answer="positive"), "anti_mda5"),
+    ],
+)
+def test_an_imported_score_is_valid_r4(observation_faults: Any, value: Value, variable: str) -> None:
+    tables = load_tables()
+    source = Source("leon", f"Observation/dm-fhir-import-{'0' * 32}")
+    score = assessment("0" * 32, value, tables.rows["measurement", variable], tables, "2025-03-01T09:30:00", source)
+    body = to_fhir(score, "Patient/7", "clinic", "by hand", "Dr. Invented")
+    assert observation_faults(json.loads(to_server(body, ZoneInfo("Europe/Madrid")).body)) == []
 
 
 def test_a_retracted_one_is_valid_r4(

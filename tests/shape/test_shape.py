@@ -33,7 +33,7 @@ BELOW = {
     "report": {"store", "outcomes", "statistics", "model", "config", "validation"},
     "mappings": {"outcomes", "model", "config", "validation"},
     "demo": {"fhir", "config"},
-    "testing": set(),
+    "testing": {"mappings", "fhir", "model", "config"},
 }
 
 

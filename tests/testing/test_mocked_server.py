@@ -122,7 +122,7 @@ def test_two_copies_are_refused_as_a_conditional_update_must(config: Path) -> No
     with mocked_server(twins) as server:
         import requests
 
-        answer = requests.put(f"{server.endpoint}/Observation?identifier=urn:x|1", data="{}", timeout=1)
+        answer = requests.put(f"{server.endpoint}/Observation?identifier=urn:x|1", json=twins[0], timeout=1)
     assert answer.status_code == 412
 
 
@@ -199,3 +199,35 @@ def _page(server: MockedServer, *names: str, without_id: str | None = None) -> b
         nameless = {k: v for k, v in server.resources[f"Observation/{without_id}"].items() if k != "id"}
         entries.append({"resource": nameless})
     return json.dumps({"resourceType": "Bundle", "type": "searchset", "total": 3, "entry": entries}).encode()
+
+
+def test_the_documented_way_through_the_commands_works_as_it_stands(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.chdir(config.parent)
+    config.write_text(CONFIG.replace("tries = 2\n", ""), encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"RESOURCES": RESOURCES}
+    exec(text.split("```python\n")[2].partition("```")[0], names)  # noqa: S102  # our own documentation
+    names["test_the_hospital_gets_its_outcomes"]()
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("fault", "times", "code"),
+    [
+        ("timeout", 1, 0), ("connection", 1, 0), ("truncated", 1, 0), (503, 1, 0),  # asked again, all is well
+        ("duplicated-page", 1, 0), ("truncated", 9, 3), ("duplicated-page", 9, 0), ("bad-resource", 1, 3),
+    ],
+)  # fmt: skip
+def test_each_fault_is_met_by_a_pull_and_the_next_one_is_complete(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: Any, times: int, code: int
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with mocked_server(RESOURCES) as server:
+        server.fail("GET Observation", fault, times=times)
+        assert run(config, "pull") == code
+        server.heal()
+        assert run(config, "pull") == 0
+    capsys.readouterr()

@@ -8,7 +8,7 @@ from dm_fhir.store.resources import Stored
 
 
 class Ready(Protocol):
-    """An outcome ready to be written: its business identifier, and the Observation as FHIR JSON."""
+    """An outcome or score ready to be written: its business identifier, and the Observation as FHIR JSON."""
 
     @property
     def identifier(self) -> str: ...
@@ -22,10 +22,6 @@ class Mapper(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same records would give another case: `name value` parts, parted by `; `."""
-
-    @property
-    def identifier_system(self) -> str:
-        """The system of the identifiers of what we write."""
 
     def drug_codes(self) -> Sequence[tuple[str, str]]:
         """The codes (system, code) by which the study drug is found."""
@@ -70,6 +66,16 @@ class Mapper(Protocol):
 
     def ready(self, outcome: Outcome, patient: str) -> Ready:
         """An outcome that has a time, as it is written."""
+
+    @property
+    def imported_system(self) -> str:
+        """The system of the identifiers of imported scores."""
+
+    def is_imported(self, reference: str) -> bool:
+        """Whether `Observation/id` in the store is a score that was read from a table."""
+
+    def ready_import(self, body: bytes) -> Ready:
+        """An imported score of the store as it is written, withdrawn or not."""
 
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""

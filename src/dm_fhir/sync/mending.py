@@ -7,6 +7,7 @@ from typing import NamedTuple
 from dm_fhir.config import Site
 from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.files import FILE
+from dm_fhir.sync.imports import FAULTY_ROWS, IMPORT, file_and_map
 from dm_fhir.sync.summary import Attention
 
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
@@ -31,6 +32,7 @@ _ADVICE = {
     "foreign-subject": "the server sends other patients' records: " + _IF_IT_STAYS,
     "file-cut-off": "get the file again: it is cut off",
     "file-damaged": "get the file again: it is damaged",
+    FAULTY_ROWS: "mend the rows that `{program} quarantine --site {site}` lists, or acknowledge them there",
     "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
 }
 _SMART = "; the hospital must know the key that `{program} keys show --jwks --site {site}` prints"
@@ -73,6 +75,9 @@ def _command(one: Attention, site: Site, program: str) -> str:
     pull = f"{program} pull --site {site.name}"
     if one.query.startswith(FILE):
         return f"{pull} --from {shlex.quote(one.query.removeprefix(FILE))}"
+    if one.query.startswith(IMPORT):
+        file, column_map = map(shlex.quote, file_and_map(one.query))
+        return f"{program} import {file} --site {site.name} --map {column_map}"
     # What is nobody's single record (the cohort, the plan, a whole type) is what every pull asks.
     return f"{pull} --patient {shlex.quote(one.patient)}" if one.patient else pull
 

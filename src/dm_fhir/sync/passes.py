@@ -54,7 +54,7 @@ def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
 
     def one(site: Site) -> Result:
         mapper = work.mappers[site.name]
-        items = plan(work.db, site.name, mapper)
+        items = plan(work.db, site.name, mapper, imported=site.push_imported)
         if not any(item.action in TO_SEND for item in items):
             return unsent(items)
         with work.connect(site) as connection:

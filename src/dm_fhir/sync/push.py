@@ -1,6 +1,6 @@
-"""Push: computed outcomes onto the hospital's server, each exactly once, however often it is run.
+"""Push: computed outcomes, and imported scores, onto the hospital's server, each exactly once, however often it is run.
 
-The identifier is the outcome's own, so a conditional update finds what an earlier run wrote. What has not changed since
+The identifier is the outcome's or score's own, so a conditional update finds what an earlier run wrote. What has not changed since
 is not sent at all. Before a request goes out, the store knows about it; after it, what the server kept is read back and
 compared. A resource that somebody else has changed since we wrote it is never touched.
 """
@@ -23,10 +23,13 @@ from dm_fhir.model.case import Outcome
 from dm_fhir.model.document import decode
 from dm_fhir.store.cases import OutcomeRow, outcomes
 from dm_fhir.store.pushes import Pushed, pushed, put_push
+from dm_fhir.store.resources import bodies_with
 from dm_fhir.sync.mapper import Mapper
 
 Action = Literal["new", "changed", "unchanged", "retract", "without_time"]
 TO_SEND = ("new", "changed", "retract")
+#: What an imported score is called where an outcome has its variable.
+IMPORTED = "imported score"
 #: Statuses by which a server refuses this very content. Whatever else fails may pass, and is looked at again next time.
 _REFUSES_CONTENT = (400, 422)
 _CONFLICTS = {
@@ -37,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Item(NamedTuple):
-    """One outcome and what is to be done with it. `body` is what would be sent, `before` what we sent last time."""
+    """One outcome, or imported score, and what is to be done with it. `body` is what would be sent, `before` what we sent last time."""
 
     action: Action
     identifier: str
@@ -49,21 +52,31 @@ class Item(NamedTuple):
 
 
 class Result(NamedTuple):
-    """How many outcomes ended how. `troubles` names those that are not on the server as they should be, and why."""
+    """How many outcomes, and imported scores, ended how. `troubles` names those not on the server as they should be, and why."""
 
     counts: dict[str, int]
+    imported: dict[str, int]
     troubles: list[str]
 
 
-def plan(db: sqlite3.Connection, site: str, mapper: Mapper) -> list[Item]:
-    """What a push would do, outcome by outcome, in a fixed order. Sends nothing."""
+def plan(db: sqlite3.Connection, site: str, mapper: Mapper, *, imported: bool = False) -> list[Item]:
+    """What a push would do, item by item, in a fixed order: scores before the outcomes that name them. Sends nothing.
+
+    Without `imported` the scores that were read from tables are left as they are, on the server too.
+    """
     before = pushed(db, site)
+    scores = list(_scores(db, site, mapper, before)) if imported else []
     items = [_item(row, mapper, before) for row in outcomes(db, site)]
     still_there = {item.identifier for item in items}
-    gone = [old for old in before.values() if old.identifier not in still_there and old.state != "retracted"]
-    return items + [
+    gone = [
+        old
+        for old in before.values()
+        if old.variable != IMPORTED and old.identifier not in still_there and old.state != "retracted"
+    ]
+    retractions = [
         _retraction(old, mapper) for old in sorted(gone, key=lambda old: (old.patient, old.variable, old.about))
     ]
+    return [*scores, *items, *retractions]
 
 
 def push_site(
@@ -76,7 +89,7 @@ def push_site(
     progress: Progress,
 ) -> Result:
     """Carry out `items`. Raises ServerUnavailable or LoginRefused when going on is pointless; run again to go on."""
-    pusher = _Pusher(db, site, connection, mapper.identifier_system, run)
+    pusher = _Pusher(db, site, connection, run)
     ended = []
     for index, item in enumerate(items):
         progress(site, index, len(items))
@@ -91,8 +104,34 @@ def unsent(items: Iterable[Item]) -> Result:
 
 
 def count(items: Iterable[Item]) -> dict[str, int]:
-    """How many outcomes there are for each action."""
+    """How many of the items there are for each action."""
     return dict(Counter(item.action for item in items))
+
+
+class _Subject(msgspec.Struct, frozen=True):
+    reference: str = ""
+
+
+class _Score(msgspec.Struct, frozen=True):
+    status: str
+    subject: _Subject
+
+
+def _scores(db: sqlite3.Connection, site: str, mapper: Mapper, before: dict[str, Pushed]) -> Iterable[Item]:
+    """The imported scores of the store, in order of id. One withdrawn before it was ever written is none."""
+    held = dict(bodies_with(db, site, "Observation", f'"{mapper.imported_system}"'))
+    for id_ in sorted(held):
+        reference = f"Observation/{id_}"
+        if not mapper.is_imported(reference):
+            continue  # a copy that the server sent
+        score, ready = msgspec.json.decode(held[id_], type=_Score), mapper.ready_import(held[id_])
+        old = before.get(ready.identifier)
+        action = _action(ready.body, old)
+        if score.status == "entered-in-error":
+            if old is None or old.state == "retracted":
+                continue
+            action = "retract"
+        yield Item(action, ready.identifier, score.subject.reference, IMPORTED, reference, ready.body, old)
 
 
 def _item(row: OutcomeRow, mapper: Mapper, before: dict[str, Pushed]) -> Item:
@@ -118,13 +157,14 @@ def _retraction(old: Pushed, mapper: Mapper) -> Item:
 
 def _result(ended: Sequence[tuple[Item, Pushed | None]]) -> Result:
     after = [(item, became or item.before) for item, became in ended]
-    counts = Counter(_ending(item, row) for item, row in after)
+    counts = Counter(_ending(item, row) for item, row in after if item.variable != IMPORTED)
+    imported = Counter(_ending(item, row) for item, row in after if item.variable == IMPORTED)
     troubles = [
         f"{_TROUBLES[row.state]}: {item.variable} of {item.patient}: {row.message}"
         for item, row in after
         if row is not None and row.state in _TROUBLES
     ]
-    return Result(dict(counts), troubles)
+    return Result(dict(counts), dict(imported), troubles)
 
 
 def _ending(item: Item, after: Pushed | None) -> str:
@@ -135,11 +175,19 @@ def _ending(item: Item, after: Pushed | None) -> str:
 _TROUBLES = {"rejected": "rejected", "conflict": "conflict", "sending": "not settled"}
 
 
+class _Identifier(msgspec.Struct, frozen=True):
+    system: str
+    value: str
+
+
+class _Identified(msgspec.Struct, frozen=True):
+    identifier: tuple[_Identifier, ...]
+
+
 class _Pusher(NamedTuple):
     db: sqlite3.Connection
     site: str
     connection: Connection
-    system: str
     run: int
 
     def carry_out(self, item: Item) -> Pushed | None:
@@ -177,7 +225,8 @@ class _Pusher(NamedTuple):
         self.connection.request("PUT", self._address(item), body=item.body, headers={"Prefer": "return=minimal"})
 
     def _address(self, item: Item) -> str:
-        return f"Observation?identifier={quote(f'{self.system}|{item.identifier}', safe='')}"
+        name = msgspec.json.decode(item.body, type=_Identified).identifier[0]
+        return f"Observation?identifier={quote(f'{name.system}|{name.value}', safe='')}"
 
     def _copies(self, item: Item) -> tuple[Resource, ...]:
         answer = self.connection.get(self._address(item), headers={"Cache-Control": "no-cache"})

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,157 +10,239 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
-import responses
 from requests import PreparedRequest
 
-Resource = dict[str, Any]
-Answer = tuple[int, dict[str, str], bytes]
+from dm_fhir.testing import bundles
+from dm_fhir.testing.faults import Answer, Fault, Kind, first_met, instead, spoilt
+from dm_fhir.testing.search import TYPES, Parameters, Resource, found, parameters_of, unknown
 
 _FIRST_CHANGE = datetime(2026, 1, 1, tzinfo=UTC)
-_SEARCHED = {
-    "patient": lambda r: [_reference(r, "subject"), _reference(r, "patient")],
-    "subject": lambda r: [_reference(r, "subject")],
-    "medication": lambda r: [_reference(r, "medicationReference")],
-    "code": lambda r: [*_codes(r.get("code")), *_codes(r.get("medicationCodeableConcept"))],
-    "identifier": lambda r: [f"{i.get('system', '')}|{i.get('value', '')}" for i in r.get("identifier", [])],
-    "_id": lambda r: [r["id"]],
-}  # fmt: skip
-_TYPES = (
-    "Patient", "Medication", "MedicationAdministration", "MedicationRequest", "MedicationStatement", "Observation", "Condition",
-    "AdverseEvent", "QuestionnaireResponse",
-)  # fmt: skip
+_PAGE_SIZE = 50
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
+_FHIR = {"Content-Type": "application/fhir+json"}
 
 
 class MockedServer:
     """What the server holds and what it was asked.
 
-    `resources` are the current ones by `Type/id`, each with `meta.versionId` and `meta.lastUpdated`. `requests` are
-    "GET Observation?patient=…" and so on, in order. `fail` makes the next requests that match answer something else.
+    `resources` are the current ones by `Type/id`, each with `meta.versionId` and `meta.lastUpdated`; a test may change them.
+    `requests` are "GET Observation?patient=…" and so on, in order. `fail` makes the next requests that match go wrong.
     """
 
-    def __init__(self, resources: Iterable[Resource], endpoint: str) -> None:
+    def __init__(self, resources: Iterable[Resource] = (), endpoint: str = "https://fhir.test/r4") -> None:
         self.endpoint = endpoint
         self.resources: dict[str, Resource] = {}
         self.requests: list[str] = []
-        self._failures: list[tuple[str, int, bytes, int]] = []
+        self._faults: list[Fault] = []
+        self._versions: dict[tuple[str, str], Resource] = {}
+        self._gone: dict[str, str] = {}
         self._changes = 0
-        for resource in resources:
-            self.put(resource)
+        for index, resource in enumerate(resources, start=1):
+            self._put(resource, _FIRST_CHANGE + timedelta(seconds=index))
 
     def put(self, resource: Resource) -> Resource:
-        """Store a resource, as a new version if it is there already; as the hospital's own systems would."""
+        """Store a resource, as a new version if it is there already; as the hospital's own systems would.
+
+        It is changed now, so that a pull which asks for changes finds it; what was there at first, in January 2026.
+        """
+        return self._put(resource, datetime.now(UTC))
+
+    def _put(self, resource: Resource, when: datetime) -> Resource:
         self._changes += 1
         place = f"{resource['resourceType']}/{resource['id']}"
-        before = self.resources.get(place, {}).get("meta", {}).get("versionId", "0")
-        when = (_FIRST_CHANGE + timedelta(seconds=self._changes)).isoformat().replace("+00:00", "Z")
-        meta = {**resource.get("meta", {}), "versionId": str(int(before) + 1), "lastUpdated": when}
+        before = self._gone.pop(place, None) or self.resources.get(place, {}).get("meta", {}).get("versionId", "0")
+        moment = when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        meta = {**resource.get("meta", {}), "versionId": str(int(before) + 1), "lastUpdated": moment}
         self.resources[place] = {**resource, "meta": meta}
+        self._versions[place, meta["versionId"]] = self.resources[place]
         return self.resources[place]
 
-    def fail(self, request: str, status: int, body: bytes = b"", times: int = 1) -> None:
-        """Answer the next `times` requests that begin with `request` ("GET Observation") with this instead."""
-        self._failures.append((request, status, body, times))
+    def delete(self, place: str) -> None:
+        """Delete `Type/id`: it is found no more, and who asks for it hears 410. Raises KeyError if it is not there."""
+        self._gone[place] = self.resources.pop(place)["meta"]["versionId"]
 
-    def answer(self, request: PreparedRequest) -> Answer:
+    def fail(
+        self,
+        request: str,
+        fault: int | Kind,
+        body: bytes = b"",
+        times: int = 1,
+        *,
+        retry_after: int | str | None = None,
+    ) -> None:
+        """Let the next `times` requests that begin with `request` ("GET Observation") go wrong.
+
+        `fault` is an HTTP status, answered with `body` and the header Retry-After, or one of `timeout`, `connection`,
+        `truncated`, `duplicated-page` (the rows of the page before) and `bad-resource` (without id).
+        """
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self._faults.append(Fault(request, fault, body, times, headers))
+
+    def heal(self) -> None:
+        """From now on nothing goes wrong."""
+        self._faults.clear()
+
+    def answer(self, request: PreparedRequest) -> Answer | Exception:
         """The answer to one request, as `responses` wants it."""
         url = urlsplit(request.url or "")
         path = url.path.removeprefix(urlsplit(self.endpoint).path).strip("/")
         asked = f"{request.method} {path}{'?' + url.query if url.query else ''}"
         self.requests.append(asked)
-        failure = self._failure(asked)
-        if failure is not None:
-            return failure
+        fault = first_met(self._faults, asked)
+        if fault is not None and (other := instead(fault)) is not None:
+            return other
+        body = request.body if isinstance(request.body, bytes) else (request.body or "").encode()
         parameters = parse_qsl(url.query)
-        if request.method == "PUT":
-            return self._update(path, parameters, request.body)
-        return _answer(200, _capability()) if path == "metadata" else self._get(path, parameters)
+        if fault is not None and fault.kind == "duplicated-page":
+            return self._search(path, parameters, repeats=True)
+        answer = self.do(request.method or "GET", path, parameters, request.headers, body)
+        return spoilt(answer, fault.kind) if fault else answer
 
-    def _failure(self, asked: str) -> Answer | None:
-        for index, (beginning, status, body, times) in enumerate(self._failures):
-            if asked.startswith(beginning) and times > 0:
-                self._failures[index] = (beginning, status, body, times - 1)
-                return status, {"Content-Type": "application/fhir+json"}, body
-        return None
+    def do(self, method: str, path: str, asked: Parameters, headers: Mapping[str, str], body: bytes) -> Answer:
+        """One interaction by itself, whether it came alone or in a Bundle."""
+        if method == "GET":
+            return answered(200, _capability(self._types())) if path == "metadata" else self._get(path, asked, headers)
+        if method == "POST" and path.endswith("/_search"):
+            return self._get(path.removesuffix("/_search"), [*asked, *parse_qsl(body.decode())], headers)
+        if method == "DELETE" and path in self.resources:
+            self.delete(path)
+            return 204, {}, b""
+        try:
+            document = json.loads(body or b"null", parse_float=Decimal)
+        except ValueError:
+            return refused(400, "not JSON")
+        if not isinstance(document, dict):
+            return refused(404 if method == "DELETE" else 400, "nothing to do it with")
+        if method == "POST" and not path:
+            return bundles.carried_out(self, document)
+        if document.get("resourceType") != path.partition("/")[0]:
+            return refused(400, "the resource is not of the type in the address")
+        minimal = "return=minimal" in headers.get("Prefer", "")
+        return (self._create if method == "POST" else self._update)(path, asked, document, headers, minimal=minimal)
 
-    def _get(self, path: str, parameters: list[tuple[str, str]]) -> Answer:
-        if path.count("/") == 1:
-            found = self.resources.get(path)
-            return _answer(200, found) if found else _not_found()
-        return self._search(path, parameters) if path in _TYPES else _not_found()
+    @contextmanager
+    def all_or_nothing(self) -> Iterator[None]:
+        """If the block raises, everything is as it was before."""
+        kept = dict(self.resources), dict(self._versions), dict(self._gone), self._changes
+        try:
+            yield
+        except Exception:
+            self.resources, self._versions, self._gone, self._changes = kept
+            raise
 
-    def _search(self, type_name: str, parameters: list[tuple[str, str]]) -> Answer:
-        matching = [r for r in self.resources.values() if r["resourceType"] == type_name and _matches(r, parameters)]
-        asked = dict(parameters)
-        count, offset = int(asked.get("_count", "50")), int(asked.get("_offset", "0"))
+    def _types(self) -> list[str]:
+        return list(dict.fromkeys([*TYPES, *(one["resourceType"] for one in self.resources.values())]))
+
+    def _get(self, path: str, asked: Parameters, headers: Mapping[str, str]) -> Answer:
+        parts = path.split("/")
+        if len(parts) == 3 and parts[0] == "Patient":  # the patient's compartment
+            by = "patient" if "patient" in parameters_of(parts[2]) else "subject"
+            return self._get(parts[2], [*asked, (by, parts[1])], headers)
+        if len(parts) == 4 and parts[2] == "_history":
+            version = self._versions.get(("/".join(parts[:2]), parts[3]))
+            return answered(200, version) if version else refused(404, "no such version")
+        if len(parts) == 2:
+            held = self.resources.get(path)
+            gone = refused(410, "it was deleted") if path in self._gone else refused(404, "not found")
+            return answered(200, held) if held else gone
+        if path not in self._types():
+            return refused(404, "no such type")
+        if (names := unknown(path, asked)) and "handling=strict" in headers.get("Prefer", ""):
+            return refused(400, f"unknown search parameter: {', '.join(names)}")
+        return self._search(path, asked)
+
+    def _search(self, type_name: str, asked: Parameters, *, repeats: bool = False) -> Answer:
+        matching = found(self.resources.values(), type_name, asked)
+        wanted = dict(asked)
         bundle: Resource = {"resourceType": "Bundle", "type": "searchset", "total": len(matching)}
-        bundle["entry"] = [{"resource": resource} for resource in matching[offset : offset + count]]
+        if wanted.get("_summary") == "count":
+            return answered(200, bundle)
+        count, offset = int(wanted.get("_count", _PAGE_SIZE)), int(wanted.get("_offset", "0"))
+        first = max(0, offset - count) if repeats else offset
+        bundle["entry"] = [_entry(self.endpoint, resource) for resource in matching[first : first + count]]
         if offset + count < len(matching):
-            following = urlencode({**asked, "_offset": offset + count})
+            following = urlencode([*((n, v) for n, v in asked if n != "_offset"), ("_offset", offset + count)])
             bundle["link"] = [{"relation": "next", "url": f"{self.endpoint}/{type_name}?{following}"}]
-        return _answer(200, bundle)
+        return answered(200, bundle)
 
-    def _update(self, path: str, parameters: list[tuple[str, str]], body: object) -> Answer:
-        resource = json.loads(body if isinstance(body, str | bytes) else b"{}", parse_float=Decimal)
-        if "/" in path:
-            known = [r for r in self.resources.values() if f"{r['resourceType']}/{r['id']}" == path]
-            resource["id"] = path.partition("/")[2]
-        else:
-            known = [r for r in self.resources.values() if r["resourceType"] == path and _matches(r, parameters)]
-            resource["id"] = known[0]["id"] if known else f"made-{self._changes + 1}"
+    def _create(
+        self, path: str, asked: Parameters, resource: Resource, headers: Mapping[str, str], *, minimal: bool
+    ) -> Answer:
+        """A new resource; with If-None-Exist only if nothing like it is there."""
+        criteria = headers.get("If-None-Exist")
+        known = found(self.resources.values(), path, parse_qsl(criteria.lstrip("?"))) if criteria else []
         if len(known) > 1:
-            return _answer(412, _outcome("the criteria match more than one resource"))
-        return _answer(200 if known else 201, self.put(resource))
+            return refused(412, "the criteria match more than one resource")
+        return self._written(known[0], 200, minimal) if known else self._written(self._made(resource), 201, minimal)
+
+    def _update(
+        self, path: str, asked: Parameters, resource: Resource, headers: Mapping[str, str], *, minimal: bool
+    ) -> Answer:
+        """A new version of `Type/id`, or of what the criteria find; what is not there is made. If-Match must name the version."""
+        type_name, _, id_ = path.partition("/")
+        held = self.resources.get(path)
+        known = ([held] if held else []) if id_ else found(self.resources.values(), type_name, asked)
+        if len(known) > 1:
+            return refused(412, "the criteria match more than one resource")
+        version = headers.get("If-Match", "").removeprefix("W/").strip('"')
+        if version and (not known or known[0]["meta"]["versionId"] != version):
+            return refused(412, "it has another version")
+        id_ = id_ or (known[0]["id"] if known else "")
+        written = self.put({**resource, "id": id_}) if id_ else self._made(resource)
+        return self._written(written, 200 if known else 201, minimal)
+
+    def _made(self, resource: Resource) -> Resource:
+        return self.put({**resource, "id": f"made-{self._changes + 1}"})
+
+    def _written(self, resource: Resource, status: int, minimal: bool) -> Answer:
+        version = resource["meta"]["versionId"]
+        place = f"{self.endpoint}/{resource['resourceType']}/{resource['id']}/_history/{version}"
+        headers = {**_FHIR, "ETag": f'W/"{version}"', "Location": place}
+        return status, headers, b"" if minimal else _ENCODER.encode(resource)
 
 
 @contextmanager
 def mocked_server(resources: Iterable[Resource] = (), endpoint: str = "https://fhir.test/r4") -> Iterator[MockedServer]:
-    """A server that holds `resources` and is the only one that `requests` can reach while the block runs."""
+    """A server that holds `resources` and is the only one that `requests` can reach while the block runs.
+
+    Needs the package `responses` (extra `testing`).
+    """
+    import responses
+
     server = MockedServer(resources, endpoint)
+    below = re.compile(re.escape(endpoint) + r"([/?].*)?$")
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        for method in (responses.GET, responses.PUT):
-            mock.add_callback(method, _any_below(endpoint), callback=server.answer)
+        for method in (responses.GET, responses.POST, responses.PUT, responses.DELETE):
+            mock.add_callback(method, below, callback=server.answer)
         yield server
 
 
-def _any_below(endpoint: str) -> Any:
-
-    return re.compile(re.escape(endpoint) + "/.*")
-
-
-def _matches(resource: Resource, parameters: list[tuple[str, str]]) -> bool:
-    """Whether every parameter lets the resource through; several values of one mean any of them."""
-    return all(_passes(resource, name, value) for name, value in parameters if name not in ("_count", "_offset"))
+def answered(status: int, document: Resource) -> Answer:
+    """An answer that holds a resource."""
+    version = document.get("meta", {}).get("versionId")
+    return status, {**_FHIR, "ETag": f'W/"{version}"'} if version else _FHIR, _ENCODER.encode(document)
 
 
-def _passes(resource: Resource, name: str, value: str) -> bool:
-    if name == "_lastUpdated":
-        return bool(resource["meta"]["lastUpdated"] >= value.removeprefix("ge"))
-    read: Callable[[Resource], list[str]] | None = _SEARCHED.get(name)
-    if read is None:
-        return True  # like many servers: what it does not know it ignores
-    held = read(resource)
-    return any(
-        one in (wanted, f"Patient/{wanted}") or one.endswith(f"|{wanted}")
-        for one in held
-        for wanted in value.split(",")
-    )
+def refused(status: int, text: str) -> Answer:
+    """An answer that says why not."""
+    issue = {"severity": "error", "code": "processing", "diagnostics": text}
+    return answered(status, {"resourceType": "OperationOutcome", "issue": [issue]})
 
 
-def _reference(resource: Resource, element: str) -> str:
-    found = resource.get(element)
-    return str(found.get("reference", "")) if isinstance(found, dict) else ""
+def _entry(endpoint: str, resource: Resource) -> dict[str, Any]:
+    address = f"{endpoint}/{resource['resourceType']}/{resource['id']}"
+    return {"fullUrl": address, "resource": resource, "search": {"mode": "match"}}
 
 
-def _codes(concept: Any) -> list[str]:
-    codings = concept.get("coding", []) if isinstance(concept, dict) else []
-    return [f"{coding.get('system', '')}|{coding.get('code', '')}" for coding in codings]
-
-
-def _capability() -> Resource:
-    parameters = [{"name": name, "type": "token"} for name in (*_SEARCHED, "_lastUpdated")]
-    listed = [{"type": name, "searchParam": parameters, "conditionalUpdate": True} for name in _TYPES]
-    rest = [{"mode": "server", "resource": listed}]
+def _capability(types: Iterable[str]) -> Resource:
+    listed = [
+        {
+            "type": name, "searchParam": [{"name": one} for one in parameters_of(name)], "conditionalCreate": True,
+            "conditionalUpdate": True, "interaction": [{"code": one} for one in ("read", "vread", "search-type", "create", "update", "delete")],
+        }
+        for name in types
+    ]  # fmt: skip
+    rest = [{"mode": "server", "resource": listed, "interaction": [{"code": "batch"}, {"code": "transaction"}]}]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -168,18 +250,3 @@ def _capability() -> Resource:
         "software": {"name": "mocked"},
         "rest": rest,
     }
-
-
-def _outcome(text: str) -> Resource:
-    return {
-        "resourceType": "OperationOutcome",
-        "issue": [{"severity": "error", "code": "processing", "diagnostics": text}],
-    }
-
-
-def _not_found() -> Answer:
-    return _answer(404, _outcome("not found"))
-
-
-def _answer(status: int, document: Resource) -> Answer:
-    return status, {"Content-Type": "application/fhir+json"}, _ENCODER.encode(document)

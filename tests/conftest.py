@@ -1,7 +1,7 @@
 """FHIR data that nobody here wrote, where they are at hand, and the promise that they are then used."""
 
 import os
-from collections.abc import Generator
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,13 +9,19 @@ import pytest
 #: Beside the repository, never in it: the publishers' files under their own licences.
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 #: The files whose tests are marked `real_data`.
-READERS = ("mappings/test_real_data.py", "acceptance/test_pushed_r4_schema.py", "acceptance/test_real_hospital.py")
+READERS = (
+    "mappings/test_real_data.py", "acceptance/test_every_real_resource.py", "acceptance/test_pushed_r4_schema.py",
+    "acceptance/test_real_hospital.py",
+)  # fmt: skip
 collect_ignore = [] if REAL_DATA.is_dir() else list(READERS)
-_executed = pytest.StashKey[set[str]]()
+#: The tests marked `real_data` that were run, by any process of this run.
+_executed: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_executed] = set()
+    """Who is started in the background of a script ignores Ctrl-C, and so would every process that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -23,18 +29,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"real data: not here ({REAL_DATA}), their tests were not collected")
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    yield
-    if item.get_closest_marker("real_data"):
-        item.config.stash[_executed].add(item.nodeid)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where tests run in several processes, their reports are what the first of them gets to see."""
+    if report.when == "call" and not report.skipped and "real_data" in report.keywords:
+        _executed.add(report.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a full run that has the data and leaves one of their readers out has failed."""
     config = session.config
+    if hasattr(config, "workerinput"):
+        return  # one of several processes: it sees only its share
     promised = REAL_DATA.is_dir() and os.environ.get("CI") == "true" and is_full(config)
-    idle = [name for name in READERS if not any(f"tests/{name}::" in test for test in config.stash[_executed])]
+    idle = [name for name in READERS if not any(f"tests/{name}::" in test for test in _executed)]
     if promised and idle:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = config.pluginmanager.get_plugin("terminalreporter")

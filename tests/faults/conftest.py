@@ -19,20 +19,25 @@ from .table import Observed, observed, print_table, write_readme
 
 #: A pull that does not end by itself ends its test.
 LONGEST_TEST_SECONDS = 60
-_seen = pytest.StashKey[dict[str, Observed]]()
+#: What dm-fhir did, by scenario: from the reports of the tests, in whichever process they ran.
+_seen: dict[str, Observed] = {}
+_PROPERTY = "fault"
 Observe = Callable[[Scenario, Study, Ran], None]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_seen] = {}
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, value in report.user_properties:
+        if name == _PROPERTY and report.when == "call":
+            scenario, *rest = value
+            _seen[scenario] = Observed(*rest)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """FAULT_TABLE=print prints the table; FAULT_TABLE=readme also writes the README's, if all is as required."""
-    wanted, seen = os.environ.get("FAULT_TABLE", ""), config.stash.get(_seen, {})
+    wanted = os.environ.get("FAULT_TABLE", "")
     if wanted:
-        print_table(terminalreporter.write_line, seen, is_good=exitstatus == 0)
-    if wanted == "readme" and exitstatus == 0 and len(seen) == len(SCENARIOS):
+        print_table(terminalreporter.write_line, _seen, is_good=exitstatus == 0)
+    if wanted == "readme" and exitstatus == 0 and len(_seen) == len(SCENARIOS):
         write_readme()
 
 
@@ -99,10 +104,10 @@ def study_of(
 
 
 @pytest.fixture
-def observe(request: pytest.FixtureRequest) -> Observe:
+def observe(record_property: Callable[[str, object], None]) -> Observe:
     """Keeps what dm-fhir did for the table."""
 
     def keep(scenario: Scenario, study: Study, ran: Ran) -> None:
-        request.config.stash[_seen][scenario.id] = observed(scenario, study, ran)
+        record_property(_PROPERTY, [scenario.id, *observed(scenario, study, ran)])
 
     return keep

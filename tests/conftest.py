@@ -10,8 +10,8 @@ import pytest
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 #: The files whose tests are marked `real_data`.
 READERS = (
-    "mappings/test_real_data.py", "acceptance/test_every_real_resource.py", "acceptance/test_pushed_r4_schema.py",
-    "acceptance/test_real_hospital.py",
+    "mappings/test_real_data.py", "acceptance/test_every_real_resource.py", "acceptance/test_hospital_table.py",
+    "acceptance/test_pushed_r4_schema.py", "acceptance/test_real_hospital.py",
 )  # fmt: skip
 collect_ignore = [] if REAL_DATA.is_dir() else list(READERS)
 #: The tests marked `real_data` that were run, by any process of this run.

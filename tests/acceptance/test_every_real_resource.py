@@ -169,6 +169,9 @@ def test_the_whole_of_it(store: sqlite3.Connection) -> None:
     rows = [[way, *(str(by_type[kind] or "") for kind in types)] for way, by_type in sorted(in_all.items())]
     for row in (["", *types], *rows):
         sys.stdout.write(f"| {' | '.join(row)} |\n")
+    elsewhere = {way: sum(by_type.values()) for way, by_type in in_all.items() if way in NOT_IN_THE_TABLE}
+    aside = store.execute("SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1").fetchall()
+    sys.stdout.write(f"all types: {elsewhere}; set aside: {dict(aside)}\n")
 
     everything = sum(in_all.values(), Counter())
     assert all(everything[kind] >= least for kind, least in AT_LEAST.items()), everything

@@ -2,9 +2,13 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from dm_fhir.mappings import site
 
 #: Beside the repository, never in it: the publishers' files under their own licences.
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -53,3 +57,13 @@ def is_full(config: pytest.Config) -> bool:
     narrowed = config.option.keyword or config.option.markexpr or config.option.collectonly
     asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
     return not narrowed and bool(asked & {config.rootpath, config.rootpath / "tests"})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_tables_are_read_once() -> Iterator[None]:
+    """Reading and checking them takes longer than many a command, and they are always the same. A site's own may change."""
+    load = site.load_tables
+    shipped = cache(load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site, "load_tables", lambda tables=(): load(tables) if tables else shipped())
+        yield

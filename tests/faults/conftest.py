@@ -3,13 +3,10 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from types import FrameType
 
 import pytest
-
-from dm_fhir.mappings import site
 
 from .certificates import Certificates, make_certificates
 from .scenarios import SCENARIOS, Scenario
@@ -47,14 +44,6 @@ def _own_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("DM_FHIR")]:
             patch.delenv(name)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _tables_are_read_once() -> Iterator[None]:
-    """Reading and checking the shipped mapping tables takes longer than a pull here, and they are always the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site, "load_tables", cache(site.load_tables))
         yield
 
 

@@ -6,10 +6,10 @@ BIN := .venv/bin
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench faults build schema clean help
+.PHONY: demo test install lint types unit bench bench-mapping faults build schema clean help
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 demo: install ## the whole loop on invented patients; DIR=… for another folder
 	$(BIN)/dm-fhir demo $(DIR)
@@ -40,6 +40,9 @@ unit: install ## the tests, on every core; PARALLEL= for one process
 
 bench: install ## the pull against its peers, about eight minutes; BENCH=--quick for two
 	$(BIN)/python benchmarks/pull.py $(BENCH)
+
+bench-mapping: install ## the mapping against programs that only parse, about five minutes; BENCH=--quick for one
+	$(BIN)/python benchmarks/mapping.py $(BENCH)
 
 faults: install ## every fault of a server, and what dm-fhir did
 	FAULT_TABLE=print $(BIN)/python -m pytest -q $(PARALLEL) tests/faults

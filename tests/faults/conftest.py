@@ -30,7 +30,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """FAULT_TABLE=print prints the table; FAULT_TABLE=readme also writes the README's, if all is as required."""
+    """FAULT_TABLE=print prints the table; FAULT_TABLE=readme also writes the README's, if all is as required.
+
+    With several processes only where the run names tests/faults, as `make faults` does: else the first never reads this file.
+    """
     wanted = os.environ.get("FAULT_TABLE", "")
     if wanted:
         print_table(terminalreporter.write_line, _seen, is_good=exitstatus == 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from population import PER_PATIENT, patient_ids, rows
+from population import PER_PATIENT, rows
 
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import load_tables
@@ -73,7 +73,8 @@ def _seconds(map_one: _Map, file: Path) -> float:
 def _streamed(map_one: _Map, patients: int) -> int:
     """How many resources were read; nothing of a patient is kept."""
     read = 0
-    for name in patient_ids(patients):
+    for number in range(1, patients + 1):  # a list of all names would be what grows
+        name = f"p{number:05d}"
         records = list(_records(name))
         parts = _parts(map_one(f"Patient/{name}", records))
         _check(parts, len(records))

@@ -2,12 +2,14 @@
 PYTHON ?= python3
 DIR ?= dm-fhir-demo
 BIN := .venv/bin
+# As many processes as there are cores. A file stays in one, so its servers are started once; long files come first, as collected.
+PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench faults build schema findings clean help
+.PHONY: demo test install lint types unit bench bench-mapping faults build schema findings clean help
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 demo: install ## the whole loop on invented patients; DIR=… for another folder
 	$(BIN)/dm-fhir demo $(DIR)
@@ -33,14 +35,17 @@ types: install ## mypy --strict
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .build/installed .build/dist/*.whl
 	cd .build/installed && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --python-executable $(CURDIR)/$(BIN)/python -p dm_fhir
 
-unit: install ## the tests
-	$(BIN)/python -m pytest
+unit: install ## the tests, on every core; PARALLEL= for one process
+	$(BIN)/python -m pytest $(PARALLEL)
 
 bench: install ## the pull against its peers, about eight minutes; BENCH=--quick for two
 	$(BIN)/python benchmarks/pull.py $(BENCH)
 
+bench-mapping: install ## the mapping against programs that only parse, about five minutes; BENCH=--quick for one
+	$(BIN)/python benchmarks/mapping.py $(BENCH)
+
 faults: install ## every fault of a server, and what dm-fhir did
-	FAULT_TABLE=print $(BIN)/python -m pytest -q tests/faults
+	FAULT_TABLE=print $(BIN)/python -m pytest -q $(PARALLEL) tests/faults
 
 build: install ## sdist and wheel, into dist
 	$(BIN)/python -m build --outdir dist .

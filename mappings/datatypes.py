@@ -3,6 +3,7 @@
 A view reads leniently (unknown elements are passed over) and writes only what is set. Numbers are Decimal.
 """
 
+import re
 from decimal import Decimal
 from typing import TypeVar
 
@@ -39,13 +40,15 @@ class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         # "NaN" and 1e999999999 decode as decimals too; the first is no number, the second takes all memory when used.
         value = self.value
-        if value is not None and not (
-            value.is_finite() and abs(value.adjusted()) < _DIGITS and len(str(value)) < _DIGITS
-        ):
+        if value is None or _SHORT(str(value)):
+            return
+        if not (value.is_finite() and abs(value.adjusted()) < _DIGITS and len(str(value)) < _DIGITS):
             raise ValueError("not a number that can be reckoned with")
 
 
 _DIGITS = 1000
+#: Nearly every amount in a record, for which the questions above need not be asked.
+_SHORT = re.compile(r"-?[0-9.]{1,30}").fullmatch
 
 
 class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,10 +1,14 @@
 """FHIR data that nobody here wrote, where they are at hand, and the promise that they are then used."""
 
 import os
-from collections.abc import Generator
+import signal
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from dm_fhir.mappings import site
 
 #: Beside the repository, never in it: the publishers' files under their own licences.
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -16,15 +20,20 @@ READERS = {
     "mappings/test_real_adverse_events.py": REAL_DATA,
     "mappings/test_terminology_r4.py": REAL_DATA,
     "mappings/test_verified_codes.py": VERIFIED_CODES,
+    "acceptance/test_every_real_resource.py": REAL_DATA,
+    "acceptance/test_hospital_table.py": REAL_DATA,
     "acceptance/test_pushed_r4_schema.py": REAL_DATA,
     "acceptance/test_real_hospital.py": REAL_DATA,
 }
 collect_ignore = [name for name, needs in READERS.items() if not needs.exists()]
-_executed = pytest.StashKey[set[str]]()
+#: The tests marked `real_data` that were run, by any process of this run.
+_executed: set[str] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_executed] = set()
+    """Who is started in the background of a script ignores Ctrl-C, and so would every process that a test interrupts."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -33,19 +42,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"real data: not here ({needs}), their tests were not collected")
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    yield
-    if item.get_closest_marker("real_data"):
-        item.config.stash[_executed].add(item.nodeid)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where tests run in several processes, their reports are what the first of them gets to see."""
+    if report.when == "call" and not report.skipped and "real_data" in report.keywords:
+        _executed.add(report.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a full run that has the data and leaves one of their readers out has failed."""
     config = session.config
+    if hasattr(config, "workerinput"):
+        return  # one of several processes: it sees only its share
     promised = os.environ.get("CI") == "true" and is_full(config)
     readers = [name for name, needs in READERS.items() if needs.exists()]
-    idle = [name for name in readers if not any(f"tests/{name}::" in test for test in config.stash[_executed])]
+    idle = [name for name in readers if not any(f"tests/{name}::" in test for test in _executed)]
     if promised and idle:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = config.pluginmanager.get_plugin("terminalreporter")
@@ -57,3 +67,13 @@ def is_full(config: pytest.Config) -> bool:
     narrowed = config.option.keyword or config.option.markexpr or config.option.collectonly
     asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
     return not narrowed and bool(asked & {config.rootpath, config.rootpath / "tests"})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shipped_tables_are_read_once() -> Iterator[None]:
+    """Reading and checking them takes longer than many a command, and they are always the same. A site's own may change."""
+    load = site.load_tables
+    shipped = cache(load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(site, "load_tables", lambda tables=(): load(tables) if tables else shipped())
+        yield

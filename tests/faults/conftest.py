@@ -3,13 +3,10 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from types import FrameType
 
 import pytest
-
-from dm_fhir.mappings import site
 
 from .certificates import Certificates, make_certificates
 from .scenarios import SCENARIOS, Scenario
@@ -19,20 +16,28 @@ from .table import Observed, observed, print_table, write_readme
 
 #: A pull that does not end by itself ends its test.
 LONGEST_TEST_SECONDS = 60
-_seen = pytest.StashKey[dict[str, Observed]]()
+#: What dm-fhir did, by scenario: from the reports of the tests, in whichever process they ran.
+_seen: dict[str, Observed] = {}
+_PROPERTY = "fault"
 Observe = Callable[[Scenario, Study, Ran], None]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_seen] = {}
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    for name, value in report.user_properties:
+        if name == _PROPERTY and report.when == "call":
+            scenario, *rest = value
+            _seen[scenario] = Observed(*rest)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
-    """FAULT_TABLE=print prints the table; FAULT_TABLE=readme also writes the README's, if all is as required."""
-    wanted, seen = os.environ.get("FAULT_TABLE", ""), config.stash.get(_seen, {})
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    """FAULT_TABLE=print prints the table; FAULT_TABLE=readme also writes the README's, if all is as required.
+
+    With several processes only where the run names tests/faults, as `make faults` does: else the first never reads this file.
+    """
+    wanted = os.environ.get("FAULT_TABLE", "")
     if wanted:
-        print_table(terminalreporter.write_line, seen, is_good=exitstatus == 0)
-    if wanted == "readme" and exitstatus == 0 and len(seen) == len(SCENARIOS):
+        print_table(terminalreporter.write_line, _seen, is_good=exitstatus == 0)
+    if wanted == "readme" and exitstatus == 0 and len(_seen) == len(SCENARIOS):
         write_readme()
 
 
@@ -42,14 +47,6 @@ def _own_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("DM_FHIR")]:
             patch.delenv(name)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _tables_are_read_once() -> Iterator[None]:
-    """Reading and checking the shipped mapping tables takes longer than a pull here, and they are always the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site, "load_tables", cache(site.load_tables))
         yield
 
 
@@ -99,10 +96,10 @@ def study_of(
 
 
 @pytest.fixture
-def observe(request: pytest.FixtureRequest) -> Observe:
+def observe(record_property: Callable[[str, object], None]) -> Observe:
     """Keeps what dm-fhir did for the table."""
 
     def keep(scenario: Scenario, study: Study, ran: Ran) -> None:
-        request.config.stash[_seen][scenario.id] = observed(scenario, study, ran)
+        record_property(_PROPERTY, [scenario.id, *observed(scenario, study, ran)])
 
     return keep

@@ -96,7 +96,7 @@ def test_gzip_is_known_by_content_not_by_name(tmp_path: Path) -> None:
     assert read(tmp_path / "b.ndjson.gz") == [("b.ndjson.gz:1", "Observation/2")]
 
 
-@pytest.mark.parametrize("body", [ONE + b"\n" + TWO, gzip.compress(ONE + b"\n" + TWO)])
+@pytest.mark.parametrize("body", [ONE + b"\n" + TWO, gzip.compress(ONE + b"\n" + TWO)], ids=["plain", "gzipped"])
 def test_standard_input_is_read_and_stays_open(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     stream = io.BufferedReader(io.BytesIO(body))  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))

@@ -2,14 +2,11 @@
 
 import signal
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
-
-from dm_fhir.mappings import site
 
 from .hospital import Hospital, serving
 from .records import population
@@ -18,14 +15,6 @@ from .study import Study, new_study
 PATIENTS = ("p1", "p2", "p3")
 #: A pull that does not end by itself ends its test.
 LONGEST_TEST_SECONDS = 20
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _tables_are_read_once() -> Iterator[None]:
-    """Reading and checking the shipped mapping tables takes longer than a pull here, and they are always the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site, "load_tables", cache(site.load_tables))
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import json
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from dm_fhir.config import load_config
 from dm_fhir.fhir.resource import read_resource
-from dm_fhir.mappings import site as site_module
 from dm_fhir.mappings.site import SiteMapper, site_mapper
 from dm_fhir.store.database import open_store, transaction
 from dm_fhir.store.ledger import begin_run
@@ -101,14 +99,6 @@ def hospital() -> Iterator[Hospital]:
         yield hospital
 
 
-@pytest.fixture(scope="session")
-def _tables_are_read_once() -> Iterator[None]:
-    """Reading and checking the shipped mapping tables takes longer than a pull here, and they are always the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site_module, "load_tables", cache(site_module.load_tables))
-        yield
-
-
 @pytest.fixture
 def _ends_by_itself() -> Iterator[None]:
     def stop(*_: object) -> None:
@@ -122,9 +112,7 @@ def _ends_by_itself() -> Iterator[None]:
 
 
 @pytest.fixture
-def study_of(
-    hospital: Hospital, tmp_path: Path, _tables_are_read_once: None, _ends_by_itself: None
-) -> Callable[..., Study]:
+def study_of(hospital: Hospital, tmp_path: Path, _ends_by_itself: None) -> Callable[..., Study]:
     """Makes a study of the hospital's three patients, or as told; one request at a time, unless told otherwise."""
 
     def make(*, pull: dict[str, str] | None = None, **more: Any) -> Study:

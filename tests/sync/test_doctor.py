@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from dm_fhir.cli import main
 from dm_fhir.config import load_config
 from dm_fhir.fhir.keys import create_key_pair
 from dm_fhir.fhir.vendors import vendors
-from dm_fhir.mappings import site as site_module
 from dm_fhir.store.database import open_store
 from dm_fhir.store.facts import remember
 from dm_fhir.store.ledger import begin_run
@@ -90,13 +88,6 @@ class Study:
 @pytest.fixture(autouse=True)
 def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _tables_are_read_once() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site_module, "load_tables", cache(site_module.load_tables))
-        yield
 
 
 @pytest.fixture

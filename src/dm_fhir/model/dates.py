@@ -6,6 +6,7 @@ a `Span`: the stretch of time in which it may lie (FHIR R4, data type dateTime).
 
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Precision = Literal["year", "month", "day", "time"]
@@ -40,6 +41,7 @@ class Span(NamedTuple):
         return False if self.start >= latest else None
 
 
+@lru_cache(maxsize=10_000)  # a record is looked at again and again, and many are of the same day
 def span(text: str, zone: tzinfo) -> Span:
     """The stretch of time that `text` names; days, and times written without a zone, are those of `zone`.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dm_fhir.store.ledger import begin_run
+from dm_fhir.store.records import records
 from dm_fhir.store.resources import delete_resource
 
 from .hospital import LOCAL, LOINC_CK, concept, infusion, measured, patient, put
@@ -36,7 +38,7 @@ def record_of_one_patient() -> list[dict[str, Any]]:
         infusion("i5", "p1", "2025-06-04", status="on-hold"), infusion("i6", "p1"),
         measured("used", "p1", "2025-03-01", 15, "ukat/L"), measured("older", "p1", "2025-02-01", 800, "U/L"),
         measured("old", "p1", "2024-02-01", 800, "U/L"), measured("cancelled", "p1", "2025-03-02", 800, "U/L", status="cancelled"),
-        measured("kat", "p1", "2025-03-02", 800, "kat"), measured("copy", "p1", "2025-03-01", 900, "U/L"),
+        measured("other", "p1", "2025-03-02", 800, "E/l"), measured("copy", "p1", "2025-03-01", 900, "U/L"),
         measured("text", "p1", "2025-03-02", None, None, valueString="Zwetschke 450"), measured("undated", "p1", "2025-03-02", 1, "U/L", effectiveDateTime=None),
         measured("f1", "p1", "2025-05-01", 300, "UI/L"), measured("f2", "p1", "2025-06-01", 90, "U/L"),
         measured("panel", "p1", "2025-03-01", None, None, code=("urn:x", "PANEL"), component=parts),
@@ -74,7 +76,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
         for row in computed.db.execute("SELECT id, hash FROM resource WHERE type = 'Observation'").fetchall()
     }
     started = computed.db.execute("SELECT started FROM run WHERE id = 1").fetchone()[0]
-    row = "    row        [[measurement]] ck by http://loinc.org|2157-6: measurements.toml, row"
+    row = "    row        [[measurement]] ck by http://loinc.org|2157-6: measurements.toml, measurement row 8 (line "
     way = [
         "    version    no version told, SHA-256 {}",
         f"    pulled     run 1 (pull, {started}), by Observation?patient",
@@ -102,7 +104,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
         "    Observation/older, ck, 800 U/L, 2025-02-01: a later value stands before the first infusion",
         "    Observation/used, ck, 900 U/L, 2025-03-01: a copy of another record",
         "    Observation/cancelled, ck, 800 U/L, 2025-03-02: the record's status is not final, amended or corrected",
-        "    Observation/kat, ck, 2025-03-02: the unit cannot be converted",
+        "    Observation/other, ck, 2025-03-02: the unit cannot be converted",
         "    Observation/text, ck, 2025-03-02: the value is free text",
     ]  # fmt: skip
 
@@ -110,7 +112,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
 def test_every_outcome_leads_to_records_rows_and_bytes(computed: Study) -> None:
     """What was recorded times the factor is the number; the hash is that of the bytes in the store."""
     names = [one["name"] for one in told(computed, "p1")["outcomes"]]
-    bodies = computed.db.execute("SELECT type || '/' || id, body FROM resource").fetchall()
+    bodies = [(f"{one.type}/{one.id}", one.body) for one in records(computed.db, "leon")]
     hashes = {reference: hashlib.sha256(body).hexdigest() for reference, body in bodies}
     inputs = 0
     for name in names:
@@ -123,7 +125,7 @@ def test_every_outcome_leads_to_records_rows_and_bytes(computed: Study) -> None:
             assert one["resource"]["hash"] == hashes[reference]
             assert (one["resource"]["run"], one["resource"]["queries"]) == (1, [f"{reference.split('/')[0]}?patient"])
             (row,) = one["rows"]
-            assert ".toml, row " in row["origin"]
+            assert re.search(r"\.toml, \w+ row \d+ \(line \d+\)", row["origin"])
             recorded = Fraction(one["recorded"].split()[0].lstrip("<>="))
             assert recorded * Fraction(row["factor"]) == Fraction(one["number"])
     assert inputs > 12
@@ -185,7 +187,7 @@ def test_a_record_says_what_it_is_used_for_and_what_it_means(computed: Study) ->
     assert (antibody["answer"], [row["kind"] for row in antibody["rows"]]) == ("positive", ["measurement", "answer"])
     (condition,) = told(computed, "p1", "Condition/dm")["records"]
     assert [row["code"] for row in condition["rows"]] == ["M33.10"]
-    lines = computed.type("explain", "p1", "Observation/kat").lines
+    lines = computed.type("explain", "p1", "Observation/other").lines
     assert "    no number  the unit cannot be converted (unit_incompatible)" in lines
     assert "  finding unit_incompatible (warning) at value: value not used" in lines
     assert "  no outcome rests on it" in lines
@@ -241,14 +243,14 @@ def test_the_version_that_was_used_is_shown_also_when_there_is_a_newer_one(compu
 
 
 def test_changed_tables_are_told_before_their_rows_are_shown(computed: Study) -> None:
-    computed.config.with_name("t.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { kat = "60" }\n')
+    computed.config.with_name("t.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "60" }\n')
     computed.config.write_text(computed.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
     assert told(computed, "p1", "ck_baseline")["stale"] == "tables changed"
     computed.type("compute")
-    site = told(computed, "p1", "Observation/kat")
+    site = told(computed, "p1", "Observation/other")
     (row,) = site["records"][0]["rows"]
     assert site["stale"] is None
-    assert (row["factor"], row["origin"].count("t.toml, row 1")) == ("60", 1)
+    assert (row["factor"], row["origin"].count("t.toml, measurement row 1 (line 1)")) == ("60", 1)
 
 
 def test_what_came_from_files_names_them(study: Study) -> None:

@@ -89,7 +89,8 @@ def test_codes_in_every_element_are_seen(study: Study) -> None:
         ({"valueQuantity": {"value": 9, "unit": "UI/L"}}, {}, [], 0),
         ({"valueQuantity": {"value": 9}}, {"unit_missing": 1}, [""], 3),
         ({"valueQuantity": {"value": 9, "unit": "kat"}}, {"unit_incompatible": 1}, ["kat"], 3),
-        ({"valueQuantity": {"value": 10**9, "unit": "U/L"}}, {"out_of_range": 1}, [], 3),
+        ({"valueQuantity": {"value": -1, "unit": "U/L"}}, {"out_of_range": 1}, [], 3),
+        ({"valueQuantity": {"value": 10**9, "unit": "U/L"}}, {}, [], 0),  # no upper end: flagged as implausible
         ({"valueString": "450 UI/L"}, {"value_is_string": 1}, [], 3),
         ({"dataAbsentReason": concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "error")}, {"value_missing": 1}, [], 0),
         ({}, {"value_missing": 1}, [], 0),
@@ -131,7 +132,7 @@ def test_what_cannot_be_used_is_told_first_with_the_units_that_the_row_does_not_
 def test_two_scales_and_units_of_different_size_under_one_code_are_told(study: Study) -> None:
     study.config.with_name("t.toml").write_text(
         '[[measurement]]\nvariable = "mmt8"\ncodes = [{ system = "urn:x", code = "MMT" }]\n'
-        '[[measurement]]\nvariable = "vas"\nunit = "cm"\nunits = { cm = "1", mm = "1/10" }\n'
+        '[[measurement]]\nvariable = "vas"\nnew = true\nunit = "cm"\nunits = { cm = "1", mm = "1/10" }\n'
         'codes = [{ system = "urn:x", code = "VAS" }]\n'
     )
     study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
@@ -237,7 +238,7 @@ def test_what_was_deleted_or_is_our_own_is_not_looked_at(study: Study) -> None:
 def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(study: Study, tmp_path: Path) -> None:
     odd = 'quo"te\\ \N{ZERO WIDTH SPACE}\x7f\n'
     put(
-        study.db, measured("o1", "p1", "2025", 1, "u/l"), measured("o2", "p1", "2025", 1, "kat"),
+        study.db, measured("o1", "p1", "2025", 1, "u/l"), measured("o2", "p1", "2025", 1, "E/l"),
         measured("o3", "p1", "2025", 1, "U/L", code=(LOCAL, odd)), measured("o4", "p2", "2025", 1, "U/L", code=(LOCAL, odd)),
         {**measured("o5", "p2", "2025", 1, "U/L"), "code": {"coding": [{"code": "no system"}]}},
     )  # fmt: skip
@@ -248,12 +249,12 @@ def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(
     )
     rows = tomllib.loads(uncommented)["measurement"]
     assert rows == [
-        {"variable": "ck", "units": {"kat": "", "u/l": "1"}},
+        {"variable": "ck", "units": {"E/l": "", "u/l": "1"}},
         {"variable": "", "codes": [{"system": LOCAL, "code": odd, "source": "seen at leon"}]},
     ]
     assert '# ck: 1 values in "u/l" are not used; written like U/L: check that it is' in text
-    assert '# ck: 1 values in "kat" are not used; how many U/L is it?' in text
-    filled = uncommented.replace('variable = ""', 'variable = "dlqi"').replace('"kat" = ""', '"kat" = "60000000"')
+    assert '# ck: 1 values in "E/l" are not used; how many U/L is it?' in text
+    filled = uncommented.replace('variable = ""', 'variable = "dlqi"').replace('"E/l" = ""', '"E/l" = "60"')
     path = tmp_path / "leon-new.toml"
     path.write_text(filled, encoding="utf-8")
     tables = load_tables([path])
@@ -273,7 +274,7 @@ def test_a_code_in_two_elements_is_suggested_once(study: Study) -> None:
 
 def test_a_unit_that_could_be_either_of_two_is_not_guessed(study: Study) -> None:
     study.config.with_name("t.toml").write_text(
-        '[[measurement]]\nvariable = "vas"\nunit = "cm"\nunits = { mm = "1/10", MM = "100000000" }\n'
+        '[[measurement]]\nvariable = "vas"\nnew = true\nunit = "cm"\nunits = { cm = "1", mm = "1/10", MM = "100000000" }\n'
         'codes = [{ system = "urn:x", code = "VAS" }]\n'
     )
     study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))

@@ -12,14 +12,17 @@ import msgspec
 from dm_fhir.model.case import (
     Administration,
     AdverseEvent,
-    Assessment,
     Case,
     Concept,
     Condition,
+    Dosing,
     Finding,
     Measured,
     Outcome,
+    Period,
     Quantity,
+    Range,
+    Ratio,
     Result,
     Source,
     Therapy,
@@ -31,7 +34,15 @@ from dm_fhir.report.naming import name_of
 from dm_fhir.report.words import unit_words
 from dm_fhir.store.history import asking_queries, run_numbered, subject_of, versions
 
-Part = Measured | Administration | Condition | Therapy | AdverseEvent
+
+class Taken(NamedTuple):
+    """One dosing of a drug, and the drug."""
+
+    therapy: Therapy
+    dosing: Dosing
+
+
+Part = Measured | Administration | Condition | Therapy | Taken | AdverseEvent
 
 
 class HowRead(Protocol):
@@ -53,6 +64,8 @@ class HowRead(Protocol):
     def factor(self) -> str | None: ...
     @property
     def to(self) -> str | None: ...
+    @property
+    def read_as(self) -> str | None: ...
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -77,6 +90,7 @@ class Record(msgspec.Struct, frozen=True):
     """A record, what it says and what was made of it. `role` is the part that it plays; "" where it is looked at itself.
 
     `number` is exact and in `unit`. `recorded` is the value as recorded, in `element`. `resource` None: it is not in the store.
+    `mg_per_day` is what one dosing of a drug comes to a day; None for everything else, and where that is not known: see `flags`.
     """
 
     role: str
@@ -94,6 +108,7 @@ class Record(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     rows: list[HowRead]
     resource: Resource | None
+    mg_per_day: str | None = None
 
 
 class NotUsed(msgspec.Struct, frozen=True):
@@ -169,8 +184,8 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
 
 def explain_record(walker: Walker, reference: str) -> list[Record]:
     """What the case has of a record, a part each; empty if it holds nothing of it."""
-    sources = [place.source for place in _places(walker.case)]
-    return [_record(walker, "", one) for one in sources if reference in (one.place, one.reference)]
+    places = _places(walker.case)
+    return [_told(walker, "", one) for one in places if reference in (one.source.place, one.source.reference)]
 
 
 def outcomes_of(case: Case, reference: str) -> list[tuple[str, str]]:
@@ -225,22 +240,22 @@ class Place(NamedTuple):
 def _places(case: Case) -> Iterator[Place]:
     for one in case.assessments:
         yield Place(one.source, one.measured, one.time, one.status)
-        yield from _components(one)
-    for given in case.administrations:
+        for index, part in enumerate(one.components):
+            yield Place(one.source_of(index), part, one.time, one.status)
+    for given in (*case.administrations, *case.other_administrations):
         when = given.when or (given.during.start if given.during else None)
         yield Place(given.source, given, when, given.status)
     for therapy in case.therapies:
-        yield Place(therapy.source, therapy, therapy.period.start if therapy.period else None, therapy.status)
+        when = therapy.period.start if therapy.period else None
+        yield Place(therapy.source, therapy, when, therapy.status)
+        element = "dosageInstruction" if therapy.source.reference.startswith("MedicationRequest/") else "dosage"
+        for index, dosing in enumerate(therapy.dosings):
+            source = msgspec.structs.replace(therapy.source, path=f"{element}[{index}]")
+            yield Place(source, Taken(therapy, dosing), when, therapy.status)
     for condition in case.conditions:
         yield Place(condition.source, condition, condition.onset, condition.verification_status)
     for event in case.adverse_events:
         yield Place(event.source, event, event.date, None)
-
-
-def _components(one: Assessment) -> Iterator[Place]:
-    for index, part in enumerate(one.components):
-        source = msgspec.structs.replace(one.source, path=f"component[{index}]")
-        yield Place(source, part, one.time, one.status)
 
 
 class ListedOutcome(msgspec.Struct, frozen=True):
@@ -302,16 +317,21 @@ def places_of(case: Case) -> list[str]:
 
 def _record(walker: Walker, role: str, source: Source) -> Record:
     place = next((one for one in _places(walker.case) if one.source.place == source.place), None)
-    resource = resource_of(walker, source)
-    if place is None:  # the patient's own record, or one that the rules know and this walk does not
-        return Record(
-            role, source.place, None, None, None, None, None, None, None, None, "exact", None, (), [], resource
-        )
+    if place is not None:
+        return _told(walker, role, place)
+    # the patient's own record, or one that the rules know and this walk does not
+    return Record(
+        role, source.place, None, None, None, None, None, None, None, None, "exact", None, (), [],
+        resource_of(walker, source),
+    )  # fmt: skip
+
+
+def _told(walker: Walker, role: str, place: Place) -> Record:
     element, recorded = _recorded(place)
     result = _result(place.part)
     return Record(
         role=role,
-        reference=source.place,
+        reference=place.source.place,
         variable=_variable(place.part),
         status=place.status,
         when=place.when,
@@ -324,14 +344,22 @@ def _record(walker: Walker, role: str, source: Source) -> Record:
         reason=result.reason,
         flags=result.flags,
         rows=list(walker.how(place.part)),
-        resource=resource,
+        resource=resource_of(walker, place.source),
+        mg_per_day=_per_day(place.part),
     )
+
+
+def _per_day(part: Part) -> str | None:
+    amount = part.dosing.mg_per_day if isinstance(part, Taken) else None
+    return to_text(amount) if amount is not None else None
 
 
 def _variable(part: Part) -> str | None:
     match part:
         case Administration() | Therapy():
             return part.medication.variable if part.medication else None
+        case Taken():
+            return part.therapy.medication.variable
         case AdverseEvent():
             return part.event.variable
     return part.concept.variable
@@ -344,6 +372,11 @@ def _result(part: Part) -> Result:
         case Administration():
             unknown = next(iter(part.flags), None) if part.dose_mg is None else None
             return Result(part.dose_mg, "mg", reason=unknown, flags=part.flags if part.dose_mg is not None else ())
+        case Taken(dosing=dosing):
+            reasons = dosing.reasons
+            if dosing.dose_mg is None:
+                return Result(None, "mg", reason=next(iter(reasons), None), flags=reasons[1:])
+            return Result(dosing.dose_mg, "mg", flags=reasons)
     return Result()
 
 
@@ -353,24 +386,53 @@ def _recorded(place: Place) -> tuple[str | None, str | None]:
     match place.part:
         case Administration(dose=Quantity() as dose):
             return f"{start}.dosage.dose", _quantity(dose)
+        case Taken(dosing=Dosing() as dosing):
+            for index, one in enumerate(dosing.doses):
+                if one.amount is not None:
+                    return f"{start}.doseAndRate[{index}].doseQuantity", _quantity(one.amount)
+                if one.low is not None or one.high is not None:
+                    return f"{start}.doseAndRate[{index}].doseRange", _range(one.low, one.high)
         case Measured() as part:
             name, text = _measured(part)
+            if start.startswith("QuestionnaireResponse."):
+                return f"{start}.answer" if name else None, text
             return f"{start}.{name}" if name else None, text
     return None, None
 
 
 def _measured(part: Measured) -> tuple[str | None, str | None]:
-    if part.quantity is not None:
-        return "valueQuantity", _quantity(part.quantity)
-    if part.integer is not None:
-        return "valueInteger", str(part.integer)
-    if part.boolean is not None:
-        return "valueBoolean", str(part.boolean).lower()
-    if part.coded is not None:
-        return "valueCodeableConcept", _codes(part.coded)
-    if part.string is not None:
-        return "valueString", "a text"
-    return ("dataAbsentReason", _codes(part.absent)) if part.absent is not None else (None, None)
+    """FHIR's element of the value, and the value; of a record that contradicts itself the first of several."""
+    said: tuple[tuple[str, str | None], ...] = (
+        ("valueQuantity", _quantity(part.quantity) if part.quantity is not None else None),
+        ("valueInteger", str(part.integer) if part.integer is not None else None),
+        ("valueBoolean", str(part.boolean).lower() if part.boolean is not None else None),
+        ("valueCodeableConcept", _codes(part.coded) if part.coded is not None else None),
+        ("valueString", "a text" if part.string is not None else None),
+        ("valueRange", _ends(part.value_range) if part.value_range is not None else None),
+        ("valueRatio", _ratio(part.ratio) if part.ratio is not None else None),
+        ("valueDateTime", part.date_time),
+        ("valueTime", part.time_of_day),
+        ("valuePeriod", _period(part.period) if part.period is not None else None),
+        ("valueSampledData", "samples, which are not kept" if part.sampled else None),
+        ("dataAbsentReason", _codes(part.absent) if part.absent is not None else None),
+    )
+    return next(((name, text) for name, text in said if text is not None), (None, None))
+
+
+def _ends(between: Range) -> str:
+    return _range(between.low, between.high)
+
+
+def _range(low: Quantity | None, high: Quantity | None) -> str:
+    return " to ".join(_quantity(end) if end is not None else "open" for end in (low, high))
+
+
+def _ratio(ratio: Ratio) -> str:
+    return " : ".join(_quantity(one) if one is not None else "nothing" for one in (ratio.numerator, ratio.denominator))
+
+
+def _period(period: Period) -> str:
+    return f"{period.start or 'open'} to {period.end or 'open'}"
 
 
 def _quantity(quantity: Quantity) -> str:

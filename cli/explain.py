@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from dm_fhir.mappings.medication import Medications
     from dm_fhir.mappings.site import SiteMapper
     from dm_fhir.model.case import Case
-    from dm_fhir.report.walk import Part, Walker
+    from dm_fhir.report.places import Part
+    from dm_fhir.report.walk import Walker
 
 
 @click.command("explain")
@@ -88,7 +89,7 @@ def _means(study: Study, site: str, case: "Case") -> _Means:
 def _how(part: "Part", mapper: "SiteMapper") -> "tuple[HowRead, ...]":
     from dm_fhir.mappings.conversion import how_coded, how_given, how_judged, how_measured, how_taken
     from dm_fhir.model.case import Administration, AdverseEvent, Measured, Therapy
-    from dm_fhir.report.walk import Taken
+    from dm_fhir.report.places import Taken
 
     match part:
         case Measured():

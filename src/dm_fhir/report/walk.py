@@ -4,45 +4,24 @@ Nothing here names the patient: no name, no date of birth, no identifier, and of
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from dm_fhir.model.case import (
-    Administration,
-    AdverseEvent,
     Case,
-    Concept,
-    Condition,
-    Dosing,
     Finding,
-    Measured,
     Outcome,
-    Period,
-    Quantity,
-    Range,
-    Ratio,
-    Result,
     Source,
-    Therapy,
 )
 from dm_fhir.model.exact import shown, to_text
 from dm_fhir.outcomes.considered import arithmetic, considered
 from dm_fhir.outcomes.labels import label
 from dm_fhir.report.naming import name_of
+from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
 from dm_fhir.report.words import unit_words
 from dm_fhir.store.history import asking_queries, run_numbered, subject_of, versions
-
-
-class Taken(NamedTuple):
-    """One dosing of a drug, and the drug."""
-
-    therapy: Therapy
-    dosing: Dosing
-
-
-Part = Measured | Administration | Condition | Therapy | Taken | AdverseEvent
 
 
 class HowRead(Protocol):
@@ -184,8 +163,8 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
 
 def explain_record(walker: Walker, reference: str) -> list[Record]:
     """What the case has of a record, a part each; empty if it holds nothing of it."""
-    places = _places(walker.case)
-    return [_told(walker, "", one) for one in places if reference in (one.source.place, one.source.reference)]
+    found = places(walker.case)
+    return [_told(walker, "", one) for one in found if reference in (one.source.place, one.source.reference)]
 
 
 def outcomes_of(case: Case, reference: str) -> list[tuple[str, str]]:
@@ -226,36 +205,6 @@ def resource_of(walker: Walker, source: Source) -> Resource | None:
         started=run.started if run else None,
         queries=asking_queries(walker.db, walker.site, patient, type_name, found.origin),
     )
-
-
-class Place(NamedTuple):
-    """A part of a case that a record says, and where in the record it stands."""
-
-    source: Source
-    part: Part
-    when: str | None
-    status: str | None
-
-
-def _places(case: Case) -> Iterator[Place]:
-    for one in case.assessments:
-        yield Place(one.source, one.measured, one.time, one.status)
-        for index, part in enumerate(one.components):
-            yield Place(one.source_of(index), part, one.time, one.status)
-    for given in (*case.administrations, *case.other_administrations):
-        when = given.when or (given.during.start if given.during else None)
-        yield Place(given.source, given, when, given.status)
-    for therapy in case.therapies:
-        when = therapy.period.start if therapy.period else None
-        yield Place(therapy.source, therapy, when, therapy.status)
-        element = "dosageInstruction" if therapy.source.reference.startswith("MedicationRequest/") else "dosage"
-        for index, dosing in enumerate(therapy.dosings):
-            source = msgspec.structs.replace(therapy.source, path=f"{element}[{index}]")
-            yield Place(source, Taken(therapy, dosing), when, therapy.status)
-    for condition in case.conditions:
-        yield Place(condition.source, condition, condition.onset, condition.verification_status)
-    for event in case.adverse_events:
-        yield Place(event.source, event, event.date, None)
 
 
 class ListedOutcome(msgspec.Struct, frozen=True):
@@ -299,8 +248,8 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
 def listed_values(case: Case) -> list[ListedValue]:
     """Everything in the case that a table knows, in order of variable and time."""
     found = []
-    for place in _places(case):
-        variable, result = _variable(place.part), _result(place.part)
+    for place in places(case):
+        variable, result = variable_of(place.part), result_of(place.part)
         if variable is not None:
             value = result.answer
             if result.number is not None:
@@ -311,12 +260,12 @@ def listed_values(case: Case) -> list[ListedValue]:
 
 def places_of(case: Case) -> list[str]:
     """The references of everything that the case holds, with and without the path to a part."""
-    places = [place.source for place in _places(case)]
-    return list(dict.fromkeys(name for one in places for name in (one.place, one.reference)))
+    sources = [place.source for place in places(case)]
+    return list(dict.fromkeys(name for one in sources for name in (one.place, one.reference)))
 
 
 def _record(walker: Walker, role: str, source: Source) -> Record:
-    place = next((one for one in _places(walker.case) if one.source.place == source.place), None)
+    place = next((one for one in places(walker.case) if one.source.place == source.place), None)
     if place is not None:
         return _told(walker, role, place)
     # the patient's own record, or one that the rules know and this walk does not
@@ -327,16 +276,16 @@ def _record(walker: Walker, role: str, source: Source) -> Record:
 
 
 def _told(walker: Walker, role: str, place: Place) -> Record:
-    element, recorded = _recorded(place)
-    result = _result(place.part)
+    element, value = recorded(place)
+    result = result_of(place.part)
     return Record(
         role=role,
         reference=place.source.place,
-        variable=_variable(place.part),
+        variable=variable_of(place.part),
         status=place.status,
         when=place.when,
         element=element,
-        recorded=recorded,
+        recorded=value,
         number=to_text(result.number) if result.number is not None else None,
         unit=result.unit if result.number is not None else None,
         answer=result.answer,
@@ -352,93 +301,3 @@ def _told(walker: Walker, role: str, place: Place) -> Record:
 def _per_day(part: Part) -> str | None:
     amount = part.dosing.mg_per_day if isinstance(part, Taken) else None
     return to_text(amount) if amount is not None else None
-
-
-def _variable(part: Part) -> str | None:
-    match part:
-        case Administration() | Therapy():
-            return part.medication.variable if part.medication else None
-        case Taken():
-            return part.therapy.medication.variable
-        case AdverseEvent():
-            return part.event.variable
-    return part.concept.variable
-
-
-def _result(part: Part) -> Result:
-    match part:
-        case Measured():
-            return part.result
-        case Administration():
-            unknown = next(iter(part.flags), None) if part.dose_mg is None else None
-            return Result(part.dose_mg, "mg", reason=unknown, flags=part.flags if part.dose_mg is not None else ())
-        case Taken(dosing=dosing):
-            reasons = dosing.reasons
-            if dosing.dose_mg is None:
-                return Result(None, "mg", reason=next(iter(reasons), None), flags=reasons[1:])
-            return Result(dosing.dose_mg, "mg", flags=reasons)
-    return Result()
-
-
-def _recorded(place: Place) -> tuple[str | None, str | None]:
-    """The element that holds the value, and the value as recorded."""
-    start = ".".join(filter(None, (place.source.reference.partition("/")[0], place.source.path)))
-    match place.part:
-        case Administration(dose=Quantity() as dose):
-            return f"{start}.dosage.dose", _quantity(dose)
-        case Taken(dosing=Dosing() as dosing):
-            for index, one in enumerate(dosing.doses):
-                if one.amount is not None:
-                    return f"{start}.doseAndRate[{index}].doseQuantity", _quantity(one.amount)
-                if one.low is not None or one.high is not None:
-                    return f"{start}.doseAndRate[{index}].doseRange", _range(one.low, one.high)
-        case Measured() as part:
-            name, text = _measured(part)
-            if start.startswith("QuestionnaireResponse."):
-                return f"{start}.answer" if name else None, text
-            return f"{start}.{name}" if name else None, text
-    return None, None
-
-
-def _measured(part: Measured) -> tuple[str | None, str | None]:
-    """FHIR's element of the value, and the value; of a record that contradicts itself the first of several."""
-    said: tuple[tuple[str, str | None], ...] = (
-        ("valueQuantity", _quantity(part.quantity) if part.quantity is not None else None),
-        ("valueInteger", str(part.integer) if part.integer is not None else None),
-        ("valueBoolean", str(part.boolean).lower() if part.boolean is not None else None),
-        ("valueCodeableConcept", _codes(part.coded) if part.coded is not None else None),
-        ("valueString", "a text" if part.string is not None else None),
-        ("valueRange", _ends(part.value_range) if part.value_range is not None else None),
-        ("valueRatio", _ratio(part.ratio) if part.ratio is not None else None),
-        ("valueDateTime", part.date_time),
-        ("valueTime", part.time_of_day),
-        ("valuePeriod", _period(part.period) if part.period is not None else None),
-        ("valueSampledData", "samples, which are not kept" if part.sampled else None),
-        ("dataAbsentReason", _codes(part.absent) if part.absent is not None else None),
-    )
-    return next(((name, text) for name, text in said if text is not None), (None, None))
-
-
-def _ends(between: Range) -> str:
-    return _range(between.low, between.high)
-
-
-def _range(low: Quantity | None, high: Quantity | None) -> str:
-    return " to ".join(_quantity(end) if end is not None else "open" for end in (low, high))
-
-
-def _ratio(ratio: Ratio) -> str:
-    return " : ".join(_quantity(one) if one is not None else "nothing" for one in (ratio.numerator, ratio.denominator))
-
-
-def _period(period: Period) -> str:
-    return f"{period.start or 'open'} to {period.end or 'open'}"
-
-
-def _quantity(quantity: Quantity) -> str:
-    value = f"{quantity.comparator or ''}{quantity.value}" if quantity.value is not None else "no value"
-    return f"{value} {quantity.unit or quantity.code or 'without unit'}"
-
-
-def _codes(concept: Concept) -> str:
-    return ", ".join(f"{one.system or ''}|{one.code or ''}" for one in concept.codings) or "a text"

@@ -477,8 +477,15 @@ def test_of_what_is_no_number_it_is_shown_what_was_recorded(
 def test_a_score_that_was_reckoned_from_a_form_shows_every_answer(study: Study) -> None:
     laid(study, TABLE)
     bad = {"valueCoding": {"system": "urn:answers", "code": "a-lot"}}
-    answers = {link: bad for link in ("1", "2", "3")} | {link: {"valueInteger": 1} for link in ("4", "5", "6", "7a", "8", "9", "10")}
-    put(study.db, patient("p1"), infusion("i1", "p1"), response("r", f"{FORM}|2", answers | {"7": {"valueBoolean": False}}))
+    answers = dict.fromkeys(("1", "2", "3"), bad) | {
+        link: {"valueInteger": 1} for link in ("4", "5", "6", "7a", "8", "9", "10")
+    }
+    put(
+        study.db,
+        patient("p1"),
+        infusion("i1", "p1"),
+        response("r", f"{FORM}|2", answers | {"7": {"valueBoolean": False}}),
+    )
     study.type("compute")
     whole, *items = told(study, "p1", "QuestionnaireResponse/r")["records"]
     assert (whole["variable"], whole["number"], whole["rows"][0]["code"]) == ("dlqi", "13", "")
@@ -487,7 +494,9 @@ def test_a_score_that_was_reckoned_from_a_form_shows_every_answer(study: Study) 
     assert sum(Fraction(one["number"]) for one in items) == 13
     first = by_item["item[1]"]
     assert (first["element"], first["recorded"]) == ("QuestionnaireResponse.item[1].answer", "urn:answers|a-lot")
-    assert [(row["variable"], row["code"], row["read_as"], row["factor"]) for row in first["rows"]] == [("dlqi", "1", "2", "1")]
+    assert [(row["variable"], row["code"], row["read_as"], row["factor"]) for row in first["rows"]] == [
+        ("dlqi", "1", "2", "1")
+    ]
 
 
 def test_a_part_inside_a_part_has_a_place_of_its_own(study: Study) -> None:
@@ -541,7 +550,10 @@ def test_another_drug_shows_each_dosing_with_its_dose_a_day(study: Study) -> Non
         assert Fraction(one["recorded"].split()[0]) * Fraction(one["rows"][0]["factor"]) == Fraction(one["number"])
     assert dosings[2]["rows"][0]["factor"] is None
     lines = study.type("explain", "p1", "MedicationRequest/r#dosageInstruction[0]").lines
-    assert "    recorded   4 tablet in MedicationRequest.dosageInstruction[0].doseAndRate[0].doseQuantity (status active)" in lines
+    assert (
+        "    recorded   4 tablet in MedicationRequest.dosageInstruction[0].doseAndRate[0].doseQuantity (status active)"
+        in lines
+    )
     assert "    converted  tablet x 5 = 20 mg" in lines
     assert "    a day      40 mg" in lines
 

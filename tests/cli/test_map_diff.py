@@ -30,6 +30,8 @@ codes = [{ system = "urn:leon:lab", code = "NEW" }]
 variable = "anifrolumab"
 codes = [{ system = "urn:leon:lab", code = "ANI" }]
 """
+MAP = """{"resourceType": "ConceptMap", "group": [{"source": "urn:leon:lab", "target": "http://loinc.org", "element": [
+  {"code": "MAPPED", "target": [{"code": "2157-6", "equivalence": "equivalent"}]}]}]}"""
 
 
 @pytest.fixture
@@ -90,6 +92,59 @@ def test_a_patient_who_is_no_case_has_no_outcomes_that_could_change(study: Study
     put(study.db, patient("p1", meta=label), infusion("i1", "p1"), measured("kat", "p1", "2025-03-01", 1, "E/l"))
     (site,) = study.type("map", "diff", *tables, "--site", "leon", "--json").json["sites"]
     assert (changes(site, "values"), site["outcomes"]) == ({("ck", "number"): ["Observation/kat"]}, [])
+
+
+def test_values_are_compared_wherever_they_stand(study: Study) -> None:
+    """In records inside a record, in forms, in doses of other drugs, in the judgement of an adverse event."""
+    inside = {
+        "resourceType": "Observation",
+        "id": "in",
+        "status": "final",
+        "effectiveDateTime": "2025-05-01",
+        **measured("in", "p1", "2025-05-01", 2, "E/l"),
+    }
+    whose = {"subject": {"reference": "Patient/p1"}}
+    rxnorm = "http://www.nlm.nih.gov/research/umls/rxnorm"
+    twice = {
+        "timing": {"code": concept(LOCAL, "HABIT")},
+        "doseAndRate": [{"doseQuantity": {"value": 20, "unit": "mg"}}],
+    }
+    put(
+        study.db, patient("p1"), infusion("i1", "p1"), infusion("other", "p1", medicationCodeableConcept=concept(LOCAL, "RTX")),
+        measured("panel", "p1", "2025-05-01", None, None, code=(LOCAL, "PANEL"), hasMember=[{"reference": "#in"}], contained=[inside]),
+        {"resourceType": "QuestionnaireResponse", "id": "q", "status": "completed", "questionnaire": "urn:form", "authored": "2025-05-02", **whose,
+         "item": [{"linkId": "sum", "answer": [{"valueInteger": 9}]}]},
+        {"resourceType": "MedicationRequest", "id": "r", "status": "active", "authoredOn": "2025-01-01", **whose,
+         "medicationCodeableConcept": concept(rxnorm, "8640"), "dosageInstruction": [twice]},
+        {"resourceType": "AdverseEvent", "id": "e", "actuality": "actual", "date": "2025-04-01", **whose, "event": concept(LOCAL, "?"), "seriousness": concept(LOCAL, "BAD")},
+    )  # fmt: skip
+    study.config.with_name("old.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "60" }\n')
+    study.config.with_name("new.toml").write_text(
+        '[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "120" }\n'
+        '[[measurement]]\nvariable = "dlqi"\nforms = [{ canonical = "urn:form", total = "sum" }]\n'
+        '[[medication]]\nvariable = "rituximab"\ncodes = [{ system = "urn:leon:lab", code = "RTX" }]\n'
+        '[[timing]]\nvariable = "own"\nnew = true\ntimes_per_day = "2"\ncodes = [{ system = "urn:leon:lab", code = "HABIT" }]\n'
+        '[[ae_seriousness]]\nvariable = "serious"\ncodes = [{ system = "urn:leon:lab", code = "BAD" }]\n'
+    )
+    (site,) = study.type("map", "diff", "old.toml", "new.toml", "--site", "leon", "--json").json["sites"]
+    assert changes(site, "values") == {
+        ("ck", "number"): ["Observation/panel#contained[0]"],
+        ("dlqi", "newly mapped"): ["QuestionnaireResponse/q#item[sum]"],
+        ("rituximab", "newly mapped"): ["MedicationAdministration/other"],
+        ("prednisone", "newly usable"): ["MedicationRequest/r"],
+        ("(no variable)", "other"): ["AdverseEvent/e"],
+    }
+
+
+def test_a_folder_of_tables_may_have_concept_maps_and_the_schema(study: Study) -> None:
+    for name, tables in (("old", {}), ("new", {"a.toml": NEW, "map.json": MAP, "mapping-table.schema.json": "{}"})):
+        folder = study.config.with_name(name)
+        folder.mkdir()
+        for file, text in {"a.toml": OLD, **tables}.items():
+            (folder / file).write_text(text)
+    (site,) = study.type("map", "diff", "old", "new", "--site", "leon", "--json").json["sites"]
+    ck = next(one for one in site["rows"] if one["variable"] == "ck")
+    assert "code urn:leon:lab|MAPPED added" in ck["what"]
 
 
 def test_it_is_told_the_other_way_round_too(study: Study, tables: tuple[str, str]) -> None:

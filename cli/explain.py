@@ -1,6 +1,5 @@
 """dm-fhir explain: the way of one number, from outcome back to resource and table row."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -12,10 +11,11 @@ from dm_fhir.errors import ConfigError
 
 if TYPE_CHECKING:
     from dm_fhir.mappings.conversion import HowRead
-    from dm_fhir.mappings.medication import Medication
+    from dm_fhir.mappings.medication import Medications
     from dm_fhir.mappings.site import SiteMapper
     from dm_fhir.model.case import Case
-    from dm_fhir.report.walk import Part, Walker
+    from dm_fhir.report.places import Part
+    from dm_fhir.report.walk import Walker
 
 
 @click.command("explain")
@@ -51,7 +51,7 @@ class _Means(NamedTuple):
     """What the case is read with."""
 
     mapper: "SiteMapper"
-    medications: "Mapping[str, Medication]"
+    medications: "Medications"
     walker: "Walker"
 
 
@@ -87,8 +87,9 @@ def _means(study: Study, site: str, case: "Case") -> _Means:
 
 
 def _how(part: "Part", mapper: "SiteMapper") -> "tuple[HowRead, ...]":
-    from dm_fhir.mappings.conversion import how_coded, how_given, how_measured
+    from dm_fhir.mappings.conversion import how_coded, how_given, how_judged, how_measured, how_taken
     from dm_fhir.model.case import Administration, AdverseEvent, Measured, Therapy
+    from dm_fhir.report.places import Taken
 
     match part:
         case Measured():
@@ -97,8 +98,10 @@ def _how(part: "Part", mapper: "SiteMapper") -> "tuple[HowRead, ...]":
             return how_given(part, mapper.tables)
         case Therapy():
             return how_coded("medication", part.medication, mapper.tables)
+        case Taken():
+            return how_taken(part.therapy, part.dosing, mapper.tables)
         case AdverseEvent():
-            return how_coded("adverse_event", part.event, mapper.tables)
+            return how_judged(part, mapper.tables)
     return how_coded("condition", part.concept, mapper.tables)
 
 

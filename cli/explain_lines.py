@@ -98,8 +98,11 @@ def _record(one: "Record") -> list[str]:
         lines.append(f"    recorded   {one.recorded} in {one.element}{status}")
     converted = next((row for row in one.rows if row.factor is not None), None)
     if converted is not None and one.number is not None:
+        lines += [f"    read as    {converted.read_as}"] if converted.read_as is not None else []
         unit = converted.unit or "without unit"
         lines.append(f"    converted  {unit} x {converted.factor} = {one.number} {one.unit or ''}")
+    if one.mg_per_day is not None:
+        lines.append(f"    a day      {one.mg_per_day} mg")
     if one.answer:
         lines.append(f"    means      {one.answer}")
     if one.bound != "exact":

@@ -67,10 +67,15 @@ def _compared(study: Study, site: Site, old: Path, new: Path) -> "tuple[list[Tab
 
 def _files(path: Path) -> list[Path]:
     """The tables behind a path. Raises ConfigError for a folder that has none."""
-    files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+    files = sorted(one for one in path.iterdir() if _is_table(one)) if path.is_dir() else [path]
     if not files:
-        raise ConfigError(f"there is no table in {path}", hint="name a table, or a folder of .toml files")
+        raise ConfigError(f"there is no table in {path}", hint="name a table, or a folder of tables")
     return files
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file in a folder is a table: TOML, or a ConceptMap; the tables' schema may stand beside them."""
+    return path.suffix == ".toml" or (path.suffix == ".json" and not path.name.endswith(".schema.json"))
 
 
 def sides(

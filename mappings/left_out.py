@@ -1,11 +1,9 @@
 """Why a record of a patient is not in the case: what the mapping counts it under, what it finds wrong, which codes it has."""
 
-from collections.abc import Mapping
-
 import msgspec
 
 from dm_fhir.mappings.case import Record
-from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.medication import Medications
 from dm_fhir.mappings.seen import Sight, sights
 from dm_fhir.mappings.site import SiteMapper
 from dm_fhir.model.case import Finding
@@ -31,7 +29,7 @@ class LeftOut(msgspec.Struct, frozen=True):
     codes: list[Code]
 
 
-def left_out(mapper: SiteMapper, patient: str, record: Record, medications: Mapping[str, Medication]) -> LeftOut:
+def left_out(mapper: SiteMapper, patient: str, record: Record, medications: Medications) -> LeftOut:
     """What comes of one record alone, read as one of this patient's."""
     case = mapper.case(patient, [record], medications)
     try:

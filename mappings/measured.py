@@ -131,19 +131,27 @@ def _number(recorded: Measured, row: Row, tables: Tables) -> Result:
     return Result(number, row.unit, bound, flags=flags, reference_low=low, reference_high=high)
 
 
-def conversion(recorded: Measured, row: Row, tables: Tables) -> tuple[str | None, Fraction | None]:
-    """The unit in which the value of `row` was recorded, and the exact factor by which its number was made.
+class Conversion(NamedTuple):
+    """How a number is made of a value: `amount`, as it was read, in `unit`, times the exact `factor`.
 
-    No unit: a bare number, a mark on a line, a coded value. No factor: the value gives no number.
+    No unit: a bare number, a mark on a line, a coded value. No amount, or no factor: the value gives no number.
     """
+
+    amount: Decimal | None = None
+    unit: str | None = None
+    factor: Fraction | None = None
+
+
+def conversion(recorded: Measured, row: Row, tables: Tables) -> Conversion:
+    """How the value of `row` becomes a number in the row's unit."""
     quantity, _ = _quantity(recorded, row, tables)
     if quantity is None or quantity.value is None:
-        return None, None
+        return Conversion()
     unit = _factor(quantity, row)
     if unit.reason == "unit_missing" and row.line:
         unit = _of_a_line(quantity.value, recorded.ranges, row)
     name = next((one for one in unit_names(quantity) if one in row.units or one in row.assumed_units), None)
-    return (None if recorded.coded is not None else name), unit.factor
+    return Conversion(quantity.value, None if recorded.coded is not None else name, unit.factor)
 
 
 def _quantity(recorded: Measured, row: Row, tables: Tables) -> tuple[Quantity | None, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Protocol
 
@@ -10,7 +10,7 @@ import msgspec
 
 from dm_fhir.mappings.case import Record
 from dm_fhir.mappings.codes import Row, Tables
-from dm_fhir.mappings.medication import Medication
+from dm_fhir.mappings.medication import Medications
 from dm_fhir.mappings.outcome_observation import is_own
 from dm_fhir.mappings.seen import ABSENT, NO_UNIT, NOTHING, STATUS, Sight, Unresolved, is_looked_at, sights
 from dm_fhir.model.case import Coding
@@ -23,7 +23,8 @@ _MOST_CODES = 20_000
 _MOST_OF_A_CODE = 50
 _MOST_CHARACTERS = {"display": 80, "unit": 40}
 _MOST_REFERENCES = 100
-_OTHERS = "others"
+#: What is counted together where there are too many different ones.
+OTHERS = "others"
 _DAY = re.compile(r"(\d{4})(-\d\d(-\d\d)?)?", re.ASCII)
 
 
@@ -39,8 +40,9 @@ class CodeSeen(msgspec.Struct, frozen=True):
 
     `variable` is the row that knows it, None: no row does. `units` count by unit as written ("" where a quantity has
     none), `units_not_in_table` are those that the row does not know. `values` count by FHIR's element, `statuses` by status
-    (`statuses_not_counted`: records with these are left out), `scales` by the scale on which a value was read, `unused` by
-    reason why it is not used; `trouble` counts those for which that can be mended. `last_seen` is the record's own date.
+    (`statuses_not_counted`: records with these are left out), `scales` by the scale on which a value was read (of the kind
+    `value`, a coded value, by the variable that it is one of), `unused` by reason why it is not used; `trouble` counts those
+    for which that can be mended. `last_seen` is the record's own date.
     """
 
     kind: str
@@ -111,9 +113,7 @@ class SiteSeen(msgspec.Struct, frozen=True):
         return sum(one.trouble for one in self.mapped)
 
 
-def survey(
-    site: str, records: Iterable[Whose], tables: Tables, medications: Mapping[str, Medication], drug: str
-) -> SiteSeen:
+def survey(site: str, records: Iterable[Whose], tables: Tables, medications: Medications, drug: str) -> SiteSeen:
     """What the records show. Those of one patient must stand together; one of them is in memory at a time."""
     seen = _Survey(tables, drug, medications)
     for record in records:
@@ -124,9 +124,9 @@ def survey(
 class _Survey:
     """What has been seen so far."""
 
-    def __init__(self, tables: Tables, drug: str, medications: Mapping[str, Medication]) -> None:
+    def __init__(self, tables: Tables, drug: str, medications: Medications) -> None:
         self._tables, self._drug, self._medications = tables, drug, medications
-        self._codes: dict[tuple[str, str, str], _Code] = {}
+        self._codes: dict[tuple[str, str, str, str], _Code] = {}
         self._records: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
         self._without: dict[str, Counter[str]] = {}
@@ -168,13 +168,17 @@ class _Survey:
         """The code by which a row knows the record; all of them where none does."""
         if sight.row is None:
             return sight.codings
-        known = (
-            c for c in sight.codings if (sight.kind, self._tables.system(c.system), c.code) in self._tables.by_code
+        known = self._tables.by_code
+        by = (
+            c
+            for c in sight.codings
+            if known.get((sight.kind, self._tables.system(c.system), c.code or "")) is sight.row
         )
-        return (next(known),)
+        return (next(by, sight.codings[0]),)  # a form has no code, a coded value has none of its own
 
     def _code(self, sight: Sight, coding: Coding) -> "_Code | None":
-        key = (sight.element, self._tables.system(coding.system), coding.code or "")
+        variable = sight.row.variable if sight.row is not None else ""
+        key = (sight.element, self._tables.system(coding.system), coding.code or "", variable)
         found = self._codes.get(key)
         if found is None and (len(self._codes) < _MOST_CODES or sight.row is not None):
             found = self._codes[key] = _Code(sight.kind, key, sight.row)
@@ -204,7 +208,7 @@ class _Survey:
 class _Code:
     """One code in one element, as far as it has been seen. Records of one patient come one after the other."""
 
-    def __init__(self, kind: str, key: tuple[str, str, str], row: Row | None) -> None:
+    def __init__(self, kind: str, key: tuple[str, str, str, str], row: Row | None) -> None:
         self.kind, self.key, self.row = kind, key, row
         self.records = self.patients = self.trouble = 0
         self.displays: Counter[str] = Counter()
@@ -231,10 +235,11 @@ class _Code:
         status = _add(self.statuses, sight.status or "none")
         self.foreign_statuses.update([status] if sight.reason == STATUS else [])
         self._count_unit(sight)
+        _add(self.scales, sight.variable)
         if sight.row is not None:
-            _add(self.scales, sight.variable)
             _add(self.unused, sight.reason)
-            self.trouble += sight.reason not in (None, STATUS) and sight.value not in _NO_VALUE
+            is_lost = sight.reason not in (None, STATUS) and sight.value not in _NO_VALUE
+            self.trouble += sight.matters and is_lost
 
     def _count_unit(self, sight: Sight) -> None:
         if sight.unit is None:
@@ -245,13 +250,13 @@ class _Code:
 
     def seen(self) -> CodeSeen:
         """What was counted."""
-        element, system, code = self.key
+        element, system, code, _ = self.key
         return CodeSeen(
             kind=self.kind,
             element=element,
             system=system,
             code=code,
-            display=next((text for text, _ in self.displays.most_common() if text != _OTHERS), None),
+            display=next((text for text, _ in self.displays.most_common() if text != OTHERS), None),
             variable=self.row.variable if self.row else None,
             records=self.records,
             patients=self.patients,
@@ -272,7 +277,7 @@ def _add(counts: Counter[str], text: str | None, most_characters: int = 60) -> s
     if text is None:
         return ""
     name = text[:most_characters]
-    name = name if name in counts or len(counts) < _MOST_OF_A_CODE else _OTHERS
+    name = name if name in counts or len(counts) < _MOST_OF_A_CODE else OTHERS
     counts[name] += 1
     return name
 

@@ -7,12 +7,13 @@ from typing import Any, Literal
 import msgspec
 
 from dm_fhir.mappings.codes import Row, Tables
+from dm_fhir.mappings.rows import Bounds, key_of
 from dm_fhir.model.case import Coding
 from dm_fhir.model.exact import to_text
 
 #: What of the tables is another way of keeping the rows, and what of a row changes no value.
-_DERIVED = ("rows", "by_code", "fingerprint")
-_NAMES = ("kind", "variable", "codes", "origin")
+_DERIVED = ("rows", "by_code", "forms", "remarks", "fingerprint")
+_NAMES = ("kind", "variable", "codes", "origin", "code_origins")
 
 
 class TableChange(msgspec.Struct, frozen=True):
@@ -45,9 +46,18 @@ def _row(old: Row, new: Row) -> Iterator[str]:
     before, after = ({(code.system, code.code) for code in row.codes} for row in (old, new))
     yield from (f"code {system}|{code} added" for system, code in sorted(after - before, key=repr))
     yield from (f"code {system}|{code} removed" for system, code in sorted(before - after, key=repr))
+    for system, code in sorted(before & after, key=repr):
+        was, now = (_status(row, system, code) for row in (old, new))
+        yield from _field(f"code {system}|{code}", was, now)
     for name in Row.__struct_fields__:
         if name not in _NAMES:
             yield from _field(name, getattr(old, name), getattr(new, name))
+
+
+def _status(row: Row, system: str | None, code: str | None) -> str | None:
+    """Why a code is read and never written; None where it may be written."""
+    origin = row.code_origins.get(key_of(Coding(system, code)))
+    return origin.status if origin else None
 
 
 def _field(name: str, old: Any, new: Any) -> Iterator[str]:
@@ -70,10 +80,12 @@ def _text(value: Any) -> str:
     match value:
         case Fraction():
             return to_text(value)
+        case Bounds(low, None):
+            return f"from {to_text(low)}"
         case Coding():
             return f"{value.system}|{value.code}"
         case Mapping():
             return ", ".join(f"{_text(key)} = {_text(one)}" for key, one in value.items())
         case tuple() | list():
-            return " ".join(_text(one) for one in value if one is not None)
+            return " ".join(_text(one) for one in value if one is not None and one != ())
     return "yes" if value is True else str(value)

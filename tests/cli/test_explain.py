@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dm_fhir.store.ledger import begin_run
+from dm_fhir.store.records import records
 from dm_fhir.store.resources import delete_resource
 
 from .hospital import LOCAL, LOINC_CK, concept, infusion, measured, patient, put
@@ -36,7 +38,7 @@ def record_of_one_patient() -> list[dict[str, Any]]:
         infusion("i5", "p1", "2025-06-04", status="on-hold"), infusion("i6", "p1"),
         measured("used", "p1", "2025-03-01", 15, "ukat/L"), measured("older", "p1", "2025-02-01", 800, "U/L"),
         measured("old", "p1", "2024-02-01", 800, "U/L"), measured("cancelled", "p1", "2025-03-02", 800, "U/L", status="cancelled"),
-        measured("kat", "p1", "2025-03-02", 800, "kat"), measured("copy", "p1", "2025-03-01", 900, "U/L"),
+        measured("other", "p1", "2025-03-02", 800, "E/l"), measured("copy", "p1", "2025-03-01", 900, "U/L"),
         measured("text", "p1", "2025-03-02", None, None, valueString="Zwetschke 450"), measured("undated", "p1", "2025-03-02", 1, "U/L", effectiveDateTime=None),
         measured("f1", "p1", "2025-05-01", 300, "UI/L"), measured("f2", "p1", "2025-06-01", 90, "U/L"),
         measured("panel", "p1", "2025-03-01", None, None, code=("urn:x", "PANEL"), component=parts),
@@ -74,7 +76,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
         for row in computed.db.execute("SELECT id, hash FROM resource WHERE type = 'Observation'").fetchall()
     }
     started = computed.db.execute("SELECT started FROM run WHERE id = 1").fetchone()[0]
-    row = "    row        [[measurement]] ck by http://loinc.org|2157-6: measurements.toml, row"
+    row = "    row        [[measurement]] ck by http://loinc.org|2157-6: measurements.toml, measurement row 8 (line "
     way = [
         "    version    no version told, SHA-256 {}",
         f"    pulled     run 1 (pull, {started}), by Observation?patient",
@@ -102,7 +104,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
         "    Observation/older, ck, 800 U/L, 2025-02-01: a later value stands before the first infusion",
         "    Observation/used, ck, 900 U/L, 2025-03-01: a copy of another record",
         "    Observation/cancelled, ck, 800 U/L, 2025-03-02: the record's status is not final, amended or corrected",
-        "    Observation/kat, ck, 2025-03-02: the unit cannot be converted",
+        "    Observation/other, ck, 2025-03-02: the unit cannot be converted",
         "    Observation/text, ck, 2025-03-02: the value is free text",
     ]  # fmt: skip
 
@@ -110,7 +112,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
 def test_every_outcome_leads_to_records_rows_and_bytes(computed: Study) -> None:
     """What was recorded times the factor is the number; the hash is that of the bytes in the store."""
     names = [one["name"] for one in told(computed, "p1")["outcomes"]]
-    bodies = computed.db.execute("SELECT type || '/' || id, body FROM resource").fetchall()
+    bodies = [(f"{one.type}/{one.id}", one.body) for one in records(computed.db, "leon")]
     hashes = {reference: hashlib.sha256(body).hexdigest() for reference, body in bodies}
     inputs = 0
     for name in names:
@@ -123,7 +125,7 @@ def test_every_outcome_leads_to_records_rows_and_bytes(computed: Study) -> None:
             assert one["resource"]["hash"] == hashes[reference]
             assert (one["resource"]["run"], one["resource"]["queries"]) == (1, [f"{reference.split('/')[0]}?patient"])
             (row,) = one["rows"]
-            assert ".toml, row " in row["origin"]
+            assert re.search(r"\.toml, \w+ row \d+ \(line \d+\)", row["origin"])
             recorded = Fraction(one["recorded"].split()[0].lstrip("<>="))
             assert recorded * Fraction(row["factor"]) == Fraction(one["number"])
     assert inputs > 12
@@ -185,7 +187,7 @@ def test_a_record_says_what_it_is_used_for_and_what_it_means(computed: Study) ->
     assert (antibody["answer"], [row["kind"] for row in antibody["rows"]]) == ("positive", ["measurement", "answer"])
     (condition,) = told(computed, "p1", "Condition/dm")["records"]
     assert [row["code"] for row in condition["rows"]] == ["M33.10"]
-    lines = computed.type("explain", "p1", "Observation/kat").lines
+    lines = computed.type("explain", "p1", "Observation/other").lines
     assert "    no number  the unit cannot be converted (unit_incompatible)" in lines
     assert "  finding unit_incompatible (warning) at value: value not used" in lines
     assert "  no outcome rests on it" in lines
@@ -241,14 +243,14 @@ def test_the_version_that_was_used_is_shown_also_when_there_is_a_newer_one(compu
 
 
 def test_changed_tables_are_told_before_their_rows_are_shown(computed: Study) -> None:
-    computed.config.with_name("t.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { kat = "60" }\n')
+    computed.config.with_name("t.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "60" }\n')
     computed.config.write_text(computed.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
     assert told(computed, "p1", "ck_baseline")["stale"] == "tables changed"
     computed.type("compute")
-    site = told(computed, "p1", "Observation/kat")
+    site = told(computed, "p1", "Observation/other")
     (row,) = site["records"][0]["rows"]
     assert site["stale"] is None
-    assert (row["factor"], row["origin"].count("t.toml, row 1")) == ("60", 1)
+    assert (row["factor"], row["origin"].count("t.toml, measurement row 1 (line 1)")) == ("60", 1)
 
 
 def test_what_came_from_files_names_them(study: Study) -> None:
@@ -376,3 +378,205 @@ def test_a_merged_patients_record_names_the_query_that_asked_for_it(study: Study
     study.type("compute")
     baseline = told(study, "p1", "ck_baseline")["outcome"]["inputs"][0]
     assert baseline["resource"]["queries"] == ["Observation?patient"]
+
+
+FORM = "https://forms.example.org/Questionnaire/dlqi"
+WORTH = ("urn:answers", "a-lot")
+TABLE = f"""
+[[measurement]]
+variable = "ck"
+parse_text = true
+values = [{{ system = "urn:answers", code = "a-lot", value = "7" }}]
+
+[[measurement]]
+variable = "dlqi"
+values = [{{ system = "urn:answers", code = "a-lot", value = "2" }}]
+forms = [
+  {{ canonical = "{FORM}", items = ["1", "2", "3", "4", "5", "6", "7a", "8", "9", "10"], prevented = "7" }},
+  {{ canonical = "urn:total", total = "sum" }},
+]
+"""
+VAS = (CDASI, "pruritus-vas")
+
+
+def line_end(high: int) -> dict[str, Any]:
+    """A reference range that says where a line ends."""
+    return {"referenceRange": [{"high": {"value": high}}]}
+
+
+def coded(*pair: str) -> dict[str, Any]:
+    """A coded value."""
+    return {"valueCodeableConcept": concept(*pair)}
+
+
+def response(name: str, form: str, answers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A filled-in form."""
+    items = [{"linkId": link, "answer": [answer]} for link, answer in answers.items()]
+    whose = {"reference": "Patient/p1"}
+    return {
+        "resourceType": "QuestionnaireResponse", "id": name, "status": "completed", "questionnaire": form, "item": items,
+        "subject": whose, "authored": "2025-05-01",
+    }  # fmt: skip
+
+
+def laid(study: Study, table: str) -> None:
+    """The table into the tables of leon."""
+    study.config.with_name("t.toml").write_text(table, encoding="utf-8")
+    study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
+
+
+@pytest.mark.parametrize(
+    ("value", "recorded", "read_as", "number"),
+    [
+        (measured("o", "p1", "2025-03-01", 4.5, None, VAS), "4.5 without unit", None, "4.5"),
+        (measured("o", "p1", "2025-03-01", 45, None, VAS, **line_end(100)), "45 without unit", None, "4.5"),
+        (measured("o", "p1", "2025-03-01", 45, "mm", VAS), "45 mm", None, "4.5"),
+        (measured("o", "p1", "2025-03-01", None, None, valueString="7,5 ukat/L"), "a text", "7.5", "450"),
+        (measured("o", "p1", "2025-03-01", None, None, **coded(*WORTH)), "urn:answers|a-lot", "7", "7"),
+        (measured("o", "p1", "2025-03-01", None, None, code=(CDASI, "dlqi"), valueInteger=9), "9", None, "9"),
+        (response("o", "urn:total", {"sum": {"valueDecimal": 9}}), "9 without unit", None, "9"),
+        (response("o", "urn:total", {"sum": {"valueCoding": {"system": "urn:answers", "code": "a-lot"}}}), "urn:answers|a-lot", "2", "2"),
+    ],
+    ids=("line", "line of 100", "line in mm", "text", "code", "integer", "form", "code in a form"),
+)  # fmt: skip
+def test_of_every_kind_of_value_what_was_read_times_the_factor_is_the_number(
+    study: Study, value: dict[str, Any], recorded: str, read_as: str | None, number: str
+) -> None:
+    laid(study, TABLE)
+    put(study.db, patient("p1"), infusion("i1", "p1"), value)
+    study.type("compute")
+    (one,) = told(study, "p1", f"{value['resourceType']}/o")["records"]
+    (row,) = one["rows"]
+    assert (one["recorded"], row["read_as"], one["number"]) == (recorded, read_as, number)
+    assert Fraction(read_as or recorded.split()[0]) * Fraction(row["factor"]) == Fraction(number)
+    lines = study.type("explain", "p1", f"{value['resourceType']}/o").lines
+    assert [line for line in lines if "read as" in line] == ([f"    read as    {read_as}"] if read_as else [])
+
+
+@pytest.mark.parametrize(
+    ("value", "element", "recorded", "reason"),
+    [
+        ({"valueRange": {"low": {"value": 1, "unit": "U/L"}}}, "valueRange", "1 U/L to open", "value_not_a_number"),
+        ({"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 80}}}, "valueRatio", "1 without unit : 80 without unit", "value_not_a_number"),
+        ({"valuePeriod": {"start": "2025-01"}}, "valuePeriod", "2025-01 to open", "value_not_a_number"),
+        ({"valueTime": "10:00:00"}, "valueTime", "10:00:00", "value_not_a_number"),
+        (coded("urn:answers", "unheard-of"), "valueCodeableConcept", "urn:answers|unheard-of", "value_not_mapped"),
+        ({"_valueString": {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "error"}]}}, "dataAbsentReason", "http://terminology.hl7.org/CodeSystem/data-absent-reason|error", "value_missing"),
+    ],
+)  # fmt: skip
+def test_of_what_is_no_number_it_is_shown_what_was_recorded(
+    study: Study, value: dict[str, Any], element: str, recorded: str, reason: str
+) -> None:
+    put(study.db, patient("p1"), infusion("i1", "p1"), measured("o", "p1", "2025-03-01", None, None, **value))
+    study.type("compute")
+    (one,) = told(study, "p1", "Observation/o")["records"]
+    assert (one["element"], one["recorded"], one["reason"]) == (f"Observation.{element}", recorded, reason)
+    assert (one["number"], one["rows"][0]["factor"]) == (None, None)
+
+
+def test_a_score_that_was_reckoned_from_a_form_shows_every_answer(study: Study) -> None:
+    laid(study, TABLE)
+    bad = {"valueCoding": {"system": "urn:answers", "code": "a-lot"}}
+    answers = dict.fromkeys(("1", "2", "3"), bad) | {
+        link: {"valueInteger": 1} for link in ("4", "5", "6", "7a", "8", "9", "10")
+    }
+    put(
+        study.db,
+        patient("p1"),
+        infusion("i1", "p1"),
+        response("r", f"{FORM}|2", answers | {"7": {"valueBoolean": False}}),
+    )
+    study.type("compute")
+    whole, *items = told(study, "p1", "QuestionnaireResponse/r")["records"]
+    assert (whole["variable"], whole["number"], whole["rows"][0]["code"]) == ("dlqi", "13", "")
+    by_item = {one["reference"].partition("#")[2]: one for one in items}
+    assert set(by_item) == {f"item[{link}]" for link in (*answers, "7")}
+    assert sum(Fraction(one["number"]) for one in items) == 13
+    first = by_item["item[1]"]
+    assert (first["element"], first["recorded"]) == ("QuestionnaireResponse.item[1].answer", "urn:answers|a-lot")
+    assert [(row["variable"], row["code"], row["read_as"], row["factor"]) for row in first["rows"]] == [
+        ("dlqi", "1", "2", "1")
+    ]
+
+
+def test_a_part_inside_a_part_has_a_place_of_its_own(study: Study) -> None:
+    def inside(name: str, value: int) -> dict[str, Any]:
+        part = {"code": concept(CDASI, "cdasi-activity"), "valueQuantity": {"value": value}}
+        return {"resourceType": "Observation", "id": name, "status": "final", "effectiveDateTime": "2025-03-01", "code": concept("urn:x", name), "component": [part]}  # fmt: skip
+
+    members = [{"reference": "#a"}, {"reference": "#b"}]
+    panel = measured("panel", "p1", "2025-03-01", None, None, code=("urn:x", "PANEL"), hasMember=members)
+    put(study.db, patient("p1"), infusion("i1", "p1"), {**panel, "contained": [inside("a", 20), inside("b", 20)]})
+    study.type("compute")
+    outcome = told(study, "p1", "cdasi_activity_baseline")["outcome"]
+    assert [one["reference"] for one in outcome["inputs"] if one["variable"] == "cdasi_activity"] == [
+        "Observation/panel#contained[0].component[0]"
+    ]
+    assert [(one["reference"], one["reason"]) for one in outcome["not_used"]] == [
+        ("Observation/panel#contained[1].component[0]", "duplicate")
+    ]
+
+
+def test_another_drug_shows_each_dosing_with_its_dose_a_day(study: Study) -> None:
+    rxnorm = "http://www.nlm.nih.gov/research/umls/rxnorm"
+    strength = {"numerator": {"value": 5, "unit": "mg"}, "denominator": {"value": 1, "unit": "tablet"}}
+    medication = {
+        "resourceType": "Medication", "id": "m", "code": concept(rxnorm, "8640"),
+        "ingredient": [{"itemCodeableConcept": concept(rxnorm, "8640"), "strength": strength}],
+    }  # fmt: skip
+
+    def dosage(amount: dict[str, Any], times: int, **more: Any) -> dict[str, Any]:
+        repeat = {"frequency": times, "period": 1, "periodUnit": "d"}
+        return {"timing": {"repeat": repeat}, "doseAndRate": [{"doseQuantity": amount}], **more}
+
+    order = {
+        "resourceType": "MedicationRequest", "id": "r", "status": "active", "intent": "order", "authoredOn": "2025-01-01",
+        "subject": {"reference": "Patient/p1"}, "contained": [medication], "medicationReference": {"reference": "#m"},
+        "dosageInstruction": [
+            dosage({"value": 4, "unit": "tablet"}, 2), dosage({"value": 0.02, "unit": "g"}, 1, asNeededBoolean=True),
+            dosage({"value": 3, "unit": "drops"}, 1),
+        ],
+    }  # fmt: skip
+    put(study.db, patient("p1"), infusion("i1", "p1"), order)
+    study.type("compute")
+    whole, *dosings = told(study, "p1", "MedicationRequest/r")["records"]
+    assert (whole["variable"], whole["number"]) == ("prednisone", None)
+    assert [(one["recorded"], one["number"], one["mg_per_day"], one["reason"], one["flags"]) for one in dosings] == [
+        ("4 tablet", "20", "40", None, []),
+        ("0.02 g", "20", None, None, ["as_needed"]),
+        ("3 drops", None, None, "dose_unknown:unit_incompatible", []),
+    ]
+    for one in dosings[:2]:
+        assert Fraction(one["recorded"].split()[0]) * Fraction(one["rows"][0]["factor"]) == Fraction(one["number"])
+    assert dosings[2]["rows"][0]["factor"] is None
+    lines = study.type("explain", "p1", "MedicationRequest/r#dosageInstruction[0]").lines
+    assert (
+        "    recorded   4 tablet in MedicationRequest.dosageInstruction[0].doseAndRate[0].doseQuantity (status active)"
+        in lines
+    )
+    assert "    converted  tablet x 5 = 20 mg" in lines
+    assert "    a day      40 mg" in lines
+
+
+def test_an_adverse_event_names_the_rows_by_which_it_was_judged(study: Study) -> None:
+    event = {
+        "resourceType": "AdverseEvent", "id": "e", "actuality": "actual", "subject": {"reference": "Patient/p1"}, "date": "2025-04-01",
+        "event": concept("urn:x", "unheard-of"),
+        "seriousness": concept("http://terminology.hl7.org/CodeSystem/adverse-event-seriousness", "serious"),
+    }  # fmt: skip
+    put(study.db, patient("p1"), infusion("i1", "p1"), event)
+    study.type("compute")
+    (one,) = told(study, "p1", "AdverseEvent/e")["records"]
+    assert [(row["kind"], row["variable"]) for row in one["rows"]] == [("ae_seriousness", "serious")]
+
+
+def test_a_preliminary_value_is_considered_where_the_table_takes_them(study: Study) -> None:
+    laid(study, "[observations]\npreliminary = true\n")
+    put(
+        study.db, patient("p1"), infusion("i1", "p1"), measured("used", "p1", "2025-03-01", 9, "U/L", status="preliminary"),
+        measured("older", "p1", "2025-02-01", 8, "U/L", status="preliminary"),
+    )  # fmt: skip
+    study.type("compute")
+    outcome = told(study, "p1", "ck_baseline")["outcome"]
+    assert outcome["number"] == "9"
+    assert [(one["reference"], one["reason"]) for one in outcome["not_used"]] == [("Observation/older", "not_latest")]

@@ -46,9 +46,9 @@ def test_a_row_is_shown_with_codes_units_range_and_who_says_so(study: Study) -> 
     assert ran.code == 0
     assert ran.lines[:4] == [
         "measurement ck in U/L",
-        "  units     U/L x 1, ukat/L x 60, µkat/L x 60, nkat/L x 0.06, mU/mL x 1",
+        "  units     U/L x 1, ukat/L x 60, \N{MICRO SIGN}kat/L x 60, \N{GREEK SMALL LETTER MU}kat/L x 60, nkat/L x 0.06, mU/mL x 1",
         "  assumed   IU/L x 1, UI/L x 1, U/l x 1, [IU]/L x 1 (flagged)",
-        "  range     0 to 10000000 (outside: not used)",
+        "  range     from 0 (outside: not used)",
     ]
     assert "  http://loinc.org|2157-6  Creatine kinase [Enzymatic activity/volume] in Serum or Plasma" in ran.lines
     assert f"            {origin.source}; {origin.origin}" in ran.lines

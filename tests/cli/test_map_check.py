@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import stat
 import tomllib
 import tracemalloc
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dm_fhir.mappings.codes import load_tables
+from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables
 from dm_fhir.mappings.survey import survey
 from dm_fhir.store.records import Record
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.conftest import Study
+
+
+AE = "http://hl7.org/fhir/uv/ae-research-backport-ig/StructureDefinition/"
+
+
+def laid(study: Study, table: str) -> None:
+    """The table into the tables of leon."""
+    study.config.with_name("t.toml").write_text(table, encoding="utf-8")
+    study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
 
 
 def seen(study: Study, *arguments: str) -> Any:
@@ -61,13 +71,22 @@ def test_codes_in_every_element_are_seen(study: Study) -> None:
     put(
         study.db,
         measured("o1", "p1", "2025", None, None, code=("urn:x", "PANEL"), component=[{"code": concept("urn:x", "PART")}]),
-        infusion("i1", "p1", medicationCodeableConcept=drug, dosage={"method": concept("urn:x", "HOW")}),
+        infusion("i1", "p1", medicationCodeableConcept=drug, dosage={"method": concept("urn:x", "HOW"), "route": concept("urn:x", "WAY")}),
         {"resourceType": "Medication", "id": "m1", "code": concept("urn:x", "REFERRED")},
-        {"resourceType": "MedicationRequest", "id": "r1", "subject": {"reference": "Patient/p1"}, "medicationReference": {"reference": "Medication/m1"}},
+        {"resourceType": "MedicationRequest", "id": "r1", "subject": {"reference": "Patient/p1"}, "medicationReference": {"reference": "Medication/m1"},
+         "dosageInstruction": [{"route": concept("urn:x", "WAY"), "timing": {"code": concept("urn:x", "HABIT")}}]},
         {"resourceType": "MedicationStatement", "id": "s1", "subject": {"reference": "Patient/p1"}, "medicationReference": {"reference": "Medication/gone"}},
         {"resourceType": "Condition", "id": "c1", "subject": {"reference": "Patient/p1"}, "code": concept("urn:x", "ILL"), "recordedDate": "2024-02-01"},
-        {"resourceType": "AdverseEvent", "id": "e1", "subject": {"reference": "Patient/p1"}, "event": concept("urn:x", "EVENT"), "date": "2025-01-01"},
-        measured("o2", "p1", "2025", None, None, code=("http://loinc.org", "107562-1"), valueCodeableConcept=concept("urn:x", "POS")),
+        {"resourceType": "AdverseEvent", "id": "e1", "subject": {"reference": "Patient/p1"}, "event": concept("urn:x", "EVENT"), "date": "2025-01-01",
+         "seriousness": concept("urn:x", "BAD"), "severity": concept("urn:x", "HARD"), "outcome": concept("urn:x", "END"),
+         "suspectEntity": [{"instance": {"reference": "Medication/m1"}, "causality": [{"assessment": concept("urn:x", "WHY")}]}],
+         "extension": [{"url": f"{AE}ae-grade", "valueCodeableConcept": concept("urn:x", "GRADE")},
+                       {"url": f"{AE}mitigating-action", "extension": [{"url": "item", "valueCodeableConcept": concept("urn:x", "DONE")}]}]},
+        measured("o2", "p1", "2025", None, None, code=("http://loinc.org", "107562-1"), valueCodeableConcept=concept("urn:x", "POS"), interpretation=[concept("urn:x", "ABN")]),
+        measured("o3", "p1", "2025", None, None, valueCodeableConcept=concept("urn:x", "MUCH")),
+        measured("o4", "p1", "2025", None, None, code=("urn:x", "PANEL"), hasMember=[{"reference": "#in"}], contained=[
+            {"resourceType": "Observation", "id": "in", "status": "final", "code": concept("urn:x", "INSIDE")}]),
+        {"resourceType": "QuestionnaireResponse", "id": "q1", "status": "completed", "questionnaire": "urn:form|3", "subject": {"reference": "Patient/p1"}},
         {"resourceType": "Encounter", "id": "n1", "subject": {"reference": "Patient/p1"}},
     )  # fmt: skip
     site = seen(study)
@@ -76,6 +95,12 @@ def test_codes_in_every_element_are_seen(study: Study) -> None:
         ("medication", "MedicationAdministration.medication", "DRUG"), ("method", "MedicationAdministration.dosage.method", "HOW"),
         ("medication", "MedicationRequest.medication", "REFERRED"), ("condition", "Condition.code", "ILL"),
         ("adverse_event", "AdverseEvent.event", "EVENT"), ("answer", "Observation.valueCodeableConcept", "POS"),
+        ("answer", "Observation.interpretation", "ABN"), ("value", "Observation.valueCodeableConcept", "MUCH"),
+        ("measurement", "Observation.contained.code", "INSIDE"), ("measurement", "QuestionnaireResponse.questionnaire", "urn:form"),
+        ("route", "MedicationAdministration.dosage.route", "WAY"), ("route", "MedicationRequest.dosageInstruction.route", "WAY"),
+        ("timing", "MedicationRequest.dosageInstruction.timing.code", "HABIT"), ("ae_seriousness", "AdverseEvent.seriousness", "BAD"),
+        ("ae_severity", "AdverseEvent.severity", "HARD"), ("ae_outcome", "AdverseEvent.outcome", "END"), ("ae_grade", "AdverseEvent.ae-grade", "GRADE"),
+        ("ae_relatedness", "AdverseEvent.suspectEntity.causality.assessment", "WHY"), ("ae_action", "AdverseEvent.mitigating-action", "DONE"),
     }  # fmt: skip
     assert site["unresolved"] == {"MedicationStatement.medication": 1}
     assert site["other_types"] == {"Encounter": 1}
@@ -89,7 +114,8 @@ def test_codes_in_every_element_are_seen(study: Study) -> None:
         ({"valueQuantity": {"value": 9, "unit": "UI/L"}}, {}, [], 0),
         ({"valueQuantity": {"value": 9}}, {"unit_missing": 1}, [""], 3),
         ({"valueQuantity": {"value": 9, "unit": "kat"}}, {"unit_incompatible": 1}, ["kat"], 3),
-        ({"valueQuantity": {"value": 10**9, "unit": "U/L"}}, {"out_of_range": 1}, [], 3),
+        ({"valueQuantity": {"value": -1, "unit": "U/L"}}, {"out_of_range": 1}, [], 3),
+        ({"valueQuantity": {"value": 10**9, "unit": "U/L"}}, {}, [], 0),  # no upper end: flagged as implausible
         ({"valueString": "450 UI/L"}, {"value_is_string": 1}, [], 3),
         ({"dataAbsentReason": concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "error")}, {"value_missing": 1}, [], 0),
         ({}, {"value_missing": 1}, [], 0),
@@ -131,7 +157,7 @@ def test_what_cannot_be_used_is_told_first_with_the_units_that_the_row_does_not_
 def test_two_scales_and_units_of_different_size_under_one_code_are_told(study: Study) -> None:
     study.config.with_name("t.toml").write_text(
         '[[measurement]]\nvariable = "mmt8"\ncodes = [{ system = "urn:x", code = "MMT" }]\n'
-        '[[measurement]]\nvariable = "vas"\nunit = "cm"\nunits = { cm = "1", mm = "1/10" }\n'
+        '[[measurement]]\nvariable = "vas"\nnew = true\nunit = "cm"\nunits = { cm = "1", mm = "1/10" }\n'
         'codes = [{ system = "urn:x", code = "VAS" }]\n'
     )
     study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))
@@ -237,7 +263,7 @@ def test_what_was_deleted_or_is_our_own_is_not_looked_at(study: Study) -> None:
 def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(study: Study, tmp_path: Path) -> None:
     odd = 'quo"te\\ \N{ZERO WIDTH SPACE}\x7f\n'
     put(
-        study.db, measured("o1", "p1", "2025", 1, "u/l"), measured("o2", "p1", "2025", 1, "kat"),
+        study.db, measured("o1", "p1", "2025", 1, "u/l"), measured("o2", "p1", "2025", 1, "E/l"),
         measured("o3", "p1", "2025", 1, "U/L", code=(LOCAL, odd)), measured("o4", "p2", "2025", 1, "U/L", code=(LOCAL, odd)),
         {**measured("o5", "p2", "2025", 1, "U/L"), "code": {"coding": [{"code": "no system"}]}},
     )  # fmt: skip
@@ -248,17 +274,129 @@ def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(
     )
     rows = tomllib.loads(uncommented)["measurement"]
     assert rows == [
-        {"variable": "ck", "units": {"kat": "", "u/l": "1"}},
+        {"variable": "ck", "units": {"E/l": "", "u/l": "1"}},
         {"variable": "", "codes": [{"system": LOCAL, "code": odd, "source": "seen at leon"}]},
     ]
     assert '# ck: 1 values in "u/l" are not used; written like U/L: check that it is' in text
-    assert '# ck: 1 values in "kat" are not used; how many U/L is it?' in text
-    filled = uncommented.replace('variable = ""', 'variable = "dlqi"').replace('"kat" = ""', '"kat" = "60000000"')
+    assert '# ck: 1 values in "E/l" are not used; how many U/L is it?' in text
+    filled = uncommented.replace('variable = ""', 'variable = "dlqi"').replace('"E/l" = ""', '"E/l" = "60"')
     path = tmp_path / "leon-new.toml"
     path.write_text(filled, encoding="utf-8")
     tables = load_tables([path])
     assert tables.by_code["measurement", LOCAL, odd].variable == "dlqi"
     assert tables.rows["measurement", "ck"].units["u/l"] == 1
+
+
+def taken_off(text: str, marks: str) -> str:
+    """A suggestion without the marks before its rows: "#" for rows of known variables, "##" for those of one's own too."""
+    lines = (line if line.startswith("# ") else re.sub(f"^#{{1,{len(marks)}}}", "", line) for line in text.splitlines())
+    return "\n".join(lines)
+
+
+def test_a_variable_of_ones_own_can_be_made_of_every_suggested_row(study: Study, tmp_path: Path) -> None:
+    given = {"subject": {"reference": "Patient/p1"}, "medicationCodeableConcept": concept("urn:x", "DRUG")}
+    put(
+        study.db, *(measured(f"m{n}", "p1", "2025", 1, unit, code=("urn:x", "MASS")) for n, unit in enumerate(("mg", "mg", "g", "mol", "E"))),
+        measured("s", "p1", "2025", 7, None, code=("urn:x", "SCORE")), measured("p", "p1", "2025", None, None, code=("urn:x", "PANEL")),
+        measured("t", "p1", "2025", None, None, code=("urn:x", "TEST"), valueCodeableConcept=concept("urn:x", "POS")),
+        {"resourceType": "MedicationRequest", "id": "r", **given, "dosageInstruction": [{"timing": {"code": concept("urn:x", "HABIT")}}]},
+        {"resourceType": "Condition", "id": "c", "subject": {"reference": "Patient/p1"}, "code": concept("urn:x", "ILL")},
+        {"resourceType": "AdverseEvent", "id": "e", "subject": {"reference": "Patient/p1"}, "event": concept("urn:x", "EVENT")},
+        {"resourceType": "QuestionnaireResponse", "id": "q", "status": "completed", "questionnaire": "urn:form", "subject": {"reference": "Patient/p1"}},
+    )  # fmt: skip
+    text = study.type("map", "check", "--site", "leon", "--suggest").out
+    filled = taken_off(text, "##").replace('"E" = ""', '"E" = "5"').replace('times_per_day = ""', 'times_per_day = "2"')
+    filled = filled.replace('total = ""', 'total = "sum"')
+    for number in range(filled.count('variable = ""')):
+        filled = filled.replace('variable = ""', f'variable = "own_{number}"', 1)
+    path = tmp_path / "leon-new.toml"
+    path.write_text(filled, encoding="utf-8")
+    tables = load_tables([path])
+    mass = tables.by_code["measurement", "urn:x", "MASS"]
+    assert (mass.unit, mass.units) == ("mg", {"mg": 1, "g": 1000, "E": 5})  # mol is another kind of quantity
+    assert tables.by_code["measurement", "urn:x", "SCORE"].unitless
+    assert tables.by_code["measurement", "urn:x", "TEST"].answers
+    assert tables.by_code["measurement", "urn:x", "PANEL"].panel
+    assert tables.by_code["timing", "urn:x", "HABIT"].times_per_day == 2
+    assert list(tables.forms) == ["urn:form"]
+    assert {key[0] for key in tables.by_code if key[1] == "urn:x"} == {
+        "measurement", "medication", "condition", "adverse_event", "timing",
+    }  # fmt: skip
+
+
+def test_units_that_ucum_knows_are_reckoned_and_those_of_another_kind_are_told(study: Study, tmp_path: Path) -> None:
+    put(
+        study.db, measured("o1", "p1", "2025", 1, "mkat/L"), measured("o2", "p1", "2025", 1, "kat"),
+        measured("o3", "p1", "2025", None, None, valueCodeableConcept=concept("urn:x", "MUCH")),
+    )  # fmt: skip
+    text = study.type("map", "check", "--site", "leon", "--suggest").out
+    assert '# ck: 1 values in "kat" are not used; another kind of quantity than U/L: ask what was measured' in text
+    assert '# ck: 1 values in "mkat/L" are not used; by UCUM it is 60000 U/L: check that it is meant' in text
+    path = tmp_path / "leon-new.toml"
+    path.write_text(taken_off(text, "#").replace('value = ""', 'value = "900"'), encoding="utf-8")
+    ck = load_tables([path]).rows["measurement", "ck"]
+    assert (ck.units["mkat/L"], ck.values) == (60000, {("urn:x", "MUCH"): 900})
+
+
+def test_what_a_table_can_do_about_a_value_is_no_trouble_once_it_has_done_it(study: Study) -> None:
+    vas = (OWN_SYSTEM, "pruritus-vas")
+    put(
+        study.db, measured("o1", "p1", "2025", None, None, valueString="450 U/L"), measured("o2", "p1", "2025", None, None, valueString="Zwetschke"),
+        measured("o3", "p1", "2025", None, None, valueCodeableConcept=concept("urn:x", "MUCH")), measured("v1", "p1", "2025", 4.5, None, vas),
+        measured("v2", "p1", "2025", 45, None, vas), measured("v3", "p1", "2025", 45, None, vas, referenceRange=[{"high": {"value": 100}}]),
+        {"resourceType": "QuestionnaireResponse", "id": "q", "status": "completed", "questionnaire": "urn:form|2", "subject": {"reference": "Patient/p1"},
+         "item": [{"linkId": "sum", "answer": [{"valueInteger": 900}]}]},
+        measured("p", "p1", "2025", 900, "U/L", status="preliminary"),
+    )  # fmt: skip
+    before = code(seen(study), "2157-6")
+    assert before["unused"] == {"value_is_string": 2, "value_not_mapped": 1, "status_excluded": 1}
+    laid(
+        study,
+        '[observations]\npreliminary = true\n[[measurement]]\nvariable = "ck"\nparse_text = true\n'
+        'values = [{ system = "urn:x", code = "MUCH", value = "900" }]\n'
+        '[[measurement]]\nvariable = "dlqi"\nforms = [{ canonical = "urn:form", total = "sum" }]\n',
+    )
+    site = seen(study)
+    ck = code(site, "2157-6")
+    assert (ck["unused"], ck["trouble"], ck["units"]) == ({"value_is_string": 1}, 1, {"U/L": 2})
+    assert (code(site, "MUCH")["kind"], code(site, "MUCH")["variable"]) == ("value", "ck")
+    line = code(site, vas[1])
+    assert (line["unused"], line["units_not_in_table"], line["trouble"]) == ({"unit_missing": 1}, [""], 1)
+    form = code(site, "sum")
+    assert (form["element"], form["system"], form["variable"], form["values"], form["unused"]) == (
+        "QuestionnaireResponse.item", "urn:form|2", "dlqi", {"valueInteger": 1}, {"out_of_range": 1},
+    )  # fmt: skip
+    assert not [one for one in site["never_seen"] if one["variable"] in ("ck", "dlqi")]
+
+
+def test_doses_of_orders_are_counted_and_keep_nothing_back(study: Study) -> None:
+    rxnorm = "http://www.nlm.nih.gov/research/umls/rxnorm"
+    oral = concept("http://snomed.info/sct", "26643006")
+
+    def order(name: str, amount: dict[str, Any] | None) -> dict[str, Any]:
+        dose = {"doseAndRate": [{"doseQuantity": amount}]} if amount else {}
+        return {
+            "resourceType": "MedicationRequest", "id": name, "status": "active", "subject": {"reference": "Patient/p1"},
+            "medicationCodeableConcept": concept(rxnorm, "8640"), "dosageInstruction": [{"route": oral, **dose}],
+        }  # fmt: skip
+
+    put(
+        study.db,
+        order("r1", {"value": 20, "unit": "mg"}),
+        order("r2", {"value": 3, "unit": "drops"}),
+        order("r3", None),
+    )
+    ran = study.type("map", "check", "--site", "leon", "--json")
+    site = ran.json["sites"][0]
+    (found,) = [one for one in site["mapped"] if one["element"] == "MedicationRequest.dosageInstruction"]
+    assert (ran.code, found["units"], found["units_not_in_table"], found["trouble"]) == (
+        0,
+        {"mg": 1, "drops": 1},
+        ["drops"],
+        0,
+    )
+    assert "dose_unknown:unit_incompatible" in found["unused"]
+    assert "route_oral" not in {one["variable"] for one in site["never_seen"]}
 
 
 def test_a_code_in_two_elements_is_suggested_once(study: Study) -> None:
@@ -273,7 +411,7 @@ def test_a_code_in_two_elements_is_suggested_once(study: Study) -> None:
 
 def test_a_unit_that_could_be_either_of_two_is_not_guessed(study: Study) -> None:
     study.config.with_name("t.toml").write_text(
-        '[[measurement]]\nvariable = "vas"\nunit = "cm"\nunits = { mm = "1/10", MM = "100000000" }\n'
+        '[[measurement]]\nvariable = "vas"\nnew = true\nunit = "cm"\nunits = { cm = "1", mm = "1/10", MM = "100000000" }\n'
         'codes = [{ system = "urn:x", code = "VAS" }]\n'
     )
     study.config.write_text(study.config.read_text().replace('r4"\n', 'r4"\ntables = ["t.toml"]\n'))

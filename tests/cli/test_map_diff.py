@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 OLD = """
 [[measurement]]
 variable = "ck"
-units = { kat = "60", gone = "2" }
+units = { "E/l" = "60", gone = "2" }
 codes = [{ system = "urn:leon:lab", code = "OLD" }]
 """
 NEW = """
 [[measurement]]
 variable = "ck"
-units = { kat = "120", come = "3" }
+units = { "E/l" = "120", come = "3" }
 codes = [{ system = "urn:leon:lab", code = "NEW" }]
 
 [[medication]]
 variable = "anifrolumab"
 codes = [{ system = "urn:leon:lab", code = "ANI" }]
 """
+MAP = """{"resourceType": "ConceptMap", "group": [{"source": "urn:leon:lab", "target": "http://loinc.org", "element": [
+  {"code": "MAPPED", "target": [{"code": "2157-6", "equivalence": "equivalent"}]}]}]}"""
 
 
 @pytest.fixture
@@ -45,9 +47,9 @@ def fill(study: Study) -> None:
     """p1 has a case whose CK is in every unit; p2 has only a drug code that the other table knows; p3 is not concerned."""
     put(
         study.db, patient("p1"), infusion("i1", "p1"), measured("b", "p1", "2025-03-01", 100, "U/L"),
-        measured("kat", "p1", "2025-05-01", 1, "kat"), measured("gone", "p1", "2025-05-02", 1, "gone"),
+        measured("kat", "p1", "2025-05-01", 1, "E/l"), measured("gone", "p1", "2025-05-02", 1, "gone"),
         measured("come", "p1", "2025-05-03", 1, "come"), measured("old", "p1", "2025-05-04", 1, "U/L", code=(LOCAL, "OLD")),
-        measured("new", "p1", "2025-05-05", 1, "U/L", code=(LOCAL, "NEW")), measured("kat2", "p1", "2025-05-06", 2, "kat"),
+        measured("new", "p1", "2025-05-05", 1, "U/L", code=(LOCAL, "NEW")), measured("kat2", "p1", "2025-05-06", 2, "E/l"),
         patient("p2"), infusion("i2", "p2", medicationCodeableConcept=concept(LOCAL, "ANI")),
         patient("p3"), infusion("i3", "p3"), measured("x", "p3", "2025-03-01", 100, "U/L"),
     )  # fmt: skip
@@ -87,9 +89,62 @@ def test_what_would_become_of_values_outcomes_and_cases(study: Study, tables: tu
 
 def test_a_patient_who_is_no_case_has_no_outcomes_that_could_change(study: Study, tables: tuple[str, str]) -> None:
     label = {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HTEST"}]}
-    put(study.db, patient("p1", meta=label), infusion("i1", "p1"), measured("kat", "p1", "2025-03-01", 1, "kat"))
+    put(study.db, patient("p1", meta=label), infusion("i1", "p1"), measured("kat", "p1", "2025-03-01", 1, "E/l"))
     (site,) = study.type("map", "diff", *tables, "--site", "leon", "--json").json["sites"]
     assert (changes(site, "values"), site["outcomes"]) == ({("ck", "number"): ["Observation/kat"]}, [])
+
+
+def test_values_are_compared_wherever_they_stand(study: Study) -> None:
+    """In records inside a record, in forms, in doses of other drugs, in the judgement of an adverse event."""
+    inside = {
+        "resourceType": "Observation",
+        "id": "in",
+        "status": "final",
+        "effectiveDateTime": "2025-05-01",
+        **measured("in", "p1", "2025-05-01", 2, "E/l"),
+    }
+    whose = {"subject": {"reference": "Patient/p1"}}
+    rxnorm = "http://www.nlm.nih.gov/research/umls/rxnorm"
+    twice = {
+        "timing": {"code": concept(LOCAL, "HABIT")},
+        "doseAndRate": [{"doseQuantity": {"value": 20, "unit": "mg"}}],
+    }
+    put(
+        study.db, patient("p1"), infusion("i1", "p1"), infusion("other", "p1", medicationCodeableConcept=concept(LOCAL, "RTX")),
+        measured("panel", "p1", "2025-05-01", None, None, code=(LOCAL, "PANEL"), hasMember=[{"reference": "#in"}], contained=[inside]),
+        {"resourceType": "QuestionnaireResponse", "id": "q", "status": "completed", "questionnaire": "urn:form", "authored": "2025-05-02", **whose,
+         "item": [{"linkId": "sum", "answer": [{"valueInteger": 9}]}]},
+        {"resourceType": "MedicationRequest", "id": "r", "status": "active", "authoredOn": "2025-01-01", **whose,
+         "medicationCodeableConcept": concept(rxnorm, "8640"), "dosageInstruction": [twice]},
+        {"resourceType": "AdverseEvent", "id": "e", "actuality": "actual", "date": "2025-04-01", **whose, "event": concept(LOCAL, "?"), "seriousness": concept(LOCAL, "BAD")},
+    )  # fmt: skip
+    study.config.with_name("old.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "60" }\n')
+    study.config.with_name("new.toml").write_text(
+        '[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "120" }\n'
+        '[[measurement]]\nvariable = "dlqi"\nforms = [{ canonical = "urn:form", total = "sum" }]\n'
+        '[[medication]]\nvariable = "rituximab"\ncodes = [{ system = "urn:leon:lab", code = "RTX" }]\n'
+        '[[timing]]\nvariable = "own"\nnew = true\ntimes_per_day = "2"\ncodes = [{ system = "urn:leon:lab", code = "HABIT" }]\n'
+        '[[ae_seriousness]]\nvariable = "serious"\ncodes = [{ system = "urn:leon:lab", code = "BAD" }]\n'
+    )
+    (site,) = study.type("map", "diff", "old.toml", "new.toml", "--site", "leon", "--json").json["sites"]
+    assert changes(site, "values") == {
+        ("ck", "number"): ["Observation/panel#contained[0]"],
+        ("dlqi", "newly mapped"): ["QuestionnaireResponse/q#item[sum]"],
+        ("rituximab", "newly mapped"): ["MedicationAdministration/other"],
+        ("prednisone", "newly usable"): ["MedicationRequest/r"],
+        ("(no variable)", "other"): ["AdverseEvent/e"],
+    }
+
+
+def test_a_folder_of_tables_may_have_concept_maps_and_the_schema(study: Study) -> None:
+    for name, tables in (("old", {}), ("new", {"a.toml": NEW, "map.json": MAP, "mapping-table.schema.json": "{}"})):
+        folder = study.config.with_name(name)
+        folder.mkdir()
+        for file, text in {"a.toml": OLD, **tables}.items():
+            (folder / file).write_text(text)
+    (site,) = study.type("map", "diff", "old", "new", "--site", "leon", "--json").json["sites"]
+    ck = next(one for one in site["rows"] if one["variable"] == "ck")
+    assert "code urn:leon:lab|MAPPED added" in ck["what"]
 
 
 def test_it_is_told_the_other_way_round_too(study: Study, tables: tuple[str, str]) -> None:
@@ -106,8 +161,8 @@ def test_people_read_rows_and_records_and_no_value(study: Study, tables: tuple[s
     ran = study.type("map", "diff", *tables, "--site", "leon")
     assert ran.lines[:5] == [
         "leon: 2 rows differ; 2 of 3 patients would change",
-        "  changed: [[measurement]] ck: code urn:leon:lab|NEW added; code urn:leon:lab|OLD removed; units come 3 added; "
-        "units gone removed, was 2; units kat 120, was 60",
+        "  changed: [[measurement]] ck: code urn:leon:lab|NEW added; code urn:leon:lab|OLD removed; units E/l 120, was 60; "
+        "units come 3 added; units gone removed, was 2",
         "  changed: [[medication]] anifrolumab: code urn:leon:lab|ANI added",
         '  pulled with scope = "mapped": records of codes that are new here were not kept; what they bring shows after '
         "dm-fhir pull --site leon",
@@ -142,7 +197,7 @@ def test_where_the_site_has_no_such_table_both_are_laid_on_top(study: Study, tab
 
 
 def test_a_faulty_table_is_named(study: Study, tables: tuple[str, str]) -> None:
-    study.config.with_name("new.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { kat = "" }\n')
+    study.config.with_name("new.toml").write_text('[[measurement]]\nvariable = "ck"\nunits = { "E/l" = "" }\n')
     ran = study.type("map", "diff", *tables, "--site", "leon")
     assert ran.code == 2
     assert "new.toml has 1 fault" in ran.err
@@ -183,24 +238,36 @@ def test_everything_that_a_row_says_is_compared(tmp_path: Path) -> None:
     old = table(
         "old.toml",
         '[aliases]\n"urn:a" = "urn:b"\n[dose.units]\nstone = "6350293"\n'
-        '[[measurement]]\nvariable = "new_one"\nunit = "1"\nrange = ["0", "7"]\nunitless = true\n'
-        '[[measurement]]\nvariable = "left"\nunit = "1"\n'
+        '[[measurement]]\nvariable = "new_one"\nnew = true\nunit = "1"\nunits = { "1" = "1" }\nrange = ["0", "7"]\nunitless = true\n'
+        '[[measurement]]\nvariable = "left"\nnew = true\nunit = "1"\nunits = { "1" = "1" }\n'
+        '[[measurement]]\nvariable = "ck"\ncodes = [{ system = "urn:b", code = "CK" }]\n'
         '[[medication]]\nvariable = "anifrolumab"\n'
         'codes = [{ system = "urn:b", code = "P", dose_units = { vial = { mg = "300" } } }]\n',
     )
     new = table(
         "new.toml",
-        '[[measurement]]\nvariable = "new_one"\nunit = "1"\nrange = ["0", "9"]\nscale = 80\n'
-        '[[measurement]]\nvariable = "come"\nanswers = true\n'
+        "[observations]\npreliminary = true\n"
+        '[[measurement]]\nvariable = "new_one"\nnew = true\nunit = "1"\nunits = { "1" = "1" }\nrange = ["0"]\nscale = 80\n'
+        'plausible = ["1", "8"]\nline = true\nwhole = true\nparse_text = true\n'
+        'values = [{ system = "urn:b", code = "LOW", value = "2" }]\nforms = [{ canonical = "urn:form", total = "5" }]\n'
+        '[[measurement]]\nvariable = "come"\nnew = true\nanswers = true\n'
+        '[[measurement]]\nvariable = "ck"\ncodes = [{ system = "urn:b", code = "CK", status = "superseded" }]\n'
+        '[[timing]]\nvariable = "thrice"\nnew = true\ntimes_per_day = "3"\n'
         '[[medication]]\nvariable = "anifrolumab"\n'
         'codes = [{ system = "urn:b", code = "P", dose_units = { vial = { mg = "150", most = "4" } } }]\n',
     )
     assert [(one.kind, one.variable, one.change, one.what) for one in table_changes(old, new)] == [
+        ("measurement", "ck", "changed", ("code urn:b|CK superseded added",)),
         ("measurement", "come", "added", ("answers yes added",)),
-        ("measurement", "left", "removed", ("unit removed, was 1",)),
-        ("measurement", "new_one", "changed", ("unitless removed, was yes", "range 0 9, was 0 7", "scale 80 added")),
+        ("measurement", "left", "removed", ("unit removed, was 1", "units 1 removed, was 1")),
+        ("measurement", "new_one", "changed", (
+            "unitless removed, was yes", "range from 0, was 0 7", "plausible 1 8 added", "scale 80 added",
+            "line yes added", "whole yes added", "parse text yes added", "values urn:b LOW 2 added", "forms urn:form 5 added",
+        )),
         ("medication", "anifrolumab", "changed", ("dose units urn:b P vial 150 4, was 300",)),
+        ("timing", "thrice", "added", ("times per day 3 added",)),
         ("table", "aliases", "changed", ("aliases urn:a removed, was urn:b",)),
         ("table", "mass_units", "changed", ("mass units stone removed, was 6350293",)),
-    ]
+        ("table", "accepts_preliminary", "changed", ("accepts preliminary yes added",)),
+    ]  # fmt: skip
     assert table_changes(old, old) == []

@@ -12,6 +12,7 @@ from dm_fhir.mappings import medication_administration, observation
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.mappings.conversion import how_given, how_measured
 from dm_fhir.mappings.datatypes import read
+from dm_fhir.mappings.measured import evaluated
 from dm_fhir.mappings.survey import survey
 from dm_fhir.model.case import Coding, Concept, Measured, Quantity, Source
 from dm_fhir.outcomes.baseline import ACCEPTED_STATUSES
@@ -99,7 +100,7 @@ QUANTITIES = st.builds(
 @given(code=st.sampled_from(MEASUREMENTS), quantity=QUANTITIES)
 @MODEST
 def test_the_conversion_that_is_shown_is_the_one_that_was_made(code: tuple[str, str], quantity: Quantity) -> None:
-    measured = observation.evaluated(Measured(Concept((Coding(*code),)), quantity=quantity), TABLES)
+    measured = evaluated(Measured(Concept((Coding(*code),)), quantity=quantity), TABLES)
     how, *_ = how_measured(measured, TABLES)
     number = measured.result.number
     assert (how.factor is None) == (number is None)
@@ -107,7 +108,7 @@ def test_the_conversion_that_is_shown_is_the_one_that_was_made(code: tuple[str, 
         assert Fraction(quantity.value or 0) * Fraction(how.factor) == number
         assert how.unit in (quantity.code, quantity.unit)
         assert how.to == measured.result.unit
-    assert how.origin.startswith("measurements.toml, row ")
+    assert how.origin.startswith("measurements.toml, measurement row ")
 
 
 @given(

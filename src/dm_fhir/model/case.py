@@ -229,6 +229,14 @@ class Assessment(msgspec.Struct, frozen=True, omit_defaults=True):
         once = self.timing[0] if self.timing and len(self.timing) == 1 else None
         return self.when or (self.during.end if self.during else None) or once
 
+    def source_of(self, index: int) -> Source:
+        """Where one of `components` stands: in a component of the record, or as the answer to an item of a form."""
+        path = f"component[{index}]"
+        if self.questionnaire is not None:
+            link = next((one.code for one in self.components[index].concept.codings), None)
+            return msgspec.structs.replace(self.source, path=f"item[{link or index}]")
+        return msgspec.structs.replace(self.source, path=".".join(filter(None, (self.source.path, path))))
+
 
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     """A diagnosis or a manifestation. Statuses are None where the record has none, which is common.

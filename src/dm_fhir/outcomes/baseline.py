@@ -48,7 +48,12 @@ class Baseline(NamedTuple):
 
 def accepted_statuses(case: Case) -> tuple[str, ...]:
     """The statuses that count in this case; preliminary ones too where its site says so."""
-    return (*ACCEPTED_STATUSES, "preliminary") if case.accepts_preliminary else ACCEPTED_STATUSES
+    return statuses_that_count(preliminary=case.accepts_preliminary)
+
+
+def statuses_that_count(*, preliminary: bool) -> tuple[str, ...]:
+    """The statuses that count; preliminary results are taken only where a site's table says so."""
+    return (*ACCEPTED_STATUSES, "preliminary") if preliminary else ACCEPTED_STATUSES
 
 
 def current(case: Case) -> list[Assessment]:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from dm_fhir.model.case import Assessment, Case, Identifier, Input, Measured, Outcome
+from dm_fhir.model.case import Assessment, Case, Identifier, Input, Measured, Outcome, Source
 from dm_fhir.model.dates import Span
 from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import baseline, cdasi, ck, dlqi, exposure, mmt8
@@ -54,15 +54,14 @@ def measured_as(case: Case, variables: Sequence[str]) -> list[Assessment]:
 def _parts(assessment: Assessment) -> Iterator[Assessment]:
     yield assessment
     for index, component in enumerate(assessment.components):
-        yield _part(assessment, component, f"component[{index}]")
+        yield _part(assessment, component, assessment.source_of(index))
 
 
-def _part(panel: Assessment, component: Measured, path: str) -> Assessment:
+def _part(panel: Assessment, component: Measured, source: Source) -> Assessment:
     # A copy of the panel, such as its amendment, has a copy of the part: the part is known by both names.
     names = tuple(
         Identifier(one.system, f"{one.value}#{component.concept.variable}") for one in panel.identifiers if one.value
     )
-    source = replace(panel.source, path=path)
     return replace(panel, source=source, measured=component, components=(), identifiers=names)
 
 

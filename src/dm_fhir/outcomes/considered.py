@@ -73,7 +73,8 @@ def _reasons(case: Case, instrument: Instrument, variable: str) -> dict[str, str
     """Why each record is not the baseline, by place."""
     first = battery.exposure_of(case).first
     zone = ZoneInfo(case.timezone)
-    candidates = baseline.sort_out(battery.measured_as(case, instrument.variables), zone)
+    accepted = baseline.accepted_statuses(case)
+    candidates = baseline.sort_out(battery.measured_as(case, instrument.variables), zone, accepted)
     if first is None:
         places = (one.assessment.source.place for one in (*candidates.usable, *candidates.conflicts))
         return {**dict.fromkeys(places, "no_exposure"), **candidates.excluded}

@@ -4,34 +4,24 @@ Nothing here names the patient: no name, no date of birth, no identifier, and of
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from dm_fhir.model.case import (
-    Administration,
-    AdverseEvent,
-    Assessment,
     Case,
-    Concept,
-    Condition,
     Finding,
-    Measured,
     Outcome,
-    Quantity,
-    Result,
     Source,
-    Therapy,
 )
 from dm_fhir.model.exact import shown, to_text
 from dm_fhir.outcomes.considered import arithmetic, considered
 from dm_fhir.outcomes.labels import label
 from dm_fhir.report.naming import name_of
+from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
 from dm_fhir.report.words import unit_words
 from dm_fhir.store.history import asking_queries, run_numbered, subject_of, versions
-
-Part = Measured | Administration | Condition | Therapy | AdverseEvent
 
 
 class HowRead(Protocol):
@@ -53,6 +43,8 @@ class HowRead(Protocol):
     def factor(self) -> str | None: ...
     @property
     def to(self) -> str | None: ...
+    @property
+    def read_as(self) -> str | None: ...
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -77,6 +69,7 @@ class Record(msgspec.Struct, frozen=True):
     """A record, what it says and what was made of it. `role` is the part that it plays; "" where it is looked at itself.
 
     `number` is exact and in `unit`. `recorded` is the value as recorded, in `element`. `resource` None: it is not in the store.
+    `mg_per_day` is what one dosing of a drug comes to a day; None for everything else, and where that is not known: see `flags`.
     """
 
     role: str
@@ -94,6 +87,7 @@ class Record(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     rows: list[HowRead]
     resource: Resource | None
+    mg_per_day: str | None = None
 
 
 class NotUsed(msgspec.Struct, frozen=True):
@@ -169,8 +163,8 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
 
 def explain_record(walker: Walker, reference: str) -> list[Record]:
     """What the case has of a record, a part each; empty if it holds nothing of it."""
-    sources = [place.source for place in _places(walker.case)]
-    return [_record(walker, "", one) for one in sources if reference in (one.place, one.reference)]
+    found = places(walker.case)
+    return [_told(walker, "", one) for one in found if reference in (one.source.place, one.source.reference)]
 
 
 def outcomes_of(case: Case, reference: str) -> list[tuple[str, str]]:
@@ -211,36 +205,6 @@ def resource_of(walker: Walker, source: Source) -> Resource | None:
         started=run.started if run else None,
         queries=asking_queries(walker.db, walker.site, patient, type_name, found.origin),
     )
-
-
-class Place(NamedTuple):
-    """A part of a case that a record says, and where in the record it stands."""
-
-    source: Source
-    part: Part
-    when: str | None
-    status: str | None
-
-
-def _places(case: Case) -> Iterator[Place]:
-    for one in case.assessments:
-        yield Place(one.source, one.measured, one.time, one.status)
-        yield from _components(one)
-    for given in case.administrations:
-        when = given.when or (given.during.start if given.during else None)
-        yield Place(given.source, given, when, given.status)
-    for therapy in case.therapies:
-        yield Place(therapy.source, therapy, therapy.period.start if therapy.period else None, therapy.status)
-    for condition in case.conditions:
-        yield Place(condition.source, condition, condition.onset, condition.verification_status)
-    for event in case.adverse_events:
-        yield Place(event.source, event, event.date, None)
-
-
-def _components(one: Assessment) -> Iterator[Place]:
-    for index, part in enumerate(one.components):
-        source = msgspec.structs.replace(one.source, path=f"component[{index}]")
-        yield Place(source, part, one.time, one.status)
 
 
 class ListedOutcome(msgspec.Struct, frozen=True):
@@ -284,8 +248,8 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
 def listed_values(case: Case) -> list[ListedValue]:
     """Everything in the case that a table knows, in order of variable and time."""
     found = []
-    for place in _places(case):
-        variable, result = _variable(place.part), _result(place.part)
+    for place in places(case):
+        variable, result = variable_of(place.part), result_of(place.part)
         if variable is not None:
             value = result.answer
             if result.number is not None:
@@ -296,27 +260,32 @@ def listed_values(case: Case) -> list[ListedValue]:
 
 def places_of(case: Case) -> list[str]:
     """The references of everything that the case holds, with and without the path to a part."""
-    places = [place.source for place in _places(case)]
-    return list(dict.fromkeys(name for one in places for name in (one.place, one.reference)))
+    sources = [place.source for place in places(case)]
+    return list(dict.fromkeys(name for one in sources for name in (one.place, one.reference)))
 
 
 def _record(walker: Walker, role: str, source: Source) -> Record:
-    place = next((one for one in _places(walker.case) if one.source.place == source.place), None)
-    resource = resource_of(walker, source)
-    if place is None:  # the patient's own record, or one that the rules know and this walk does not
-        return Record(
-            role, source.place, None, None, None, None, None, None, None, None, "exact", None, (), [], resource
-        )
-    element, recorded = _recorded(place)
-    result = _result(place.part)
+    place = next((one for one in places(walker.case) if one.source.place == source.place), None)
+    if place is not None:
+        return _told(walker, role, place)
+    # the patient's own record, or one that the rules know and this walk does not
+    return Record(
+        role, source.place, None, None, None, None, None, None, None, None, "exact", None, (), [],
+        resource_of(walker, source),
+    )  # fmt: skip
+
+
+def _told(walker: Walker, role: str, place: Place) -> Record:
+    element, value = recorded(place)
+    result = result_of(place.part)
     return Record(
         role=role,
-        reference=source.place,
-        variable=_variable(place.part),
+        reference=place.source.place,
+        variable=variable_of(place.part),
         status=place.status,
         when=place.when,
         element=element,
-        recorded=recorded,
+        recorded=value,
         number=to_text(result.number) if result.number is not None else None,
         unit=result.unit if result.number is not None else None,
         answer=result.answer,
@@ -324,59 +293,11 @@ def _record(walker: Walker, role: str, source: Source) -> Record:
         reason=result.reason,
         flags=result.flags,
         rows=list(walker.how(place.part)),
-        resource=resource,
+        resource=resource_of(walker, place.source),
+        mg_per_day=_per_day(place.part),
     )
 
 
-def _variable(part: Part) -> str | None:
-    match part:
-        case Administration() | Therapy():
-            return part.medication.variable if part.medication else None
-        case AdverseEvent():
-            return part.event.variable
-    return part.concept.variable
-
-
-def _result(part: Part) -> Result:
-    match part:
-        case Measured():
-            return part.result
-        case Administration():
-            unknown = next(iter(part.flags), None) if part.dose_mg is None else None
-            return Result(part.dose_mg, "mg", reason=unknown, flags=part.flags if part.dose_mg is not None else ())
-    return Result()
-
-
-def _recorded(place: Place) -> tuple[str | None, str | None]:
-    """The element that holds the value, and the value as recorded."""
-    start = ".".join(filter(None, (place.source.reference.partition("/")[0], place.source.path)))
-    match place.part:
-        case Administration(dose=Quantity() as dose):
-            return f"{start}.dosage.dose", _quantity(dose)
-        case Measured() as part:
-            name, text = _measured(part)
-            return f"{start}.{name}" if name else None, text
-    return None, None
-
-
-def _measured(part: Measured) -> tuple[str | None, str | None]:
-    if part.quantity is not None:
-        return "valueQuantity", _quantity(part.quantity)
-    if part.integer is not None:
-        return "valueInteger", str(part.integer)
-    if part.boolean is not None:
-        return "valueBoolean", str(part.boolean).lower()
-    if part.coded is not None:
-        return "valueCodeableConcept", _codes(part.coded)
-    if part.string is not None:
-        return "valueString", "a text"
-    return ("dataAbsentReason", _codes(part.absent)) if part.absent is not None else (None, None)
-
-
-def _quantity(quantity: Quantity) -> str:
-    value = f"{quantity.comparator or ''}{quantity.value}" if quantity.value is not None else "no value"
-    return f"{value} {quantity.unit or quantity.code or 'without unit'}"
-
-
-def _codes(concept: Concept) -> str:
-    return ", ".join(f"{one.system or ''}|{one.code or ''}" for one in concept.codings) or "a text"
+def _per_day(part: Part) -> str | None:
+    amount = part.dosing.mg_per_day if isinstance(part, Taken) else None
+    return to_text(amount) if amount is not None else None

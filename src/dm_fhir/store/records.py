@@ -28,4 +28,4 @@ def records(db: sqlite3.Connection, site: str) -> Iterator[Record]:
     )
     heads, places = tee(rows)
     bodies = kept(db, (row[5:] for row in places))
-    return (Record(*row[:4], body, row[4]) for row, body in zip(heads, bodies, strict=True))
+    return (Record._make((*row[:4], body, row[4])) for row, body in zip(heads, bodies, strict=True))

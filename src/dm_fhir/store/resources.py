@@ -312,7 +312,7 @@ def resources_of_type(db: sqlite3.Connection, site: str, type_name: str) -> Iter
 def _stored(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
     heads, places = tee(rows)
     bodies = kept(db, (row[4:] for row in places))
-    return (Stored(*row[:4], body) for row, body in zip(heads, bodies, strict=True))
+    return (Stored._make((*row[:4], body)) for row, body in zip(heads, bodies, strict=True))
 
 
 def has_resource(db: sqlite3.Connection, site: str, reference: str) -> bool:

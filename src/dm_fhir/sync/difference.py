@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from dm_fhir.model.case import Case, Concept, Outcome
+from dm_fhir.model.case import Case, Concept, Outcome, Result, Source, Therapy
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.persons import Persons, cohort
 
 Progress = Callable[[str, int, int], None]
 MOST_REFERENCES = 1000
+#: The name of what no table knows, where a case holds it all the same: an adverse event.
+NO_VARIABLE = "(no variable)"
+_NO_RESULT = Result()
 
 
 class Changed(msgspec.Struct):
@@ -101,49 +104,59 @@ class _Counts:
 
 
 class _Value(NamedTuple):
-    """What a record says at one place. `whole` is all of it."""
+    """What a record says at one place. `number` of a drug is its doses a day, each known; `whole` is all of it."""
 
-    variable: str
-    number: Fraction | None
+    variable: str | None
+    number: Fraction | tuple[Fraction, ...] | None
     unit: str | None
     reason: str | None
     whole: object
+
+
+_NOTHING = _Value(None, None, None, None, None)
 
 
 def _values(case: Case) -> dict[str, _Value]:
     """What a case holds, by where it stands; what no table knows is not there."""
     found: dict[str, _Value] = {}
 
-    def add(place: str, concept: Concept | None, whole: object, *result: object) -> None:
+    def add(source: Source, concept: Concept | None, whole: object, result: Result = _NO_RESULT) -> None:
         if concept is not None and concept.variable is not None:
-            number, unit, reason = result or (None, None, None)
-            found[place] = _Value(concept.variable, number, unit, reason, whole)  # type: ignore[arg-type]
+            found[source.place] = _Value(concept.variable, result.number, result.unit, result.reason, whole)
 
     for one in case.assessments:
-        for index, part in enumerate((one.measured, *one.components)):
-            place = one.source.reference + (f"#component[{index - 1}]" if index else "")
-            add(place, part.concept, part, part.result.number, part.result.unit, part.result.reason)
-    for given in case.administrations:
+        parts = [(one.source_of(index), part) for index, part in enumerate(one.components)]
+        for source, part in ((one.source, one.measured), *parts):
+            add(source, part.concept, part, part.result)
+    for given in (*case.administrations, *case.other_administrations):
         reason = next(iter(given.flags), None) if given.dose_mg is None else None
-        add(given.source.reference, given.medication, given, given.dose_mg, "mg", reason)
+        add(given.source, given.medication, given, Result(given.dose_mg, "mg", reason=reason))
     for therapy in case.therapies:
-        add(therapy.source.reference, therapy.medication, therapy)
+        found[therapy.source.place] = _taken(therapy)
     for condition in case.conditions:
-        add(condition.source.reference, condition.concept, condition)
-    for event in case.adverse_events:
-        add(event.source.reference, event.event, event)
+        add(condition.source, condition.concept, condition)
+    for event in case.adverse_events:  # kept also where no table knows what happened
+        found[event.source.place] = _Value(event.event.variable, None, None, None, event)
     return found
+
+
+def _taken(therapy: Therapy) -> _Value:
+    """A drug with what it comes to a day."""
+    doses = tuple(one.mg_per_day for one in therapy.dosings if one.mg_per_day is not None)
+    is_known = bool(doses) and len(doses) == len(therapy.dosings)
+    reason = next((reason for one in therapy.dosings for reason in one.reasons), None)
+    return _Value(therapy.medication.variable, doses if is_known else None, "mg/d", reason, therapy)
 
 
 def _value_changes(old: dict[str, _Value], new: dict[str, _Value]) -> Iterator[_Change]:
     for place in sorted({*old, *new}):
-        before, after = old.get(place), new.get(place)
-        if before is None and after is not None:
+        before, after = old.get(place, _NOTHING), new.get(place, _NOTHING)
+        if before.variable is None and after.variable is not None:
             yield _Change(after.variable, "newly mapped", place)
-        elif before is not None and after is None:
+        elif before.variable is not None and after.variable is None:
             yield _Change(before.variable, "no longer mapped", place)
-        elif before is not None and after is not None and before != after:
-            yield _Change(after.variable, _what_changed(before, after), place)
+        elif before != after:
+            yield _Change(after.variable or NO_VARIABLE, _what_changed(before, after), place)
 
 
 def _what_changed(before: _Value, after: _Value) -> str:

@@ -145,7 +145,7 @@ def _wait_until_up(server: Server) -> None:
     port = int(server.endpoint.rsplit(":", 1)[1].split("/")[0])
     deadline = time.monotonic() + _STARTS_WITHIN_SECONDS
     while time.monotonic() < deadline:
-        if server.process.poll() is not None:
+        if _has_ended(server.process):
             raise DmFhirError(f"the server of {server.site} ended while starting:\n{_tail(server.log)}")
         with socket.socket() as probe:
             probe.settimeout(1)
@@ -155,6 +155,11 @@ def _wait_until_up(server: Server) -> None:
     raise DmFhirError(
         f"the server of {server.site} did not answer within {_STARTS_WITHIN_SECONDS} s:\n{_tail(server.log)}"
     )
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Not by poll(): interrupted at the wrong moment it keeps a lock for ever, and whoever then waits never returns."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _tail(log: Path) -> str:

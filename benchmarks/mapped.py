@@ -95,7 +95,14 @@ def _records(name: str) -> Iterator[Record]:
 
 def _parts(case: Case) -> int:
     """How many records became a part of the case."""
-    parts = (case.conditions, case.administrations, case.therapies, case.assessments, case.adverse_events)
+    parts = (
+        case.conditions,
+        case.administrations,
+        case.other_administrations,
+        case.therapies,
+        case.assessments,
+        case.adverse_events,
+    )
     return (case.subject is not None) + sum(map(len, parts))
 
 

@@ -206,7 +206,14 @@ def fates(db: sqlite3.Connection, site: str) -> dict[str, Counter[str]]:
 
 
 def parts(case: Case) -> list[Any]:
-    records = (case.conditions, case.administrations, case.therapies, case.assessments, case.adverse_events)
+    records = (
+        case.conditions,
+        case.administrations,
+        case.other_administrations,
+        case.therapies,
+        case.assessments,
+        case.adverse_events,
+    )
     return [*([case.subject] if case.subject else []), *(one for some in records for one in some)]
 
 

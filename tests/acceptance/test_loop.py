@@ -41,7 +41,7 @@ def test_the_lines_before_it_say_what_came_of_it(loop: Loop) -> None:
     assert re.match(r"baltimore: outcomes: \d+ new, \d+ without time\n", loop.push.out)
     assert re.search(r"^baltimore: complete until \S+; \d+ resources$", loop.pull.out, re.M)
     assert re.search(
-        r"^baltimore: complete until .*; 4 cases; findings: 1 status excluded; outcomes on the server: \d+ confirmed$",
+        r"^baltimore: complete until .*; 4 cases; 1 finding; outcomes on the server: \d+ confirmed$",
         loop.push.out,
         re.M,
     )

@@ -189,7 +189,7 @@ def test_a_record_says_what_it_is_used_for_and_what_it_means(computed: Study) ->
     assert [row["code"] for row in condition["rows"]] == ["M33.10"]
     lines = computed.type("explain", "p1", "Observation/other").lines
     assert "    no number  the unit cannot be converted (unit_incompatible)" in lines
-    assert "  finding unit_incompatible (warning) at value: value not used" in lines
+    assert "  finding unit_incompatible (warning) at value: the value is not used" in lines
     assert "  no outcome rests on it" in lines
 
 

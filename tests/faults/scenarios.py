@@ -417,7 +417,7 @@ PROCESSES = (
         says=(r"run \d+ \(process \d+, since .*\) holds the lock",),
     ),
     Scenario(
-        t=62, fault="full", does="the disk has 300 kB left", rows=ANY, exit=1, state="partial", reason=("interrupted", "disk-full"),
+        t=62, fault="full", does="the disk has 60 kB left", rows=ANY, exit=1, state="partial", reason=("interrupted", "disk-full"),
         has_conditions=None, says=("no space left in .*; at least .* MB needed",),
     ),
     Scenario(

@@ -181,7 +181,7 @@ def test_the_disk_is_full(server: FaultServer, tmp_path: Path, observe: Observe)
     study.type("status")
     page_bytes = int.from_bytes(study.store.read_bytes()[16:18], "big")  # as the file's head says
     pages = study.store.stat().st_size // page_bytes
-    ran, _, _ = Process(study, "-v", "pull", most_pages=pages + 300_000 // page_bytes).ended()
+    ran, _, _ = Process(study, "-v", "pull", most_pages=pages + 60_000 // page_bytes).ended()
     observe(scenario, study, ran)
     rows, unit = len(study.observations()), study.units()["Observation?patient"]
     assert ran.code == 1, ran.text

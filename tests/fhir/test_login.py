@@ -14,6 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from msgspec.structs import replace
 
 from dm_fhir.config import Auth, Pull, Secret, Site, Tls
 from dm_fhir.errors import ConfigError, DmFhirError, LoginRefused, ServerUnavailable
@@ -549,9 +550,7 @@ def test_the_token_endpoint_is_reached_through_the_sites_proxy(
     loopback.scripts["http://login.invalid/token"] = [scripted(body=b'{"access_token":"t1"}', headers=FORM)]
     auth = {**secret_login(loopback), "token_url": "http://login.invalid/token"}
     behind = site(**auth)
-    behind = Site(
-        *(getattr(behind, name) for name in behind.__struct_fields__[:-1]), tls=Tls(proxy=f"http://{loopback.host}")
-    )
+    behind = replace(behind, tls=Tls(proxy=f"http://{loopback.host}"))
     assert login_for(behind).headers() == {"Authorization": "Bearer t1"}
 
 

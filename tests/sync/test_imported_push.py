@@ -85,9 +85,7 @@ def _system(resource: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def study(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, _tables_are_read_once: None
-) -> Iterator[Study]:
+def study(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     """A study whose patients have been pulled, and whose scores stand in a table."""
     monkeypatch.chdir(tmp_path)
     with mocked_server(RESOURCES) as server:

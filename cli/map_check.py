@@ -135,7 +135,7 @@ def _unusable(one: "CodeSeen") -> str:
 
 
 def _known(one: "CodeSeen") -> str:
-    return f"  known: {one.variable} by {_code(one)}: {_how_often(one)}"
+    return f"  known: {one.variable} by {_code(one)} in {one.element}: {_how_often(one)}"
 
 
 def _unmapped(one: "CodeSeen") -> str:

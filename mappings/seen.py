@@ -195,12 +195,12 @@ def _therapy(
         yield _sight("medication", f"{type_name}.medication", drug, row, found.status, when, reason=not_counted)
     for dosing in found.dosings:
         at = f"{type_name}.{element}"
-        if row is not None:
+        if row is not None and not_counted is None:
             amount = next((one.amount for one in dosing.doses if one.amount is not None), None)
             yield _sight(
                 "medication", at, drug, row, found.status, when,
                 unit=_unit(amount), is_in_table=dosing.dose_mg is not None,
-                reason=not_counted or next(iter(dosing.reasons), None), matters=False,
+                reason=next(iter(dosing.reasons), None), matters=False,
             )  # fmt: skip
         yield from _said("route", f"{at}.route", dosing.route, tables, found.status, when)
         habit = dosing.timing.code if dosing.timing else None

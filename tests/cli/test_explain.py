@@ -558,6 +558,14 @@ def test_another_drug_shows_each_dosing_with_its_dose_a_day(study: Study) -> Non
     assert "    a day      40 mg" in lines
 
 
+def test_an_infusion_of_another_drug_is_explained_too(study: Study) -> None:
+    rituximab = concept("http://www.whocc.no/atc", "L01FA01")
+    put(study.db, patient("p1"), infusion("i1", "p1"), infusion("i2", "p1", medicationCodeableConcept=rituximab))
+    study.type("compute")
+    (one,) = told(study, "p1", "MedicationAdministration/i2")["records"]
+    assert (one["variable"], one["number"], one["rows"][0]["factor"]) == ("rituximab", "300", "1")
+
+
 def test_an_adverse_event_names_the_rows_by_which_it_was_judged(study: Study) -> None:
     event = {
         "resourceType": "AdverseEvent", "id": "e", "actuality": "actual", "subject": {"reference": "Patient/p1"}, "date": "2025-04-01",

@@ -269,6 +269,9 @@ def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(
     )  # fmt: skip
     text = study.type("map", "check", "--site", "leon", "--suggest").out
     assert tomllib.loads(text) == {}
+    path = tmp_path / "leon-new.toml"
+    path.write_text(text, encoding="utf-8")
+    assert load_tables([path]).rows == load_tables().rows  # as it is printed it changes nothing
     uncommented = "\n".join(
         line[1:] if line.startswith("#") and not line.startswith("# ") else line for line in text.splitlines()
     )
@@ -385,6 +388,7 @@ def test_doses_of_orders_are_counted_and_keep_nothing_back(study: Study) -> None
         order("r1", {"value": 20, "unit": "mg"}),
         order("r2", {"value": 3, "unit": "drops"}),
         order("r3", None),
+        {**order("r4", {"value": 20, "unit": "mg"}), "status": "entered-in-error"},
     )
     ran = study.type("map", "check", "--site", "leon", "--json")
     site = ran.json["sites"][0]
@@ -397,6 +401,10 @@ def test_doses_of_orders_are_counted_and_keep_nothing_back(study: Study) -> None
     )
     assert "dose_unknown:unit_incompatible" in found["unused"]
     assert "route_oral" not in {one["variable"] for one in site["never_seen"]}
+    lines = [line.partition(", last")[0] for line in study.type("map", "check", "--site", "leon").lines]
+    assert "  not counted for their status: prednisone: entered-in-error 1" in lines
+    at = f"prednisone by {rxnorm}|8640 in MedicationRequest.dosageInstruction"
+    assert f"  known: {at}: 3 records, 1 patients, units mg 1, drops 1" in lines
 
 
 def test_a_code_in_two_elements_is_suggested_once(study: Study) -> None:
@@ -424,6 +432,12 @@ def test_a_record_that_one_of_its_codes_makes_known_is_known(study: Study) -> No
     put(study.db, {**measured("o1", "p1", "2025", 1, "U/L"), "code": {"coding": both}})
     site = seen(study)
     assert ([one["code"] for one in site["mapped"]], site["unmapped"]) == ([LOINC_CK[1]], [])
+
+
+def test_of_two_codes_that_rows_know_the_one_counts_by_which_the_value_was_read(study: Study) -> None:
+    both = [*concept(OWN_SYSTEM, "mmt8")["coding"], *concept(OWN_SYSTEM, "mmt8-150")["coding"]]
+    put(study.db, {**measured("o1", "p1", "2025", 120, None), "code": {"coding": both}})
+    assert [(one["code"], one["variable"]) for one in seen(study)["mapped"]] == [("mmt8-150", "mmt8_150")]
 
 
 def test_doses_of_other_drugs_are_not_held_against_the_table_of_the_study_drug(study: Study) -> None:

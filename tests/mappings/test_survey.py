@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,20 @@ VALUES = st.one_of(
         {"valueQuantity": st.fixed_dictionaries({"value": st.integers(0, 200)}, optional={"unit": UNITS.filter(bool)})}
     ),
     st.sampled_from(
-        [{}, {"valueString": "7"}, {"valueInteger": 7}, {"dataAbsentReason": {"text": "lost"}}, {"valueBoolean": True}]
+        [
+            {},
+            {"valueString": "7"},
+            {"valueInteger": 7},
+            {"dataAbsentReason": {"text": "lost"}},
+            {"valueBoolean": True},
+            {"valueCodeableConcept": {"coding": [{"system": "urn:x", "code": "much"}]}},
+            {"valueTime": "10:00:00"},
+            {"valueRange": {"low": {"value": 1}}},
+            {"valuePeriod": {"start": "2025"}},
+            {"valueDateTime": "2025"},
+            {"valueRatio": {"numerator": {"value": 1}}},
+            {"valueInteger": 7, "valueString": "7"},
+        ]
     ),
 )
 STATUSES = st.sampled_from(["final", "amended", "preliminary", "cancelled", "entered-in-error"])
@@ -58,7 +72,7 @@ def test_every_record_is_counted_once(seen: list[tuple[int, bytes]]) -> None:
         (patient, observation.from_fhir(read(one, observation.Observation), Source("", ""), TABLES))
         for patient, one in seen
     ]
-    for one in codes:
+    for one in (code for code in codes if code.kind == "measurement"):
         mine = [
             (patient, found)
             for patient, found in read_as
@@ -84,7 +98,18 @@ def test_every_record_is_counted_once(seen: list[tuple[int, bytes]]) -> None:
 def _has_value(measured: Measured) -> bool:
     return any(
         value is not None
-        for value in (measured.quantity, measured.integer, measured.string, measured.boolean, measured.coded)
+        for value in (
+            measured.quantity,
+            measured.integer,
+            measured.string,
+            measured.boolean,
+            measured.coded,
+            measured.value_range,
+            measured.ratio,
+            measured.date_time,
+            measured.time_of_day,
+            measured.period,
+        )
     )
 
 
@@ -109,6 +134,42 @@ def test_the_conversion_that_is_shown_is_the_one_that_was_made(code: tuple[str, 
         assert how.unit in (quantity.code, quantity.unit)
         assert how.to == measured.result.unit
     assert how.origin.startswith("measurements.toml, measurement row ")
+
+
+#: Tables that take numbers from texts and codes for every variable that has a unit.
+_ROWS = {
+    key: msgspec.structs.replace(row, parse_text=True, values={("urn:x", "much"): Decimal(3)}) if row.unit else row
+    for key, row in TABLES.rows.items()
+}
+READING = msgspec.structs.replace(
+    TABLES, rows=_ROWS, by_code={key: _ROWS[row.kind, row.variable] for key, row in TABLES.by_code.items()}
+)
+RECORDED = st.one_of(
+    VALUES,
+    st.sampled_from([{"valueString": "450 U/L"}, {"valueString": "< 7,5 ukat/L"}, {"valueString": "none"}]),
+    st.builds(
+        lambda value, high: {"valueQuantity": {"value": value}, "referenceRange": [{"high": {"value": high}}]},
+        st.integers(0, 100),
+        st.sampled_from([10, 80, 100, 150]),
+    ),
+)
+
+
+@given(code=st.sampled_from(MEASUREMENTS), value=RECORDED)
+@settings(MODEST, max_examples=300)
+def test_what_was_read_times_the_factor_is_the_number_of_every_kind_of_value(
+    code: tuple[str, str], value: dict[str, Any]
+) -> None:
+    view = read(body(code, value, "final"), observation.Observation)
+    measured = observation.from_fhir(view, Source("", ""), READING).measured
+    how, *_ = how_measured(measured, READING)
+    number = measured.result.number
+    assert (how.factor is None) == (number is None)
+    if number is not None and how.factor is not None:
+        amount = measured.quantity.value if measured.quantity else measured.integer
+        read_as = how.read_as if amount is None else amount
+        assert (how.read_as is None) == (amount is not None)
+        assert Fraction(read_as or 0) * Fraction(how.factor) == number
 
 
 @given(

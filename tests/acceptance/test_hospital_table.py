@@ -171,4 +171,6 @@ def test_what_stays_unmapped_is_counted(
     unresolved = sum(finding.code == "medication_unresolved" for case in cases for finding in case.findings)
     left_out[f"MedicationAdministration: {UNKNOWN}"] += left_out["MedicationAdministration: another drug"] + unresolved
 
+    left_out[f"Observation: {UNKNOWN}"] += left_out[f"Observation: a panel of others, {UNKNOWN}"]
+
     assert {kind: left_out[f"{kind}: {UNKNOWN}"] for kind in unmapped} == unmapped == UNMAPPED

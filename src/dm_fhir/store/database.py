@@ -18,7 +18,7 @@ from dm_fhir.store.schema import SCHEMA_VERSION, migrate, version
 T = TypeVar("T")
 _PATIENCE_SECONDS = 30
 _CACHE_KIB = 32_000  # the indexes of a large store
-_PAGE_BYTES = 16_384  # several resources fit into a page
+_PAGE_BYTES = 16_384  # a block of compressed resources fits into a few
 _PAGES_BETWEEN_CHECKPOINTS = 4_000  # 64 MB: each checkpoint writes what was committed a second time
 _HINT = "is [store] path right, and the disk not full?"
 

@@ -57,12 +57,14 @@ class Scope:
         self._tables = tables
         self._remembered: dict[tuple[str, bytes], bool] = {}
 
-    def knows(self, type_name: str, body: bytes) -> bool:
-        """Whether the record is one that the tables can use."""
+    def knows(self, type_name: str, body: bytes, concept: bytes = b"") -> bool:
+        """Whether the record is one that the tables can use. `concept` are the bytes of its code, where they were read along."""
         kind = _KINDS.get(type_name)
         if kind is None:
             return True
         try:
+            if concept and self._concept(kind, concept, without_codes=kind == "medication"):
+                return True
             record = _CODED.decode(body)
             if kind == "medication":
                 concept = bytes(record.medicationCodeableConcept)

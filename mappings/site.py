@@ -83,13 +83,13 @@ class SiteMapper(NamedTuple):
         """The codes, without their systems, by which a type is searched."""
         return codes_of(self.tables, type_name)
 
-    def is_mapped(self, type_name: str, body: bytes) -> bool:
+    def is_mapped(self, type_name: str, body: bytes, concept: bytes = b"") -> bool:
         """Whether the tables know a code of this record, or the questionnaire that it answers."""
         if type_name == "QuestionnaireResponse":
             return questionnaire_response.is_known(body, self.tables)
         if type_name == "Observation" and b'"contained"' in body:
             return True  # the parts of a panel may be inside it; the mapping looks at each
-        return self.known.knows(type_name, body)
+        return self.known.knows(type_name, body, concept)
 
     def disease_codes(self) -> Sequence[tuple[str, str]]:
         """The codes (system, code) of the diagnoses that are the disease."""

@@ -1,8 +1,8 @@
 """What a resource says of itself without being read whole: type, id, version, whose it is. Its bytes stay as sent."""
 
-import hashlib
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 
 import msgspec
 
@@ -23,7 +23,8 @@ class Unusable(DmFhirError):
 class Resource(msgspec.Struct, frozen=True, gc=False):
     """A resource as bytes with what is needed to file it. `subject` is a reference as written, None if it has none.
 
-    `hash` is the SHA-256 of the bytes: equal bytes need no second look.
+    `hash` is the SHA-256 of the bytes: equal bytes need no second look. `concept` are the bytes of what it is about (`code`, or the
+    drug), where they were read along; empty where they were not, or where there are none.
     """
 
     type: str
@@ -33,6 +34,7 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     subject: str | None
     body: bytes
     hash: str
+    concept: bytes = b""
 
     @property
     def reference(self) -> str:
@@ -91,6 +93,8 @@ class _PlainHeader(msgspec.Struct, frozen=True, gc=False):
     meta: _Meta = _Meta()
     subject: _Reference | None = None
     patient: _Reference | None = None
+    code: msgspec.Raw = msgspec.Raw()
+    medicationCodeableConcept: msgspec.Raw = msgspec.Raw()
 
 
 class _PlainEntry(msgspec.Struct, frozen=True, gc=False):
@@ -120,7 +124,16 @@ def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
     if not all(map(FHIR_ID.fullmatch, [h.id for h in heads])):
         return None
     return [
-        Resource(h.resourceType, h.id, h.meta.versionId, h.meta.lastUpdated, _plain_subject(h), body, digest(body))
+        Resource(
+            h.resourceType,
+            h.id,
+            h.meta.versionId,
+            h.meta.lastUpdated,
+            _plain_subject(h),
+            body,
+            sha256(body).hexdigest(),
+            bytes(h.code) or bytes(h.medicationCodeableConcept),
+        )
         for h, body in zip(heads, bodies, strict=True)
     ]
 
@@ -137,7 +150,7 @@ def _plain_subject(head: _PlainHeader) -> str | None:
 
 def digest(body: bytes) -> str:
     """SHA-256 of the bytes, in hexadecimal."""
-    return hashlib.sha256(body).hexdigest()
+    return sha256(body).hexdigest()
 
 
 def local_reference(reference: str) -> str:

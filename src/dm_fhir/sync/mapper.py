@@ -43,7 +43,7 @@ class Mapper(Protocol):
     def codes_of(self, type_name: str) -> Sequence[str]:
         """The codes, without their systems, by which a type is searched."""
 
-    def is_mapped(self, type_name: str, body: bytes) -> bool:
+    def is_mapped(self, type_name: str, body: bytes, concept: bytes = b"") -> bool:
         """Whether the tables know a code of this record."""
 
     def disease_codes(self) -> Sequence[tuple[str, str]]:

@@ -116,7 +116,7 @@ def queries_of(puller: Puller, type_name: str, parameter: str) -> list[Query]:
     settings, mapper = puller.settings, puller.mapper
     name = f"{type_name}?{parameter}"
     scope = puller.site.pull.scope
-    wanted: Wanted = (lambda r: True) if scope == "all" else (lambda r: mapper.is_mapped(r.type, r.body))
+    wanted: Wanted = (lambda r: True) if scope == "all" else (lambda r: mapper.is_mapped(r.type, r.body, r.concept))
     if puller.capability.searches(type_name, "subject") and not puller.capability.searches(type_name, parameter):
         parameter = "subject"
     query = Query(

@@ -3,8 +3,9 @@
 import hashlib
 
 import pytest
+from msgspec.structs import replace
 
-from dm_fhir.fhir.resource import Unusable, local_reference, read_resource
+from dm_fhir.fhir.resource import Unusable, local_reference, plainly_read, read_resource
 
 
 def test_type_id_version_time_and_subject_are_read_and_the_bytes_stay() -> None:
@@ -85,3 +86,37 @@ def test_bytes_that_are_no_resource(body: bytes, reason: str) -> None:
 )
 def test_a_reference_however_it_is_written(written: str, local: str) -> None:
     assert local_reference(written) == local
+
+
+def page_of(*bodies: bytes) -> bytes:
+    return b'{"resourceType":"Bundle","entry":[%s]}' % b",".join(b'{"resource":%s}' % body for body in bodies)
+
+
+def test_a_plain_page_is_read_in_one_go_with_what_each_is_about() -> None:
+    bodies = [
+        b'{"resourceType":"Observation","id":"o","code":{"text":"a"},"subject":{"reference":"Patient/7"}}',
+        b'{"resourceType":"MedicationRequest","id":"r","medicationCodeableConcept":{"text":"b"}}',
+        b'{"resourceType":"Patient","id":"7"}',
+    ]
+    found = plainly_read(page_of(*bodies), bodies)
+
+    assert found is not None
+    assert [one.concept for one in found] == [b'{"text":"a"}', b'{"text":"b"}', b""]
+    assert [one.subject for one in found] == ["Patient/7", None, "Patient/7"]
+    assert [replace(one, concept=b"") for one in found] == [read_resource(body) for body in bodies]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"resourceType":"OperationOutcome","id":"x"}',
+        b'{"id":"x"}',
+        b'{"resourceType":"Observation","id":"a/b"}',
+        b'{"resourceType":"Observation"}',
+        b'{"resourceType":"Observation","id":"x","subject":5}',
+    ],
+)
+def test_a_page_with_something_odd_wants_a_closer_look(odd: bytes) -> None:
+    bodies = [b'{"resourceType":"Observation","id":"o"}', odd]
+
+    assert plainly_read(page_of(*bodies), bodies) is None

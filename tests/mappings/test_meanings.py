@@ -94,3 +94,22 @@ def test_what_elements_mean_does_not_change_what_a_server_is_asked_for(load: Loa
 
     assert scope(load(HABITS)) == scope(load_tables())
     assert scope(load(drug)) != scope(load_tables())
+
+
+@pytest.mark.parametrize(
+    ("type_name", "concept", "known"),
+    [
+        ("Observation", b'{"coding":[{"system":"http://loinc.org","code":"2157-6"}]}', True),
+        ("Observation", b'{"coding":[{"system":"http://loinc.org","code":"8867-4"}]}', False),
+        ("Observation", b'{"text":"a form"}', False),
+        ("MedicationStatement", b'{"text":"a drug"}', True),
+        ("MedicationStatement", b'{"coding":[{"system":"urn:x","code":"P"}]}', False),
+        ("AdverseEvent", b"", True),
+    ],
+)
+def test_a_code_that_was_read_along_tells_the_same_as_the_record(type_name: str, concept: bytes, known: bool) -> None:
+    name = b"code" if type_name == "Observation" else b"medicationCodeableConcept"
+    body = b'{"resourceType":"%s","%s":%s}' % (type_name.encode(), name, concept or b"null")
+
+    assert Scope(load_tables()).knows(type_name, body) is known
+    assert Scope(load_tables()).knows(type_name, body, concept) is known

@@ -6,7 +6,7 @@ import sqlite3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dm_fhir.store.blocks import keep, kept
+from dm_fhir.store.blocks import keep, kept, kept_with
 from dm_fhir.store.database import transaction
 
 
@@ -50,3 +50,11 @@ def test_nothing_to_keep_makes_no_block(db: sqlite3.Connection) -> None:
     assert db.execute("SELECT count(*) FROM block").fetchone() == (0,)
     assert list(kept(db, iter(()))) == []
     assert list(kept(db, [])) == []
+
+
+def test_only_what_holds_the_text_is_found_and_not_its_neighbours_in_the_block(db: sqlite3.Connection) -> None:
+    places = [*keep(db, [b"has it", b"has not", b"it too"]), *keep(db, [b"nothing"])]
+    named = list(zip("abcd", places, strict=True))
+
+    assert list(kept_with(db, b"it", named)) == [("a", b"has it"), ("c", b"it too")]
+    assert list(kept_with(db, b"itit", named)) == []

@@ -223,3 +223,56 @@ def test_a_group_whose_server_breaks_down_is_asked_for_in_smaller_ones(hospital:
     assert study.type("pull").code == 0
     assert [size for size in sizes(hospital, "Observation") if size < 30] == [3] * 10
     assert len(study.bodies("Observation")) == 30
+
+
+def test_what_comes_twice_in_a_group_counts_once(hospital: Hospital, study_of: StudyOf) -> None:
+    hospital.bend.append(adding("Observation", "p2", ck("p2-ck", "p2")))
+    study = study_of()
+    assert study.type("pull").code == 0
+
+    unit = study.unit("Observation?patient", "p2")
+    assert (unit.state, unit.received, unit.unique, unit.notes["duplicate"]) == ("complete", 2, 1, 1)
+    assert unit.notes["asked_together"] == 3
+
+
+def test_what_comes_again_on_a_later_page_of_a_group_counts_once(hospital: Hospital, study_of: StudyOf) -> None:
+    hospital.held = population(*FOUR)
+    first: list[Json] = []
+
+    def repeating(ask: Ask, bundle: Json) -> Json:
+        if ask.type != "Observation" or ask.is_count:
+            return bundle
+        entries = [*first[-1:], *bundle["entry"]] if first else bundle["entry"]
+        first.extend(bundle["entry"])
+        return {**bundle, "entry": entries}
+
+    hospital.bend.append(repeating)
+    study = study_of(pull={"page_size": "2"}, patients=FOUR)
+    assert study.type("pull").code == 0
+
+    units = [unit for (_, query), unit in study.units().items() if query == "Observation?patient"]
+    assert all("asked_together" in unit.notes for unit in units)
+    assert [unit.unique for unit in units] == [1, 1, 1, 1]
+    assert sum(unit.notes.get("duplicate", 0) for unit in units) == 1
+
+
+def test_one_record_without_a_time_has_its_patient_asked_in_full_again(hospital: Hospital, study_of: StudyOf) -> None:
+    timeless = {**ck("p2-more", "p2"), "meta": {"versionId": "1"}}
+    hospital.bend.append(adding("Observation", "p2", timeless))
+    study = study_of()
+    assert study.type("pull").code == 0
+
+    noted = {patient: unit.notes.get("no_last_updated") for (patient, query), unit in study.units().items()
+             if query == "Observation?patient"}  # fmt: skip
+    assert noted == {"Patient/p1": None, "Patient/p2": 1, "Patient/p3": None}
+
+
+def test_a_record_of_another_type_is_no_answer_of_the_group(hospital: Hospital, study_of: StudyOf) -> None:
+    hospital.bend.append(adding("Observation", "p2", infusion("p2-odd", "p2")))
+    study = study_of()
+    study.type("pull")
+
+    alone = {patient for (patient, query), unit in study.units().items()
+             if query == "Observation?patient" and "asked_together" not in unit.notes}  # fmt: skip
+    assert "Patient/p2" in alone
+    assert "p2-odd" not in study.bodies("Observation")

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from dm_fhir.cli.map_check import printable, scope_of
-from dm_fhir.cli.reporter import capped, document
+from dm_fhir.cli.reporter import capped, document, number_of
 from dm_fhir.cli.study import Study, json_option, opened, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
@@ -114,7 +114,7 @@ def _lines(site: Site, rows: "Sequence[TableChange]", values: "Difference", path
         return [f"{site.name}: {old} and {new} say the same; no value would change"]
     everything = f"dm-fhir map diff {old} {new} --site {site.name} --json"
     return [
-        f"{site.name}: {len(rows)} rows differ; {values.patients_changed} of {values.patients} patients would change",
+        f"{site.name}: {number_of(len(rows), 'row')} {'differs' if len(rows) == 1 else 'differ'}; {values.patients_changed} of {values.patients} patients would change",
         *capped(rows, _row, "rows", everything, _MOST_LINES),
         *_scope_lines(site, rows),
         *_patients("would become cases", values.cases_gained),

@@ -1,7 +1,7 @@
 """Outcome -> Observation, as it is written back to the hospital (R4, built with fhir.resources.R4B).
 
 The identifier says which outcome it is and stays the same over runs: drug, patient, measure and the follow-up record it
-belongs to. So a corrected source or a new rule gives the same Observation a new version.
+belongs to or the visit it stands for. So a corrected source or a new rule gives the same Observation a new version.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def is_own(body: bytes) -> bool:
 
 def identifier(drug: str, patient: str, outcome: Outcome) -> str:
     """The business identifier of an outcome: stable over runs, and telling nothing of the patient."""
-    parts = (drug, patient, outcome.variable, outcome.about or "")
+    parts = (drug, patient, outcome.variable, outcome.about or outcome.visit or "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -20,6 +20,8 @@ from dm_fhir.mappings.medication_administration import MedicationAdministration
 from dm_fhir.mappings.outcome_observation import OutcomeResource
 from dm_fhir.mappings.scope import Scope, codes_of
 from dm_fhir.model.case import Case, Outcome
+from dm_fhir.model.definitions import Definitions
+from dm_fhir.model.document import encode
 from dm_fhir.outcomes import battery
 
 #: Kinds whose codes are searched for; the others only say what the elements of a record mean.
@@ -36,12 +38,20 @@ class SiteMapper(NamedTuple):
     drug: str
     tables: Tables
     known: Scope
+    definitions: Definitions = Definitions()
 
     @property
     def fingerprint(self) -> str:
-        """The tables, the drug, the zone, and the versions of mappings and rules, each by its name."""
-        tables = self.tables.fingerprint
-        return f"mappings {VERSION}; rules {battery.VERSION}; tables {tables}; drug {self.drug}; zone {self.timezone}"
+        """The tables, the drug, the zone, the study's definitions, and the versions of mappings and rules, each by its name."""
+        parts = {
+            "mappings": VERSION,
+            "rules": battery.VERSION,
+            "tables": self.tables.fingerprint,
+            "drug": self.drug,
+            "zone": self.timezone,
+            "definitions": hashlib.sha256(encode(self.definitions)).hexdigest()[:16],
+        }
+        return "; ".join(f"{name} {value}" for name, value in parts.items())
 
     def drug_codes(self) -> Sequence[tuple[str, str]]:
         """The codes (system, code) by which the study drug is found."""
@@ -120,7 +130,8 @@ class SiteMapper(NamedTuple):
     def case(self, reference: str, records: Iterable[Record], medications: Medications) -> Case:
         """A patient's records as a case with its outcomes."""
         case = read_case(reference, self.site, self.timezone, self.drug, records, self.tables, medications)
-        return msgspec.structs.replace(case, outcomes=battery.outcomes(case, self._drug_row().label_dose_mg))
+        found = battery.outcomes(case, self._drug_row().label_dose_mg, self.definitions)
+        return msgspec.structs.replace(case, outcomes=found)
 
     def ready(self, outcome: Outcome, patient: str) -> OutcomeResource:
         """An outcome that has a time, as it is written."""
@@ -156,4 +167,4 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
             f"no mapping table of site {site.name} knows the study drug '{config.drug}'",
             hint=f'add a table with [[medication]] variable = "{config.drug}", new = true and its codes to tables of the site',
         )
-    return SiteMapper(site.name, site.timezone, config.drug, tables, Scope(tables))
+    return SiteMapper(site.name, site.timezone, config.drug, tables, Scope(tables), config.definitions)

@@ -1,12 +1,14 @@
 """dm-fhir.toml: what a good one becomes, and that a bad one is told all its faults at once."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from dm_fhir.config import Auth, Config, Pull, Secret, load_config
 from dm_fhir.errors import ConfigError
+from dm_fhir.model.definitions import MONTHS, Definitions, Visit
 
 Write = Callable[[str], Path]
 
@@ -289,3 +291,75 @@ def test_printing_a_config_shows_the_place_of_a_secret_only(write: Write, monkey
     assert config.pseudonym_key.read() == "5ecret"
     assert "Secret(env:STUDY_KEY)" in repr(config)
     assert "5ecret" not in f"{config!r}{config!s}"
+
+
+def study_with(write: Write, lines: str) -> Config:
+    head, site = GOOD.split("\n[store]", 1)
+    return load_config(write(f"{head}\n{lines}\n[store]{site}"))
+
+
+def test_the_definitions_of_a_study_that_says_none_are_the_defaults(write: Write) -> None:
+    assert load_config(write(GOOD)).definitions == Definitions()
+
+
+def test_definitions_are_exact(write: Write) -> None:
+    found = study_with(
+        write,
+        """
+        schedule = "months"
+        [study.definitions]
+        cdasi_19 = "mild"
+        activity_from_total = true
+        enzyme_range_in_uln = { aldolase = "6.5" }
+        uln_u_per_l = { ck = 200 }
+        prednisone_factors = { dexamethasone = "20/3" }
+        """,
+    ).definitions
+
+    assert found.visits == MONTHS
+    assert (found.cdasi_19, found.activity_from_total) == ("mild", True)
+    assert found.enzyme_range_in_uln["aldolase"] == Fraction(13, 2)
+    assert found.enzyme_range_in_uln["ck"] == 15
+    assert found.uln_u_per_l == {"ck": Fraction(200)}
+    assert found.prednisone_factors == {"dexamethasone": Fraction(20, 3)}
+
+
+def test_a_schedule_of_ones_own(write: Write) -> None:
+    found = study_with(
+        write, '[[study.visit]]\nname = "week_8"\nday = 56\nfirst_day = 42\nlast_day = 70\n'
+    ).definitions.visits
+
+    assert found == (Visit("week_8", 56, 42, 70),)
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ('schedule = "weekly"', "study.schedule"),
+        ("[study.definitions]\nuln_u_per_l = { ck = 0 }", "study.definitions.uln_u_per_l.ck"),
+        ('[study.definitions]\nuln_u_per_l = { ck = "0.0" }', "study.definitions.uln_u_per_l.ck"),
+        ("[study.definitions]\nuln_u_per_l = { ck = 1.5 }", "study.definitions.uln_u_per_l.ck"),
+        ("[study.definitions]\nuln_u_per_l = { troponin = 1 }", "study.definitions.uln_u_per_l"),
+        ('[study.definitions]\ncdasi_19 = "severe"', "study.definitions.cdasi_19"),
+        ('[[study.visit]]\nname = "a"\nday = 10\nfirst_day = 11\nlast_day = 20', "target 'day' must lie"),
+        (
+            'schedule = "weeks"\n[[study.visit]]\nname = "a"\nday = 15\nfirst_day = 11\nlast_day = 20',
+            "exclude each other",
+        ),
+        (
+            '[[study.visit]]\nname = "a"\nday = 15\nfirst_day = 11\nlast_day = 20\n'
+            '[[study.visit]]\nname = "a"\nday = 20\nfirst_day = 20\nlast_day = 30',
+            "its days are also those of 'a'",
+        ),
+        (
+            '[[study.visit]]\nname = "a"\nday = 15\nfirst_day = 11\nlast_day = 20\n'
+            '[[study.visit]]\nname = "a"\nday = 25\nfirst_day = 21\nlast_day = 30',
+            "the name 'a' is used 2 times",
+        ),
+    ],
+)
+def test_faulty_definitions(write: Write, lines: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        study_with(write, lines)
+
+    assert any(fault in one for one in caught.value.faults)

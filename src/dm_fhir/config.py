@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.model.definitions import ADULT_ENZYME_RANGES, SCHEDULES, Definitions, Visit
 from dm_fhir.validation import faults
 
 DEFAULT_NAME = "dm-fhir.toml"
@@ -160,6 +162,7 @@ class Config(msgspec.Struct, frozen=True):
     store_path: Path
     pseudonym_key: Secret | None
     sites: tuple[Site, ...]
+    definitions: Definitions = msgspec.field(default_factory=Definitions)
 
     def site(self, name: str) -> Site:
         """The site called `name`. Raises ConfigError naming the known ones."""
@@ -206,11 +209,34 @@ def _rules(document: dict[str, object]) -> list[str]:
     sites = document.get("site")
     tables = [_table(site) for site in sites] if isinstance(sites, list) else []
     names = Counter(name for name in (site.get("name") for site in tables) if isinstance(name, str))
-    found = _zone_fault("study.timezone", _table(document.get("study")).get("timezone"))
+    study = _table(document.get("study"))
+    found = _zone_fault("study.timezone", study.get("timezone")) + _visit_faults(study)
     found += [f"site: the name '{name}' is used {count} times" for name, count in names.items() if count > 1]
     for index, site in enumerate(tables):
         found += _site_faults(f"site[{index}]", site)
     return found
+
+
+def _visit_faults(study: _Table) -> list[str]:
+    """A schedule of one's own stands alone, its names differ, its windows do not meet, and each holds its target."""
+    own = study.get("visit")
+    visits = [_table(one) for one in own] if isinstance(own, list) else []
+    found = ["study: 'schedule' and 'visit' exclude each other; keep one"] if visits and "schedule" in study else []
+    windows: list[tuple[int, int, object]] = []
+    for index, visit in enumerate(visits):
+        first, day, last = (visit.get(key) for key in ("first_day", "day", "last_day"))
+        if not (isinstance(first, int) and isinstance(day, int) and isinstance(last, int)):
+            continue
+        if not first <= day <= last:
+            found.append(f"study.visit[{index}]: the target 'day' must lie from 'first_day' to 'last_day'")
+        found += [
+            f"study.visit[{index}]: its days are also those of '{name}'"
+            for start, end, name in windows
+            if first <= end and start <= last
+        ]
+        windows.append((first, last, visit.get("name")))
+    names = Counter(visit.get("name") for visit in visits)
+    return found + [f"study.visit: the name '{name}' is used {n} times" for name, n in names.items() if n > 1]
 
 
 def _site_faults(where: str, site: _Table) -> list[str]:
@@ -280,7 +306,29 @@ def _build(document: dict[str, Any], path: Path) -> Config:
         / (os.environ.get("DM_FHIR_STORE") or document.get("store", {}).get("path", "dm-fhir.sqlite")),
         pseudonym_key=Secret(key, folder) if key else None,
         sites=tuple(_site(site, study.get("timezone", "UTC"), folder) for site in document["site"]),
+        definitions=_definitions(study),
     )
+
+
+def _definitions(study: dict[str, Any]) -> Definitions:
+    """The defaults, with what the study says instead; of the ranges of enzymes each by itself."""
+    own = {name: _exact(value) for name, value in study.get("definitions", {}).items()}
+    ranges = {**ADULT_ENZYME_RANGES, **own.pop("enzyme_range_in_uln", {})}
+    visits = (
+        tuple(msgspec.convert(one, Visit) for one in study.get("visit", ()))
+        or SCHEDULES[study.get("schedule", "weeks")]
+    )
+    return Definitions(visits=visits, enzyme_range_in_uln=ranges, **own)
+
+
+def _exact(value: Any) -> Any:
+    """Numbers as exact ones: whole, or text such as "2.5" or "20/3"."""
+    if isinstance(value, dict):
+        return {name: Fraction(number) for name, number in value.items()}
+    is_number = (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, str) and value[:1].isdigit()
+    )
+    return Fraction(value) if is_number else value
 
 
 def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:

@@ -23,7 +23,7 @@ BELOW = {
     "errors": set(),
     "validation": set(),
     "model": {"validation"},
-    "config": {"validation"},
+    "config": {"model", "validation"},
     "schemas": set(),
     "outcomes": {"model", "config", "validation"},
     "statistics": {"model", "config", "validation", "outcomes"},

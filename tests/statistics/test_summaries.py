@@ -1,4 +1,4 @@
-"""Counts, medians and means against hand-checked vectors (tests/vectors/statistics_vectors.json)."""
+"""Counts, medians and means against hand-checked vectors (tests/vectors/outcome_vectors.json)."""
 
 import json
 from decimal import Decimal
@@ -19,7 +19,7 @@ from dm_fhir.statistics.summaries import (
     rounded_root,
 )
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "statistics_vectors.json").read_text(encoding="utf-8"))
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "outcome_vectors.json").read_text(encoding="utf-8"))
 
 
 def of_topic(topic: str) -> pytest.MarkDecorator:

@@ -9,6 +9,8 @@ from fractions import Fraction
 
 import msgspec
 
+from dm_fhir.model.definitions import Definitions
+
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     """The record a part came from. `version` is None where the server has no versions; `path` is None for the whole."""
@@ -418,10 +420,12 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A computed clinical number or date, with its rule and the records it came from.
+    """A computed clinical number, date or answer, with its rule and the records it came from.
 
-    `number` and `date` are both None where it cannot be computed, and `reasons` says why. `when` is the time it
-    speaks of, None if there is none. `about` is the follow-up record it belongs to, None for one per case.
+    `number`, `date` and `answer` ("yes", "tapered", "moderate") are all None where it cannot be computed, and `reasons` says
+    why. `when` is the time it speaks of, None if there is none. `about` is the follow-up record it belongs to, `visit` the
+    window of the schedule that it stands for; both are None for one per case. `verdicts` are what the number comes to by
+    each published definition, by its id: "yes" or "no" of a threshold, the name of a band.
     """
 
     variable: str
@@ -435,6 +439,9 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     reasons: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
+    answer: str | None = None
+    visit: str | None = None
+    verdicts: dict[str, str] = {}
 
 
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -463,13 +470,14 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
 
 FORMAT = "dm-fhir case series"
 #: Raised whenever the model changes; model/upgrades.py then says how a document of the version before becomes one of this.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class CaseSeries(msgspec.Struct, frozen=True):
     """All cases of a study. `complete_until` is per site; None where that site has never been read completely.
 
-    `written_by` is the program and its version, None in documents of format 1, which did not say.
+    `written_by` is the program and its version, None in documents of format 1, which did not say. `definitions` are those
+    that its outcomes were computed by.
     """
 
     title: str
@@ -480,3 +488,4 @@ class CaseSeries(msgspec.Struct, frozen=True):
     format: str = FORMAT
     format_version: str = str(FORMAT_VERSION)
     written_by: str | None = None
+    definitions: Definitions = msgspec.field(default_factory=Definitions)

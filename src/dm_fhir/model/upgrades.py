@@ -11,8 +11,13 @@ def _from_1(document: Document) -> Document:
     return document
 
 
+def _from_2(document: Document) -> Document:
+    """Format 3 only adds: answers, visits and verdicts of outcomes, and the definitions, which were the defaults."""
+    return document
+
+
 #: What makes a document of format n one of format n + 1; the first is for format 1. A new format is a new line.
-UPGRADES: tuple[Callable[[Document], Document], ...] = (_from_1,)
+UPGRADES: tuple[Callable[[Document], Document], ...] = (_from_1, _from_2)
 
 
 def upgraded(document: Document, version: int) -> Document:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dm_fhir.model.case import Assessment, Case, Identifier, Input, Measured, Outcome, Source
 from dm_fhir.model.dates import Span
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import baseline, cdasi, ck, dlqi, exposure, mmt8
 from dm_fhir.outcomes.baseline import Baseline, Dated
@@ -18,6 +19,7 @@ from dm_fhir.outcomes.exposure import Exposure, Infusion
 INSTRUMENTS = (cdasi.INSTRUMENT, mmt8.INSTRUMENT, dlqi.INSTRUMENT, ck.INSTRUMENT)
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
 VERSION = "2"
+DEFAULTS = Definitions()
 #: What an instrument's outcomes are called after its variable.
 PARTS = ("baseline", "improvement", "percent_improvement")
 _EXPOSURE = ("infusions_completed", "cumulative_dose_mg", "first_exposure", "last_exposure", "infusion_dose_mg")
@@ -29,7 +31,9 @@ def variables() -> tuple[str, ...]:
     return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS))
 
 
-def outcomes(case: Case, label_dose_mg: Fraction | None = None) -> tuple[Outcome, ...]:
+def outcomes(
+    case: Case, label_dose_mg: Fraction | None = None, definitions: Definitions = DEFAULTS
+) -> tuple[Outcome, ...]:
     """Every outcome of `case`, in a fixed order. Those that cannot be computed are there with their reasons."""
     exposed = exposure_of(case, label_dose_mg)
     changes = [outcome for instrument in INSTRUMENTS for outcome in _instrument(instrument, case, exposed)]

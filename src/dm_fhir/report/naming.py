@@ -73,12 +73,13 @@ def _no_case(
 
 
 def name_of(outcome: Outcome) -> str:
-    """What an outcome is called: `ck_baseline`, or with its follow-up `ck_improvement@Observation/9`."""
-    return f"{outcome.variable}@{outcome.about}" if outcome.about else outcome.variable
+    """What an outcome is called: `ck_baseline`, with its follow-up `ck_improvement@Observation/9`, or its visit `tis@week_12`."""
+    belongs_to = outcome.about or outcome.visit
+    return f"{outcome.variable}@{belongs_to}" if belongs_to else outcome.variable
 
 
 def find_outcome(case: Case, text: str, called: dict[str, str]) -> Outcome:
-    """The outcome called `text`, whose follow-up may go by its pseudonym (`called`: reference by pseudonym).
+    """The outcome called `text`, by its follow-up, which may go by its pseudonym (`called`: reference by pseudonym), or its visit.
 
     Raises ConfigError for one that the case has not, or has several of, with the names that there are.
     """
@@ -88,7 +89,7 @@ def find_outcome(case: Case, text: str, called: dict[str, str]) -> Outcome:
         one
         for one in case.outcomes
         if one.variable == variable
-        and (not about or (one.about or "") == about or (one.about or "").startswith(f"{about}#"))
+        and (not about or about in (one.about, one.visit) or (one.about or "").startswith(f"{about}#"))
     ]
     if len(found) == 1:
         return found[0]

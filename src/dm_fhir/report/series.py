@@ -25,7 +25,13 @@ def case_series(
     until = {site.name: complete_until(db, site.name, site.pull.optional_types) for site in sites}
     written_by = f"dm-fhir {__version__}"
     return CaseSeries(
-        config.title, config.drug, tuple(found), until, pseudonymised=not identified, written_by=written_by
+        config.title,
+        config.drug,
+        tuple(found),
+        until,
+        pseudonymised=not identified,
+        written_by=written_by,
+        definitions=config.definitions,
     )
 
 

@@ -72,7 +72,7 @@ def _keep(db: sqlite3.Connection, site: str, state: str, case: Case, fingerprint
     """Whether a case came, went, or is not what it was."""
     row, before = CaseRow(case.id, state, encode(case)), case_row(db, site, case.id)
     is_case = state == "case"
-    outcomes = [OutcomeRow(case.id, o.variable, o.about or "", encode(o)) for o in case.outcomes if is_case]
+    outcomes = [OutcomeRow(case.id, o.variable, o.about or o.visit or "", encode(o)) for o in case.outcomes if is_case]
     # A record that cannot be read may be the very one that would make a case: errors are kept whoever's they are.
     told = [f for f in case.findings if is_case or f.severity == "error"]
     findings = [FindingRow(f.code, f.severity, f.reference, f.path, f.done) for f in told]

@@ -82,6 +82,7 @@ _PARTS = {
     "rules": "rules",
     "drug": "study drug",
     "zone": "time zone",
+    "definitions": "definitions",
     "medications": "records",
     "records": "records",
 }

@@ -10,6 +10,7 @@ from dm_fhir.fhir.search import Search, count
 from dm_fhir.store import ledger
 from dm_fhir.store.ledger import Standing
 from dm_fhir.store.resources import counts_by_type
+from dm_fhir.sync.group_size import USUAL
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import Query, is_recent
 from dm_fhir.sync.tally import watermark
@@ -24,7 +25,7 @@ def unchanged(puller: Puller, queries: Sequence[Query], patients: Sequence[str])
     One question for a whole type, all of them at a time, in place of one for every group of patients: so only where there
     are more patients than one query names, and only where changes suffice for every one of them.
     """
-    if len(patients) <= puller.settings.patients_per_query or puller.full:
+    if _is_one_search(puller, len(patients)) or puller.full:
         return set()
     with puller.reading() as db:
         standings = ledger.standings(db, puller.name)
@@ -38,6 +39,11 @@ def unchanged(puller: Puller, queries: Sequence[Query], patients: Sequence[str])
         with puller.writing() as db:
             ledger.advance(db, puller.name, marks, puller.run)
     return set(marks)
+
+
+def _is_one_search(puller: Puller, patients: int) -> bool:
+    """Whether one search of a type asks for everybody, so that a count in its place would save nothing."""
+    return patients <= (puller.settings.patients_per_query or USUAL)
 
 
 def _changes_suffice(puller: Puller, query: Query, standing: Standing | None, patients: int) -> bool:
@@ -74,7 +80,7 @@ def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> N
 
     A type of which we hold nothing is believed where all the others are.
     """
-    if patients <= puller.settings.patients_per_query:
+    if _is_one_search(puller, patients):
         return
     with puller.reading() as db:
         held = counts_by_type(db, puller.name)

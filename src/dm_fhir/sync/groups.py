@@ -197,6 +197,8 @@ def drop_refused_categories(puller: Puller) -> None:
 
     One patient's refusal may be that patient's own.
     """
+    if puller.settings.observations_by != "categories":
+        return
     names = {category: f"{OBSERVATIONS}&category={category}" for category in taken_categories(puller)}
     with puller.reading() as db:
         rows = {category: ledger.units_of_query(db, puller.name, name) for category, name in names.items()}

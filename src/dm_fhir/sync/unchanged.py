@@ -80,26 +80,31 @@ def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> N
 
     A type of which we hold nothing is believed where all the others are.
     """
-    if _is_one_search(puller, patients):
+    types = {query.type for query in queries} | {"Patient"}
+    types = {type_name for type_name in types if puller.capability.searches(type_name, "_lastUpdated")}
+    unknown = [type_name for type_name in sorted(types) if puller.fact(f"counts {type_name}") is None]
+    if not unknown or _is_one_search(puller, patients):
         return
+    counted: dict[str, int] = {}
+    work_off(puller, [partial(_count, puller, type_name, counted) for type_name in unknown], lambda *_: None)
     with puller.reading() as db:
         held = counts_by_type(db, puller.name)
-    types = sorted({query.type for query in queries} | {"Patient"}, key=lambda name: (name not in held, name))
     honest = True
-    for type_name in types:
-        if puller.capability.searches(type_name, "_lastUpdated"):
-            fact = f"counts {type_name}"
-            if puller.fact(fact) is None:
-                counted = _counted(puller, type_name)
-                believed = counted is not None and counted >= held.get(type_name, 0) and honest
-                puller.remember(fact, "yes" if believed else "no")
-            honest = honest and puller.fact(fact) == "yes"
+    for type_name in sorted(types, key=lambda name: (name not in held, name)):
+        fact = f"counts {type_name}"
+        if type_name in unknown:
+            believed = counted.get(type_name, -1) >= held.get(type_name, 0) and honest
+            puller.remember(fact, "yes" if believed else "no")
+        honest = honest and puller.fact(fact) == "yes"
 
 
-def _counted(puller: Puller, type_name: str) -> int | None:
+def _count(puller: Puller, type_name: str, counted: dict[str, int]) -> Iterable[Job]:
     """How many the server counts since long ago: later it will be asked how many since a while ago."""
     search = Search(type_name, (("_lastUpdated", _LONG_AGO),), None, puller.settings.strict)
     try:  # once: some servers time out over so long a time, and nothing depends on it
-        return count(puller.connection, search, Counter(), tries=1)
+        total = count(puller.connection, search, Counter(), tries=1)
     except RequestFailed:
-        return None
+        total = None
+    if total is not None:
+        counted[type_name] = total
+    return []

@@ -89,14 +89,15 @@ def heeds(puller: Puller, type_name: str, patients: int) -> None:
 def heeds_not(puller: Puller, type_name: str, patients: int) -> None:
     """Remember that it has not: none at all, or none so long."""
     if patients > USUAL:
-        takes_no_more(puller)
+        refuses(puller, patients)
     else:
         puller.remember(list_fact(type_name), "no")
 
 
-def takes_no_more(puller: Puller) -> None:
-    """Remember that this server takes no more patients to a search than is usual."""
-    puller.remember("patients_per_query", str(USUAL))
+def refuses(puller: Puller, patients: int) -> None:
+    """A search with so many patients was refused: from now on none names more than is usual."""
+    if patients > USUAL:
+        puller.remember("patients_per_query", str(USUAL))
 
 
 def list_fact(type_name: str) -> str:

@@ -17,7 +17,7 @@ from dm_fhir.fhir.search import Parameters, first_pages
 from dm_fhir.store.ledger import Unit, now, put_units
 from dm_fhir.store.resources import clear_set_aside, put_resources
 from dm_fhir.sync.deletions import find_deleted, was_full
-from dm_fhir.sync.group_size import USUAL, heeds, heeds_not, longest_list, takes_no_more, usual_list
+from dm_fhir.sync.group_size import heeds, heeds_not, longest_list, refuses, usual_list
 from dm_fhir.sync.opening import NOT_THIS_WAY, opened
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import Query
@@ -58,8 +58,8 @@ def pull_together(
     except _Odd:
         return False
     except RequestFailed as error:
-        if len(patients) > USUAL and _is_for_length(error) and not group.has_begun:
-            takes_no_more(puller)
+        if _is_for_length(error) and not group.has_begun:
+            refuses(puller, len(patients))
         return False
     except LoginRefused as error:
         group.stop("auth", error.message)

@@ -175,7 +175,7 @@ def test_a_store_is_looked_at_and_left_as_it_is(examine: Examine, study: Study) 
     }
     assert "  known from earlier pulls: codes Observation: no (2" in done.text
     assert not any(ask.parameter("combo-code") for ask in clinic.asked), "what is known is not heeded"
-    assert done.site["found_now"] == {"lists MedicationAdministration": "yes"}
+    assert done.site["found_now"] == {"lists MedicationAdministration": "2"}
 
 
 def test_another_server_than_before(examine: Examine, study: Study) -> None:

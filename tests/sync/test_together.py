@@ -133,7 +133,7 @@ def test_lists_that_are_proven_by_one_type_are_believed_of_types_that_nobody_has
     study = study_of()
     assert study.type("pull").code == 0
     assert sizes(hospital, "AdverseEvent") == [3, 1, 1], "the last and the first were not looked at"
-    assert study.facts()["lists Observation"] == "yes"
+    assert study.facts()["lists Observation"] == "3"
     assert "lists AdverseEvent" not in study.facts()
 
     hospital.asked.clear()

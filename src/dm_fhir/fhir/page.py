@@ -31,8 +31,8 @@ class Page(NamedTuple):
     """One page of a search. `total` is what the server announced for the whole search, None if nothing.
 
     `messages` are the OperationOutcomes inside the page that warn or inform. `asked` are the names of the parameters that
-    the server says it has applied, None if it does not say. `notes` counts what was odd. `next_failure` says why the next
-    page cannot be asked for, though the server names one: this page is good all the same.
+    the server says it has applied, None if it does not say. `answer` is without its body. `notes` counts what was odd.
+    `next_failure` says why the next page cannot be asked for, though the server names one: this page is good all the same.
     """
 
     resources: tuple[Resource, ...]
@@ -97,7 +97,7 @@ def read_page(answer: Answer, connection: Connection, place: str = "the answer",
         tuple(messages),
         bundle.total,
         next_url,
-        answer,
+        answer._replace(body=b""),
         notes,
         _asked(bundle),
         failure,

@@ -23,10 +23,13 @@ CATEGORIES = (
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """How a server is asked. None of those that may be yes or no: by what the CapabilityStatement lists."""
+    """How a server is asked. None of those that may be yes or no: by what the CapabilityStatement lists.
+
+    `patients_per_query` None: as many as fill a page.
+    """
 
     page_size: int = 1000
-    patients_per_query: int = 100
+    patients_per_query: int | None = None
     observations_by: Literal["codes", "categories", "whole"] | None = None
     categories: tuple[str, ...] = CATEGORIES
     post_search: bool | None = None
@@ -96,7 +99,7 @@ def _is_named(vendor: Vendor, text: str) -> bool:
 
 
 def _value(name: str, text: str) -> object:
-    if name == "page_size":
+    if name in ("page_size", "patients_per_query"):
         return int(text)
     if name == "categories":
         return tuple(text.split(","))

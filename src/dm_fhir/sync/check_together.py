@@ -11,6 +11,7 @@ from dm_fhir.fhir.search import Search, first_pages
 from dm_fhir.sync.check import Check, answer_of, first_page, in_a_line, shown
 from dm_fhir.sync.check_queries import Asked, once_more
 from dm_fhir.sync.check_settings import as_said
+from dm_fhir.sync.group_size import heeds, heeds_not
 from dm_fhir.sync.puller import Puller
 
 #: So many types are looked through for one of which two patients have something, and so many of their records.
@@ -43,7 +44,7 @@ def _several(puller: Puller, asked: Sequence[Asked], patients: Sequence[str]) ->
             return _one_by_one(search, in_a_line(error), answer_of(error))
         if taken is None:
             continue
-        puller.remember(f"lists {one.query.type}", "yes" if taken else "no")
+        (heeds if taken else heeds_not)(puller, one.query.type, 2)
         if taken:
             return Check(_SEVERAL, "works", f"tried with two and {one.query.type}", request=shown(search), answer="200")
         return _one_by_one(

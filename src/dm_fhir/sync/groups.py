@@ -3,8 +3,11 @@
 A group that does not work out is asked for in smaller ones, so that a fault stays with the patient who has it.
 """
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from math import ceil
 
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.resource import Resource
@@ -13,6 +16,7 @@ from dm_fhir.store.database import batched
 from dm_fhir.store.ledger import Unit, forget_units, get_unit
 from dm_fhir.store.resources import has_records_of
 from dm_fhir.sync.alone import pull_alone, read_each
+from dm_fhir.sync.group_size import group_size, is_known, list_fact
 from dm_fhir.sync.opening import NeedsCategory
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import PATIENT, Query, by_category, since, taken_categories
@@ -24,10 +28,12 @@ _BATCH = 20
 OBSERVATIONS = "Observation?patient"
 
 
-def jobs_for(puller: Puller, query: Query, patients: Sequence[str], *, only_open: bool) -> list[Job]:
+def jobs_for(
+    puller: Puller, query: Query, patients: Sequence[str], *, only_open: bool, queries_beside: int = 0
+) -> list[Job]:
     """One query for all patients, in groups where the server takes lists of patients, alone where it does not.
 
-    `only_open`: only units that are not complete.
+    `only_open`: only units that are not complete. `queries_beside`: how many others are asked at the same time.
     """
     if not patients:
         return []
@@ -35,42 +41,86 @@ def jobs_for(puller: Puller, query: Query, patients: Sequence[str], *, only_open
         before = ledger.units_of_query(db, puller.name, query.name)
     if only_open:
         patients = [p for p in patients if p not in before or before[p].state != "complete"]
-    return _grouped(puller, query, patients, before)
+    share = ceil(len(patients) * (1 + queries_beside) / puller.site.pull.concurrency)
+    return _grouped(puller, query, patients, before, share)
 
 
-def _grouped(puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit]) -> list[Job]:
+def _grouped(
+    puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit], share: int
+) -> list[Job]:
     """Jobs for those of whom changes suffice, from the earliest start that one of them needs, and for the others."""
     starts = {patient: since(puller, before[patient], query) for patient in patients if patient in before}
     changing = [patient for patient in patients if starts.get(patient)]
     from_start = [patient for patient in patients if not starts.get(patient)]
     earliest = min((start for patient in changing if (start := starts[patient])), default=None)
     return [
-        *_in_groups(puller, query, changing, before, earliest),
-        *_in_groups(puller, query, from_start, before, None),
+        *_in_groups(puller, query, changing, before, share, earliest),
+        *_in_groups(puller, query, from_start, before, share, None),
     ]
 
 
 def _in_groups(
-    puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit], start: str | None
+    puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit], share: int, start: str | None
 ) -> Iterator[Job]:
     """A merged patient's records may be under another id: such a one is asked for alone."""
     is_listed = query.is_listed(puller)
     together = [patient for patient in patients if is_listed and patient not in puller.linked]
     alone = [patient for patient in patients if not is_listed or patient in puller.linked]
-    for group in batched(together, _group_size(puller, query)):
-        rows = {patient: before[patient] for patient in group if patient in before}
-        yield partial(_ask, puller, query, list(group), rows, start)
+    yield from _Groups(puller, query, together, before, share, start).begin()
     yield from (partial(_ask_alone, puller, query, patient) for patient in alone)
 
 
-def _group_size(puller: Puller, query: Query) -> int:
-    if _takes_lists(puller, query):
-        return puller.settings.patients_per_query
-    return _BATCH if _takes_batch(puller) else 1
+class _Groups:
+    """The groups of one query's patients. How large one is, is decided when its turn comes, by what is known then.
+
+    While nothing is known there is but one: whoever comes next would be as ignorant.
+    """
+
+    def __init__(
+        self, puller: Puller, query: Query, patients: Sequence[str], before: Mapping[str, Unit], share: int,
+        start: str | None,
+    ) -> None:  # fmt: skip
+        self._puller, self._query, self._before, self._start, self._share = puller, query, before, start, share
+        self._left = deque(patients)
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def begin(self) -> list[Job]:
+        """The jobs to begin with. They lead to the others."""
+        return self._jobs(None if self._is_known() else 1)
+
+    def _jobs(self, most: int | None = None) -> list[Job]:
+        """As many jobs as groups are left, less those that wait already."""
+        size = self._size()
+        with self._lock:
+            more = max(0, ceil(len(self._left) / size) - self._waiting)
+            more = more if most is None else min(most, more)
+            self._waiting += more
+        return [self._ask_next] * more
+
+    def _ask_next(self) -> Iterable[Job]:
+        size = self._size()
+        with self._lock:
+            self._waiting -= 1
+            group = [self._left.popleft() for _ in range(min(size, len(self._left)))]
+        if not group:
+            return []
+        rows = {patient: self._before[patient] for patient in group if patient in self._before}
+        parts = _ask(self._puller, self._query, group, rows, self._start)
+        return [*parts, *self._jobs()]
+
+    def _size(self) -> int:
+        if _takes_lists(self._puller, self._query):
+            return group_size(self._puller, self._query, self._share, in_full=self._start is None)
+        return _BATCH if _takes_batch(self._puller) else 1
+
+    def _is_known(self) -> bool:
+        is_listed = _takes_lists(self._puller, self._query)
+        return not is_listed or is_known(self._puller, self._query, in_full=self._start is None)
 
 
 def _takes_lists(puller: Puller, query: Query) -> bool:
-    return puller.settings.patients_per_query > 1 and puller.fact(f"lists {query.type}") != "no"
+    return puller.settings.patients_per_query != 1 and puller.fact(list_fact(query.type)) != "no"
 
 
 def _takes_batch(puller: Puller) -> bool:
@@ -147,6 +197,8 @@ def drop_refused_categories(puller: Puller) -> None:
 
     One patient's refusal may be that patient's own.
     """
+    if puller.settings.observations_by != "categories":
+        return
     names = {category: f"{OBSERVATIONS}&category={category}" for category in taken_categories(puller)}
     with puller.reading() as db:
         rows = {category: ledger.units_of_query(db, puller.name, name) for category, name in names.items()}

@@ -14,6 +14,7 @@ from dm_fhir.fhir.login import signing_key
 from dm_fhir.sync.check import Check
 from dm_fhir.sync.check_access import method_of
 from dm_fhir.sync.doctor import Examination
+from dm_fhir.sync.group_size import MOST
 
 _COHORTS = {
     "medication": "whoever was given the study drug ({drug})",
@@ -79,7 +80,8 @@ def _about(config: Config, site: Site, examination: Examination) -> Iterator[tup
 def _how(site: Site, examination: Examination) -> Iterator[str]:
     settings = {setting.name: setting.value for setting in examination.settings}
     if settings:
-        yield f"searches as below, naming up to {settings['patients_per_query']} patients where the server takes that"
+        most = settings["patients_per_query"] or MOST
+        yield f"searches as below, naming up to {most} patients where the server takes that"
         yield f"pages of {settings['page_size']}"
     yield f"at most {site.pull.concurrency} requests at a time, fewer as soon as the server answers 429 or 503"
     if site.pull.requests_per_second:

@@ -150,9 +150,9 @@ def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress
     """Patient first: a merged patient's other records are found through it. Then the rest, then what that refers to."""
     done = set() if wish.is_partial else unchanged(puller, [PATIENT, *plan(puller)], patients)
 
-    def jobs_of(query: Query, others: Sequence[str] = ()) -> list[Job]:
+    def jobs_of(query: Query, others: Sequence[str] = (), queries_beside: int = 0) -> list[Job]:
         whose = others if query.name in done else [*patients, *others]
-        return jobs_for(puller, query, whose, only_open=wish.retry)
+        return jobs_for(puller, query, whose, only_open=wish.retry, queries_beside=queries_beside)
 
     work_off(puller, jobs_of(PATIENT), lambda *_: None)
     with puller.reading() as db:
@@ -163,7 +163,7 @@ def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress
             join(db, puller.name, others, puller.run)
         work_off(puller, jobs_for(puller, PATIENT, others, only_open=wish.retry), lambda *_: None)
     queries = plan(puller)
-    jobs = [job for query in queries for job in jobs_of(query, others)]
+    jobs = [job for query in queries for job in jobs_of(query, others, len(queries) - 1)]
     if not wish.is_partial:
         jobs += [partial(pull_whole, puller, type_name) for type_name in puller.site.pull.whole_types]
         jobs += history_jobs(puller, queries)

@@ -30,7 +30,8 @@ class Puller:
     """One site's pull at work, used by all its threads. `full` asks for everything again, whatever the watermarks say.
 
     `settings` say how the server is asked, as far as is known now. `linked` has, by patient, the others that the hospital
-    calls the same person.
+    calls the same person. `answered` has, by query and whether all was asked for, how many patients have been asked for
+    together and how many resources came.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Puller:
         self.hopeless: dict[str, tuple[str, str]] = {}
         self.refusals: Counter[str] = Counter()
         self.probed: set[str] = set()
+        self.answered: dict[tuple[str, bool], tuple[int, int]] = {}
         self.stop = threading.Event()
         self._lock = threading.RLock()
         self._aside = have_set_aside(db, site.name)

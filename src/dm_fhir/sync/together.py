@@ -17,13 +17,17 @@ from dm_fhir.fhir.search import Parameters, first_pages
 from dm_fhir.store.ledger import Unit, now, put_units
 from dm_fhir.store.resources import clear_set_aside, put_resources
 from dm_fhir.sync.deletions import find_deleted, was_full
-from dm_fhir.sync.opening import opened
+from dm_fhir.sync.group_size import heeds, heeds_not, longest_list, refuses, usual_list
+from dm_fhir.sync.opening import NOT_THIS_WAY, opened
 from dm_fhir.sync.puller import Puller
-from dm_fhir.sync.query import SEARCHES, Query
+from dm_fhir.sync.query import Query
 from dm_fhir.sync.tally import begun, watermark
 
 #: A group that did not work is asked for in so many parts.
 PARTS = 10
+#: How a server fails at a list that is too long for it, beside refusing it.
+_TOO_MUCH = (431, 500, 502, 503, 504)
+_TOO_SLOW = ("read-timeout", "too-slow")
 #: What may happen to a page without anything being wrong with the data.
 _HARMLESS = ("bom", "media_type", "next_rewritten", "plain_http_links", "authorised_view_only")
 
@@ -51,7 +55,11 @@ def pull_together(
         group.check()
         if not _is_proven(puller, query, patients, more, group.whose):
             return False
-    except (_Odd, RequestFailed):
+    except _Odd:
+        return False
+    except RequestFailed as error:
+        if _is_for_length(error) and not group.has_begun:
+            refuses(puller, len(patients))
         return False
     except LoginRefused as error:
         group.stop("auth", error.message)
@@ -115,6 +123,11 @@ class _Group:
         self._message: str | None = None
         self._started: datetime | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether any page has come."""
+        return self._pages > 0
+
     def take(self, page: Page) -> None:
         """Count one page, and store the one before it with the rows of its patients.
 
@@ -150,12 +163,18 @@ class _Group:
                 if self._puller.has_aside(patient, self._query.name):
                     clear_set_aside(db, self._puller.name, self._query.name, patient, self._puller.run)
             put_units(db, [self._complete_row(patient, mark, full, told=told) for patient in self._units])
+            self._note_how_many()
 
     def stop(self, reason: str, message: str, not_before: str | None = None) -> None:
         """The run cannot go on here: all the group's units stay open."""
         rows = [self._row(patient) for patient in self._units]
         with self._puller.writing() as db:
             put_units(db, [replace(row, reason=reason, message=message, not_before=not_before) for row in rows])
+
+    def _note_how_many(self) -> None:
+        key = (self._query.name, self.in_full)
+        patients, resources = self._puller.answered.get(key, (0, 0))
+        self._puller.answered[key] = (patients + len(self._units), resources + len(self.seen))
 
     def _check_page(self, page: Page) -> None:
         odd = any(count for name, count in page.notes.items() if name not in _HARMLESS) or page.next_failure
@@ -242,35 +261,52 @@ class _Group:
         )
 
 
+def _is_for_length(error: RequestFailed) -> bool:
+    return error.status in (*NOT_THIS_WAY, *_TOO_MUCH) or error.reason in _TOO_SLOW
+
+
 def _is_proven(
     puller: Puller, query: Query, patients: Sequence[str], more: Parameters, whose: Mapping[str, int]
 ) -> bool:
-    """Whether the server takes a list of patients for what it is, and not for its first name, or for no name at all.
+    """Whether the server takes a list of patients for what it is, and not for its first names, or for no name at all.
 
-    The last of the list came back, and another one: proof, and remembered. Else the last and the first are asked for alone:
-    if there is something, the list was not honoured, and that is remembered too. If there is nothing, what the server does
-    with other types must tell; where that tells nothing either, only each patient's own answer does.
+    Records of somebody on the list, and of another one before: proof that it was heeded so far, and remembered. Who comes after
+    is asked for again, by a list that is short enough to be believed: if there is something, the list was not heeded, and that
+    is remembered too. Where too many come after, the last and the first are asked for alone; if there is nothing, what the
+    server does with other types must tell; where that tells nothing either, only each patient's own answer does.
     """
-    fact = f"lists {query.type}"
-    if puller.fact(fact) == "yes" or len(patients) == 1:
+    type_name, length, usual = query.type, len(patients), usual_list(puller)
+    if length <= max(1, longest_list(puller, type_name)):
         return True
-    elsewhere = {puller.fact(f"lists {type_name}") for type_name, _ in SEARCHES}
-    is_usual = "yes" in elsewhere and "no" not in elsewhere
-    if more and is_usual:  # the next answer in full is looked at more closely
+    if more and length <= usual:  # the next answer in full is looked at more closely
         return True
     # nobody has any, as in the group looked at before
-    if fact in puller.probed and is_usual and not any(whose.values()):
+    if type_name in puller.probed and length <= usual and not any(whose.values()):
         return True
-    if whose.get(patients[-1]) and any(whose.get(patient) for patient in patients[:-1]):
-        puller.remember(fact, "yes")
+    shown = _shown(patients, whose)
+    heeds(puller, type_name, shown)
+    if shown == length:
         return True
-    for patient in (patients[-1], patients[0]):
-        if whose.get(patient):
-            continue
-        alone = query.search(puller, [patient], more)._replace(page_size=1, by_post=False)
-        page = next(iter(opened(puller, query.type, alone, Counter())), None)
-        if page is not None and page.resources:
-            puller.remember(fact, "no")
+    believed = max(1, longest_list(puller, type_name), usual)
+    is_all_the_rest = shown > 0 and length - shown <= believed
+    rest = patients[shown:] if is_all_the_rest else patients[-1:]
+    for some in (rest, patients[:1]):
+        if not any(whose.get(patient) for patient in some) and _has_any(puller, query, some, more):
+            heeds_not(puller, type_name, length)
             return False
-    puller.probed.add(fact)
-    return is_usual
+        if is_all_the_rest:
+            return True
+    puller.probed.add(type_name)
+    return length <= usual
+
+
+def _shown(patients: Sequence[str], whose: Mapping[str, int]) -> int:
+    """How many of the list the answer shows to have been heeded: up to the last of whom there is something."""
+    having = [number for number, patient in enumerate(patients, start=1) if whose.get(patient)]
+    return having[-1] if len(having) > 1 else 0
+
+
+def _has_any(puller: Puller, query: Query, patients: Sequence[str], more: Parameters) -> bool:
+    search = query.search(puller, patients, more)._replace(page_size=1)
+    search = search if len(patients) > 1 else search._replace(by_post=False)
+    return any(page.resources for page in opened(puller, query.type, search, Counter()))

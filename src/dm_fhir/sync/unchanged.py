@@ -10,6 +10,7 @@ from dm_fhir.fhir.search import Search, count
 from dm_fhir.store import ledger
 from dm_fhir.store.ledger import Standing
 from dm_fhir.store.resources import counts_by_type
+from dm_fhir.sync.group_size import USUAL
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import Query, is_recent
 from dm_fhir.sync.tally import watermark
@@ -24,7 +25,7 @@ def unchanged(puller: Puller, queries: Sequence[Query], patients: Sequence[str])
     One question for a whole type, all of them at a time, in place of one for every group of patients: so only where there
     are more patients than one query names, and only where changes suffice for every one of them.
     """
-    if len(patients) <= puller.settings.patients_per_query or puller.full:
+    if _is_one_search(puller, len(patients)) or puller.full:
         return set()
     with puller.reading() as db:
         standings = ledger.standings(db, puller.name)
@@ -38,6 +39,11 @@ def unchanged(puller: Puller, queries: Sequence[Query], patients: Sequence[str])
         with puller.writing() as db:
             ledger.advance(db, puller.name, marks, puller.run)
     return set(marks)
+
+
+def _is_one_search(puller: Puller, patients: int) -> bool:
+    """Whether one search of a type asks for everybody, so that a count in its place would save nothing."""
+    return patients <= (puller.settings.patients_per_query or USUAL)
 
 
 def _changes_suffice(puller: Puller, query: Query, standing: Standing | None, patients: int) -> bool:
@@ -74,26 +80,31 @@ def learn_counting(puller: Puller, queries: Sequence[Query], patients: int) -> N
 
     A type of which we hold nothing is believed where all the others are.
     """
-    if patients <= puller.settings.patients_per_query:
+    types = {query.type for query in queries} | {"Patient"}
+    types = {type_name for type_name in types if puller.capability.searches(type_name, "_lastUpdated")}
+    unknown = [type_name for type_name in sorted(types) if puller.fact(f"counts {type_name}") is None]
+    if not unknown or _is_one_search(puller, patients):
         return
+    counted: dict[str, int] = {}
+    work_off(puller, [partial(_count, puller, type_name, counted) for type_name in unknown], lambda *_: None)
     with puller.reading() as db:
         held = counts_by_type(db, puller.name)
-    types = sorted({query.type for query in queries} | {"Patient"}, key=lambda name: (name not in held, name))
     honest = True
-    for type_name in types:
-        if puller.capability.searches(type_name, "_lastUpdated"):
-            fact = f"counts {type_name}"
-            if puller.fact(fact) is None:
-                counted = _counted(puller, type_name)
-                believed = counted is not None and counted >= held.get(type_name, 0) and honest
-                puller.remember(fact, "yes" if believed else "no")
-            honest = honest and puller.fact(fact) == "yes"
+    for type_name in sorted(types, key=lambda name: (name not in held, name)):
+        fact = f"counts {type_name}"
+        if type_name in unknown:
+            believed = counted.get(type_name, -1) >= held.get(type_name, 0) and honest
+            puller.remember(fact, "yes" if believed else "no")
+        honest = honest and puller.fact(fact) == "yes"
 
 
-def _counted(puller: Puller, type_name: str) -> int | None:
+def _count(puller: Puller, type_name: str, counted: dict[str, int]) -> Iterable[Job]:
     """How many the server counts since long ago: later it will be asked how many since a while ago."""
     search = Search(type_name, (("_lastUpdated", _LONG_AGO),), None, puller.settings.strict)
     try:  # once: some servers time out over so long a time, and nothing depends on it
-        return count(puller.connection, search, Counter(), tries=1)
+        total = count(puller.connection, search, Counter(), tries=1)
     except RequestFailed:
-        return None
+        total = None
+    if total is not None:
+        counted[type_name] = total
+    return []

@@ -47,7 +47,7 @@ def main(how: str, what: str) -> None:
         return mapper.case(patient, records, {})
 
     def without(patient: str, records: list[Record]) -> Case:
-        return read_case(patient, mapper.site, mapper.timezone, mapper.drug, records, tables, {})
+        return read_case(patient, mapper.site, mapper.timezone, mapper.drug, records, tables, {}, mapper.known)
 
     if how == "stream":
         sys.stdout.write(f"{_streamed(with_outcomes, int(what))}\n")

@@ -45,6 +45,8 @@ def _without_doubled_forms(
     assessments: Sequence[Assessment], accepted: Sequence[str], zone: tzinfo
 ) -> tuple[tuple[Assessment, ...], list[Finding], Counter[str]]:
     """A form's score is taken where no Observation was derived from the form, or has the score of the same day."""
+    if all(one.questionnaire is None for one in assessments):
+        return tuple(assessments), [], Counter()
     by_variable = defaultdict(list)
     for one in assessments:
         if one.questionnaire is None and one.status in accepted:

@@ -306,10 +306,11 @@ class _Reader:
             return
         view = read_unambiguous(record.body, observation.Observation)
         found = observation.from_fhir(view, source, self.tables)
-        if copied(found.identifiers, self.imported) and not identifier_of(source.reference):
+        if self.imported and copied(found.identifiers, self.imported) and not identifier_of(source.reference):
             self.left_out["Observation: copy of an imported score"] += 1
             return
-        for one in (found, *observation.contained_members(view, source, self.tables)):
+        parts = tuple(observation.contained_members(view, source, self.tables)) if view.contained else ()
+        for one in (found, *parts):
             self.assessment(one, record.type)
 
     def questionnaire_response(self, record: Record, source: Source) -> None:

@@ -3,6 +3,8 @@
 Adverse events are all kept, and so is a drug that stands in another resource: only that can tell which it is.
 """
 
+import re
+
 import msgspec
 
 from dm_fhir.mappings.codes import Tables
@@ -54,6 +56,8 @@ _COMPONENTS = msgspec.json.Decoder(tuple[_Component, ...])
 _MOST_REMEMBERED = 10_000
 _NOT_READABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OURS = IDENTIFIER_SYSTEM.encode()
+#: One of those statuses, or a character written by its number, which may be one of its letters.
+_MAY_DENY = re.compile("|".join((*DENIED, r"\\")).encode()).search
 
 
 def codes_of(tables: Tables, type_name: str) -> list[str]:
@@ -104,8 +108,9 @@ class Scope:
             return not concept or self._concept(kind, concept, without_codes=True)
         if self._concept(kind, bytes(record.code), without_codes=False):
             return True
-        components = _COMPONENTS.decode(record.component) if bytes(record.component) else ()
-        return any(self._has(kind, part.code) for part in components)
+        if not bytes(record.component):
+            return False
+        return any(self._has(kind, part.code) for part in _COMPONENTS.decode(record.component))
 
     def _concept(self, kind: str, concept: bytes, *, without_codes: bool) -> bool:
         key = (kind, concept)
@@ -127,4 +132,4 @@ def _has_another_reason(head: _Head) -> bool:
     if head.status == DENIED[0] or head.doNotPerform or bytes(head.hasMember):
         return True
     status = bytes(head.verificationStatus)
-    return any(word.encode() in status for word in DENIED) or b"\\" in status
+    return bool(status) and _MAY_DENY(status) is not None

@@ -149,7 +149,7 @@ class _Reader:
         if is_ambiguous(record.body):
             self.find("unreadable", reference)
             return
-        if self.known.is_nothing_to_us(record.type, record.body) and not self.may_be_a_copy(record):
+        if self.known.is_nothing_to_us(record.type, record.body, self.medications) and not self.may_be_a_copy(record):
             self.left_out[f"{record.type}: no code that the tables know"] += 1
             return
         try:

@@ -9,7 +9,11 @@ import msgspec
 
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.condition import DENIED
+from dm_fhir.mappings.datatypes import Reference
+from dm_fhir.mappings.medication import Medications, named
+from dm_fhir.mappings.medication import concept as concept_of
 from dm_fhir.mappings.outcome_observation import IDENTIFIER_SYSTEM
+from dm_fhir.model.case import Concept
 
 _KINDS = {
     "Observation": "measurement",
@@ -46,10 +50,12 @@ class _Head(_Coded, frozen=True):
     doNotPerform: bool | None = None
     verificationStatus: msgspec.Raw = msgspec.Raw()
     hasMember: msgspec.Raw = msgspec.Raw()
+    medicationReference: msgspec.Raw = msgspec.Raw()
 
 
 _CODED = msgspec.json.Decoder(_Coded)
 _HEAD = msgspec.json.Decoder(_Head)
+_REFERENCE = msgspec.json.Decoder(Reference)
 _CONCEPT = msgspec.json.Decoder(_Concept)
 _COMPONENTS = msgspec.json.Decoder(tuple[_Component, ...])
 #: Records of one kind name their codes alike, byte for byte: so many different ways are remembered.
@@ -73,6 +79,8 @@ class Scope:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._remembered: dict[tuple[str, bytes], bool] = {}
+        self._medications: Medications = {}
+        self._unknown_drugs: dict[bytes, bool] = {}  # of those Medications, by the reference as it is written
 
     def knows(self, type_name: str, body: bytes, concept: bytes = b"") -> bool:
         """Whether the record is one that the tables can use. `concept` are the bytes of its code, where they were read along."""
@@ -86,10 +94,11 @@ class Scope:
         except _NOT_READABLE:
             return True
 
-    def is_nothing_to_us(self, type_name: str, body: bytes) -> bool:
+    def is_nothing_to_us(self, type_name: str, body: bytes, medications: Medications) -> bool:
         """Whether the mapping counts a record under "no code that the tables know", whatever else it says; so it need not be read.
 
         False does not say that it is known: another reason may come before this one, or there is no telling from its head.
+        `medications` are the site's.
         """
         kind = _KINDS.get(type_name)
         if kind is None or (kind == "measurement" and _OURS in body):
@@ -98,9 +107,28 @@ class Scope:
             if not body.isascii():
                 body.decode()  # the decoder does not look at the text that it passes over
             head = _HEAD.decode(body)
-            return not (self._knows(kind, head) or _has_another_reason(head))
+            if _has_another_reason(head):
+                return False
+            reference = bytes(head.medicationReference)
+            if kind == "medication" and reference and not bytes(head.medicationCodeableConcept):
+                return self._is_unknown_drug(reference, medications)
+            return not self._knows(kind, head)
         except _NOT_READABLE:
             return False
+
+    def _is_unknown_drug(self, reference: bytes, medications: Medications) -> bool:
+        """Whether a reference leads to a Medication of the site that has codes or text, none of which the tables know."""
+        if medications is not self._medications:
+            self._medications, self._unknown_drugs = medications, {}
+        found = self._unknown_drugs.get(reference)
+        if found is None:
+            name = _REFERENCE.decode(reference).reference or ""
+            medication = None if name.startswith("#") else medications.get(named(name))
+            codes = concept_of(medication, medications) if medication is not None else Concept()
+            found = codes != Concept() and self._tables.row("medication", codes.codings) is None
+            if len(self._unknown_drugs) < _MOST_REMEMBERED:
+                self._unknown_drugs[reference] = found
+        return found
 
     def _knows(self, kind: str, record: _Coded) -> bool:
         if kind == "medication":

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.mappings.imported_observation import IDENTIFIER_SYSTEM as IMPORTED
+from dm_fhir.mappings.medication import Medications, read_medications
 from dm_fhir.mappings.outcome_observation import IDENTIFIER_SYSTEM as OUTCOME
 from dm_fhir.mappings.scope import Scope
 from dm_fhir.model.case import Case
@@ -30,7 +31,7 @@ class Stored(NamedTuple):
 class ReadsAll(Scope):
     """As if every record had to be read."""
 
-    def is_nothing_to_us(self, type_name: str, body: bytes) -> bool:
+    def is_nothing_to_us(self, type_name: str, body: bytes, medications: Medications) -> bool:
         return False
 
 
@@ -39,7 +40,7 @@ def case_of(*bodies: bytes | dict[str, Any], reading_all: bool = False) -> Case:
     kinds = [msgspec.json.decode(body, type=dict[str, Any]) for body in written]
     records = [Stored(one["resourceType"], one.get("id", str(i)), written[i]) for i, one in enumerate(kinds)]
     known = ReadsAll(TABLES) if reading_all else Scope(TABLES)
-    return read_case("Patient/1", "north", "Europe/Madrid", "anifrolumab", records, TABLES, {}, known)
+    return read_case("Patient/1", "north", "Europe/Madrid", "anifrolumab", records, TABLES, MEDICATIONS, known)
 
 
 def concept(*codes: tuple[str, str] | str) -> dict[str, Any]:
@@ -48,6 +49,29 @@ def concept(*codes: tuple[str, str] | str) -> dict[str, Any]:
     }
 
 
+#: A site's Medications: known, known by an ingredient, unknown, known by no word, unreadable.
+MEDICATIONS = read_medications(
+    Stored("Medication", id_, msgspec.json.encode({"resourceType": "Medication", **elements}))
+    for id_, elements in {
+        "known": {"code": concept((ATC, "L04AG11"))},
+        "mixed": {"code": concept("9"), "ingredient": [{"itemReference": {"reference": "Medication/known"}}]},
+        "unknown": {"code": concept("9")},
+        "empty": {"status": "active"},
+        "odd": {"code": 5},
+    }.items()
+)
+REFERENCES = [
+    {"reference": name}
+    for name in (
+        "#in",
+        "#out",
+        "#x/Medication/unknown",
+        *MEDICATIONS,
+        "Medication/gone",
+        "https://x/Medication/unknown/_history/2",
+    )
+]
+REFERENCES += [{"display": "Saphnelo"}]
 CODES = st.sampled_from([concept("9"), concept((LOINC, "9")), concept((LOINC, "2157-6")), concept("9", (LOINC, "2157-6")), {"text": "CK"}, {}])  # fmt: skip
 DRUGS = st.sampled_from([concept("9"), concept((ATC, "9")), concept((ATC, "L04AG11")), concept("9", (ATC, "H02AB07")), {"text": "Saphnelo"}, {}])  # fmt: skip
 DIAGNOSES = st.sampled_from([concept("9"), concept(("http://snomed.info/sct", "396230008")), {"text": "DM"}, {}])
@@ -74,7 +98,8 @@ RECORDS = st.one_of(
         {"resourceType": st.sampled_from(["MedicationAdministration", "MedicationRequest", "MedicationStatement"])},
         optional={
             "status": STATUSES, "medicationCodeableConcept": DRUGS, "doNotPerform": st.booleans(),
-            "medicationReference": st.just({"reference": "Medication/gone"}),
+            "medicationReference": st.sampled_from(REFERENCES),
+            "contained": st.just([{"resourceType": "Medication", "id": "in", "code": concept((ATC, "L04AG11"))}]),
         },
     ),
 )  # fmt: skip
@@ -133,3 +158,19 @@ def test_half_a_byte_of_text_is_a_finding_where_it_is_read() -> None:
     case = read_case("Patient/1", "north", "Europe/Madrid", "anifrolumab", [record], TABLES, {})
 
     assert [one.code for one in case.findings] == ["unreadable"]
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("kind", ["MedicationAdministration", "MedicationRequest"])
+def test_a_drug_by_reference_is_counted_by_the_same_reason(kind: str, reference: dict[str, str]) -> None:
+    record = {"resourceType": kind, "status": "completed", "medicationReference": reference}
+
+    assert case_of(record) == case_of(record, reading_all=True)
+
+
+def test_another_sites_medications_are_asked_anew() -> None:
+    scope, body = Scope(TABLES), b'{"medicationReference": {"reference": "Medication/unknown"}}'
+
+    assert scope.is_nothing_to_us("MedicationRequest", body, MEDICATIONS)
+    assert not scope.is_nothing_to_us("MedicationRequest", body, {})
+    assert scope.is_nothing_to_us("MedicationRequest", body, MEDICATIONS)

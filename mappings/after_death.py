@@ -16,6 +16,8 @@ def censored(parts: Sequence[Part], death: str | None, zone: tzinfo) -> tuple[li
     A death known to the day leaves the whole day in; one of which only the year is known, all of that year. A part
     without a time that can be read stays, as everything does where the day of death is not known.
     """
+    if death is None:
+        return list(parts), []
     kept: list[Part] = []
     after: list[str] = []
     for part in parts:
@@ -36,8 +38,8 @@ def _time(part: Administration | Assessment | AdverseEvent) -> str | None:
             return part.date
 
 
-def _surely_before(death: str | None, time: str | None, zone: tzinfo) -> bool:
+def _surely_before(death: str, time: str | None, zone: tzinfo) -> bool:
     try:
-        return span(death or "", zone).before(span(time or "", zone)) is True
+        return span(death, zone).before(span(time or "", zone)) is True
     except ValueError:
         return False

@@ -6,6 +6,7 @@ Which of several counts is decided in `outcomes/baseline.py` alone; here its ver
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, tzinfo
+from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,8 @@ def _without_doubled_forms(
     assessments: Sequence[Assessment], accepted: Sequence[str], zone: tzinfo
 ) -> tuple[tuple[Assessment, ...], list[Finding], Counter[str]]:
     """A form's score is taken where no Observation was derived from the form, or has the score of the same day."""
+    if all(one.questionnaire is None for one in assessments):
+        return tuple(assessments), [], Counter()
     by_variable = defaultdict(list)
     for one in assessments:
         if one.questionnaire is None and one.status in accepted:
@@ -81,6 +84,8 @@ def _of_age(one: Assessment, subject: Subject | None, zone: tzinfo) -> Assessmen
     """The assessment without a DLQI of somebody who was surely too young for it (R-DLQI)."""
     if subject is None or subject.birth_date is None or not one.time:
         return one
+    if not any(map(_is_dlqi, (one.measured, *one.components))):
+        return one
     try:
         _, oldest = completed_years(subject.birth_date, one.time, zone)
     except ValueError:
@@ -91,9 +96,11 @@ def _of_age(one: Assessment, subject: Subject | None, zone: tzinfo) -> Assessmen
 
 
 def _no_dlqi(part: Measured) -> Measured:
-    if part.concept.variable != dlqi.INSTRUMENT.name or part.result.number is None:
-        return part
-    return replace(part, result=Result(reason="use_cdlqi"))
+    return replace(part, result=Result(reason="use_cdlqi")) if _is_dlqi(part) else part
+
+
+def _is_dlqi(part: Measured) -> bool:
+    return part.concept.variable == dlqi.INSTRUMENT.name and part.result.number is not None
 
 
 def _timings(assessments: Iterable[Assessment]) -> Iterator[Finding]:
@@ -115,7 +122,7 @@ def _verdicts(case: Case, zone: tzinfo) -> Iterator[Finding]:
         if one.source.place not in heads and not _says_nothing(one):
             alike["mmt8" if name in mmt8.VARIABLES else name].append(one)
     accepted = baseline.accepted_statuses(case)
-    for _, parts in sorted(alike.items(), key=str):
+    for _, parts in sorted(alike.items(), key=itemgetter(0)):
         numbers = [one for one in parts if one.measured.result.answer is None]
         verdicts = baseline.sort_out(numbers, zone, accepted).excluded
         for one in parts:

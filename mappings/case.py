@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -23,11 +24,12 @@ from dm_fhir.mappings.adverse_event_extensions import STATUS
 from dm_fhir.mappings.after_death import censored
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.condition import DENIED
-from dm_fhir.mappings.datatypes import Reference, read
+from dm_fhir.mappings.datatypes import Reference, read_unambiguous
 from dm_fhir.mappings.imported_observation import copied, identifier_of
 from dm_fhir.mappings.medication import Medications, concept, named
 from dm_fhir.mappings.outcome_observation import is_own
 from dm_fhir.mappings.rows import is_excluded
+from dm_fhir.mappings.scope import Scope
 from dm_fhir.model.case import (
     Administration,
     AdverseEvent,
@@ -42,6 +44,7 @@ from dm_fhir.model.case import (
 )
 from dm_fhir.model.dates import span
 from dm_fhir.model.findings import finding
+from dm_fhir.model.json_text import is_ambiguous
 
 
 class Record(Protocol):
@@ -67,14 +70,17 @@ def read_case(
     records: Iterable[Record],
     tables: Tables,
     medications: Medications,
+    known: Scope | None = None,
 ) -> Case:
     """The case that a patient's records at one site make, for a study of `drug`, without outcomes.
 
-    Other Patients among the records are this one's from before they were merged, and say nothing of who it is.
+    Other Patients among the records are this one's from before they were merged, and say nothing of who it is. `known` is
+    the scope of the same tables; it remembers from case to case which codes they know.
     """
-    reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications)
-    inside = sorted(records, key=lambda r: (r.type, r.id))
-    reader.imported = {name for record in inside if (name := identifier_of(f"{record.type}/{record.id}"))}
+    reader = _Reader(reference, site, drug, ZoneInfo(timezone), tables, medications, known or Scope(tables))
+    inside = sorted(records, key=attrgetter("type", "id"))
+    observations = (record.id for record in inside if record.type == "Observation")
+    reader.imported = {name for id_ in observations if (name := identifier_of(id_))}
     for record in inside:
         reader.take(record)
     reader.finish()
@@ -116,9 +122,10 @@ class _Reader:
         zone: ZoneInfo,
         tables: Tables,
         medications: Medications,
+        known: Scope,
     ) -> None:
         self.reference, self.site, self.drug = reference, site, drug
-        self.zone, self.tables, self.medications = zone, tables, medications
+        self.zone, self.tables, self.medications, self.known = zone, tables, medications, known
         self.subject: Subject | None = None
         self.conditions: list[Condition] = []
         self.administrations: list[Administration] = []
@@ -139,12 +146,22 @@ class _Reader:
             self.left_out[f"{record.type}: not part of the case series"] += 1
             return
         reference = f"{record.type}/{record.id}"
+        if is_ambiguous(record.body):
+            self.find("unreadable", reference)
+            return
+        if self.known.is_nothing_to_us(record.type, record.body, self.medications) and not self.may_be_a_copy(record):
+            self.left_out[f"{record.type}: no code that the tables know"] += 1
+            return
         try:
             take(self, record, Source(self.site, reference, record.version, last_updated=record.last_updated))
         except msgspec.DecodeError as error:
             # The message may repeat a value; its path does not.
             path = _PATH.search(str(error))
             self.find("unreadable", reference, path[1] if path else None)
+
+    def may_be_a_copy(self, record: Record) -> bool:
+        """Whether it may be what the server has of a score that was read from a table."""
+        return record.type == "Observation" and bool(self.imported)
 
     def find(self, code: str, reference: str, path: str | None = None, *, done: str | None = None) -> None:
         """Note something unusual; `code` is a row of model/findings.py."""
@@ -204,7 +221,7 @@ class _Reader:
         return self.tables.concept("medication", codes.codings, codes.text).variable
 
     def patient(self, record: Record, source: Source) -> None:
-        subject = patient.from_fhir(read(record.body, patient.Patient), source)
+        subject = patient.from_fhir(read_unambiguous(record.body, patient.Patient), source)
         if source.reference != self.reference:
             self.left_out["Patient: merged into this one"] += 1
             return
@@ -213,7 +230,7 @@ class _Reader:
         self.note(source.reference, unusual.of_subject(subject))
 
     def condition(self, record: Record, source: Source) -> None:
-        found = condition.from_fhir(read(record.body, condition.Condition), source, self.tables)
+        found = condition.from_fhir(read_unambiguous(record.body, condition.Condition), source, self.tables)
         if found.verification_status in DENIED:
             self.left_out[f"Condition: {found.verification_status}"] += 1
         elif found.concept.variable is None:
@@ -225,7 +242,7 @@ class _Reader:
             self.conditions.append(found)
 
     def administration(self, record: Record, source: Source) -> None:
-        view = read(record.body, medication_administration.MedicationAdministration)
+        view = read_unambiguous(record.body, medication_administration.MedicationAdministration)
         found = medication_administration.from_fhir(view, source, self.tables, self.medications)
         if found.medication is None and found.status != "entered-in-error":
             self._unresolved(source.reference, view.medicationReference, "not counted: which drug is unknown")
@@ -246,7 +263,7 @@ class _Reader:
             (self.administrations if ours else self.other_administrations).append(found)
 
     def request(self, record: Record, source: Source) -> None:
-        view = read(record.body, therapy.MedicationRequest)
+        view = read_unambiguous(record.body, therapy.MedicationRequest)
         if view.doNotPerform:
             self.left_out["MedicationRequest: not to be given"] += 1
             return
@@ -254,7 +271,7 @@ class _Reader:
         self.therapy(found, view.medicationReference)
 
     def statement(self, record: Record, source: Source) -> None:
-        view = read(record.body, therapy.MedicationStatement)
+        view = read_unambiguous(record.body, therapy.MedicationStatement)
         found = therapy.from_statement(view, source, self.tables, self.medications)
         self.therapy(found, view.medicationReference)
 
@@ -287,16 +304,17 @@ class _Reader:
         if is_own(record.body):
             self.left_out["Observation: written by dm-fhir"] += 1
             return
-        view = read(record.body, observation.Observation)
+        view = read_unambiguous(record.body, observation.Observation)
         found = observation.from_fhir(view, source, self.tables)
-        if copied(found.identifiers, self.imported) and not identifier_of(source.reference):
+        if self.imported and copied(found.identifiers, self.imported) and not identifier_of(source.reference):
             self.left_out["Observation: copy of an imported score"] += 1
             return
-        for one in (found, *observation.contained_members(view, source, self.tables)):
+        parts = tuple(observation.contained_members(view, source, self.tables)) if view.contained else ()
+        for one in (found, *parts):
             self.assessment(one, record.type)
 
     def questionnaire_response(self, record: Record, source: Source) -> None:
-        view = read(record.body, questionnaire_response.QuestionnaireResponse)
+        view = read_unambiguous(record.body, questionnaire_response.QuestionnaireResponse)
         scores = questionnaire_response.from_fhir(view, source, self.tables)
         if not scores:
             self.left_out["QuestionnaireResponse: no questionnaire that the tables know"] += 1
@@ -315,7 +333,7 @@ class _Reader:
             self.assessments.append(found)
 
     def adverse_event(self, record: Record, source: Source) -> None:
-        view = read(record.body, adverse_event.AdverseEvent)
+        view = read_unambiguous(record.body, adverse_event.AdverseEvent)
         found = adverse_event.from_fhir(view, source, self.tables)
         if found.actuality == "potential":
             self.left_out["AdverseEvent: potential, did not happen"] += 1

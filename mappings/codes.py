@@ -7,12 +7,13 @@ Codes match by (system, code), never by display text. A site's table adds its co
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from dm_fhir.mappings.datatypes import REMEMBERED
 from dm_fhir.mappings.rows import CodeOrigin, DoseUnit, Form, Row, built, factors, key_of
 from dm_fhir.mappings.table_file import KINDS, TableFile, shipped
 from dm_fhir.model.case import Coding, Concept, Quantity
@@ -32,7 +33,7 @@ OWN_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 UCUM = "http://unitsofmeasure.org"
 
 
-class Tables(msgspec.Struct, frozen=True):
+class Tables(msgspec.Struct, frozen=True, eq=False):
     """All rows that hold at one site. `fingerprint` changes whenever any of them does.
 
     `forms` are the questionnaires that give scores, by canonical. `accepts_preliminary`: preliminary results count.
@@ -69,8 +70,7 @@ class Tables(msgspec.Struct, frozen=True):
 
     def concept(self, kind: str, codings: tuple[Coding, ...], text: str | None) -> Concept:
         """Codes and text of a record with the variable that the tables see in them."""
-        row = self.row(kind, codings)
-        return Concept(codings, text, row.variable if row else None)
+        return _concept(self, kind, codings, text)
 
     def dose_units(self, row: Row, codings: Iterable[Coding]) -> dict[str, DoseUnit]:
         """What one unit of this product holds, beyond milligrams and grams; empty if no code tells the product."""
@@ -86,6 +86,12 @@ class Tables(msgspec.Struct, frozen=True):
         keys = ((self.system(coding.system), coding.code or "") for coding in codings)
         known = own | row.code_origins
         return next((known[key] for key in keys if key in known), None)
+
+
+@lru_cache(REMEMBERED)
+def _concept(tables: Tables, kind: str, codings: tuple[Coding, ...], text: str | None) -> Concept:
+    row = tables.row(kind, codings)
+    return Concept(codings, text, row.variable if row else None)
 
 
 def unit_names(quantity: Quantity) -> tuple[str, ...]:

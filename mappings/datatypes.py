@@ -5,6 +5,7 @@ A view reads leniently (unknown elements are passed over) and writes only what i
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from dm_fhir.model import case
 from dm_fhir.model.json_text import is_ambiguous, repaired
 
 
-class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Coding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Coding: system, code, display."""
 
     system: str | None = None
@@ -21,14 +22,14 @@ class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
     display: str | None = None
 
 
-class CodeableConcept(msgspec.Struct, frozen=True, omit_defaults=True):
+class CodeableConcept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """CodeableConcept: coding, text."""
 
     coding: tuple[Coding, ...] = ()
     text: str | None = None
 
 
-class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
+class Quantity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Quantity: value, comparator, unit, system, code."""
 
     value: Decimal | None = None
@@ -51,21 +52,21 @@ _DIGITS = 1000
 _SHORT = re.compile(r"-?[0-9.]{1,30}").fullmatch
 
 
-class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ratio(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Ratio: numerator, denominator."""
 
     numerator: Quantity | None = None
     denominator: Quantity | None = None
 
 
-class Period(msgspec.Struct, frozen=True, omit_defaults=True):
+class Period(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Period: start, end."""
 
     start: str | None = None
     end: str | None = None
 
 
-class Range(msgspec.Struct, frozen=True, omit_defaults=True):
+class Range(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Observation.referenceRange: low, high, text."""
 
     low: Quantity | None = None
@@ -73,26 +74,26 @@ class Range(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str | None = None
 
 
-class Reference(msgspec.Struct, frozen=True, omit_defaults=True):
+class Reference(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Reference: reference."""
 
     reference: str | None = None
 
 
-class Identifier(msgspec.Struct, frozen=True, omit_defaults=True):
+class Identifier(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Identifier: system, value."""
 
     system: str | None = None
     value: str | None = None
 
 
-class Meta(msgspec.Struct, frozen=True, omit_defaults=True):
+class Meta(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Meta: security."""
 
     security: tuple[Coding, ...] = ()
 
 
-class Extension(msgspec.Struct, frozen=True, omit_defaults=True):
+class Extension(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Extension: url, valueCoding, valueString, nested extensions."""
 
     url: str
@@ -102,6 +103,9 @@ class Extension(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 View = TypeVar("View")
+#: The records of a hospital say few things many times: so many of the last are remembered. Never of what holds a Decimal that
+#: is to stay as it was written: 1.0 equals 1.00.
+REMEMBERED = 2000
 
 
 def read(body: bytes, view: type[View]) -> View:
@@ -111,6 +115,11 @@ def read(body: bytes, view: type[View]) -> View:
     """
     if is_ambiguous(body):
         raise msgspec.DecodeError("a key twice in one object: readers differ in which they take")
+    return read_unambiguous(body, view)
+
+
+def read_unambiguous(body: bytes, view: type[View]) -> View:
+    """As `read`, for bytes that are known to have no key twice."""
     try:
         return msgspec.json.decode(repaired(body), type=view)
     except (UnicodeDecodeError, RecursionError) as error:
@@ -138,14 +147,17 @@ def coding_out(coding: case.Coding) -> Coding:
 
 def concept_in(concept: CodeableConcept | None) -> case.Concept | None:
     """A CodeableConcept that no table gives a meaning to; None stays None."""
-    if concept is None:
-        return None
-    return case.Concept(tuple(map(coding_in, concept.coding)), concept.text)
+    return None if concept is None else _concept(concept)
 
 
 def concepts_in(concepts: tuple[CodeableConcept, ...]) -> tuple[case.Concept, ...]:
     """Several concepts, as `concept_in`."""
-    return tuple(case.Concept(tuple(map(coding_in, c.coding)), c.text) for c in concepts)
+    return tuple(map(_concept, concepts)) if concepts else ()
+
+
+@lru_cache(REMEMBERED)
+def _concept(concept: CodeableConcept) -> case.Concept:
+    return case.Concept(tuple(map(coding_in, concept.coding)), concept.text)
 
 
 def concept_out(concept: case.Concept | None) -> CodeableConcept | None:

@@ -6,11 +6,13 @@ Nothing is guessed. Text is read as a number, and a code as a value, only where 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from dm_fhir.mappings.codes import Row, Tables, unit_names
+from dm_fhir.mappings.datatypes import REMEMBERED
 from dm_fhir.mappings.number_in_text import quantity_in_text
 from dm_fhir.model.case import Concept, Measured, Quantity, Range, Result
 from dm_fhir.outcomes import mmt8
@@ -28,21 +30,24 @@ _BOUNDS = {
 
 def evaluated(recorded: Measured, tables: Tables, part_count: int = 0) -> Measured:
     """`recorded` with what it comes to. `part_count` is of how many parts it is made; a code without row says nothing."""
-    rows = _rows(recorded.concept, tables)
-    if not rows:
+    named = _named(recorded.concept, tables)
+    if named is None:
         return recorded
-    row = _foremost(rows)
-    return evaluated_as(row, recorded, tables, part_count, named_twice=len(rows) > 1 and _differ(rows))
+    row, twice = named
+    return evaluated_as(row, recorded, tables, part_count, named_twice=twice)
 
 
 def row_of(concept: Concept, tables: Tables) -> Row | None:
     """The row of what was measured; None where no table knows one of its codes."""
-    rows = _rows(concept, tables)
-    return _foremost(rows) if rows else None
+    named = _named(concept, tables)
+    return named[0] if named is not None else None
 
 
-def _rows(concept: Concept, tables: Tables) -> list[Row]:
-    return [row for coding in concept.codings if (row := tables.row("measurement", (coding,))) is not None]
+@lru_cache(REMEMBERED)
+def _named(concept: Concept, tables: Tables) -> tuple[Row, bool] | None:
+    """The row that the codes name, and whether they mean two things; None where no table knows one of them."""
+    rows = [row for coding in concept.codings if (row := tables.row("measurement", (coding,))) is not None]
+    return (_foremost(rows), len(rows) > 1 and _differ(rows)) if rows else None
 
 
 def _foremost(rows: Sequence[Row]) -> Row:
@@ -118,17 +123,35 @@ def _number(recorded: Measured, row: Row, tables: Tables) -> Result:
     bound = _BOUNDS.get(quantity.comparator)
     if bound is None:
         return Result(reason="comparator")
-    unit = _factor(quantity, row)
-    if unit.reason == "unit_missing" and row.line:
-        unit = _of_a_line(quantity.value, recorded.ranges, row)
-    if unit.factor is None:
-        return Result(reason=unit.reason)
-    number = _times(quantity.value, unit.factor)
-    if row.range is not None and not row.range.hold(number):
-        return Result(reason="out_of_range")
+    found = _in_unit(quantity.value, unit_names(quantity), row)
+    if found.reason == "unit_missing" and row.line:
+        found = _judged(quantity.value, _of_a_line(quantity.value, recorded.ranges, row), row)
+    if found.number is None:
+        return Result(reason=found.reason)
     low, high = _normal(recorded.ranges, row)
-    flags = (*told, *unit.flags, *_doubts(number, row))
-    return Result(number, row.unit, bound, flags=flags, reference_low=low, reference_high=high)
+    return Result(found.number, row.unit, bound, flags=told + found.flags, reference_low=low, reference_high=high)
+
+
+class _Number(NamedTuple):
+    """A number in the row's unit with flags for what is doubtful; or none and the reason."""
+
+    number: Fraction | None
+    flags: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@lru_cache(REMEMBERED)
+def _in_unit(value: Decimal, names: tuple[str, ...], row: Row) -> _Number:
+    return _judged(value, _factor(names, row), row)
+
+
+def _judged(value: Decimal, unit: "_Unit", row: Row) -> _Number:
+    if unit.factor is None:
+        return _Number(None, reason=unit.reason)
+    number = _times(value, unit.factor)
+    if row.range is not None and not row.range.hold(number):
+        return _Number(None, reason="out_of_range")
+    return _Number(number, (*unit.flags, *_doubts(number, row)))
 
 
 class Conversion(NamedTuple):
@@ -147,10 +170,11 @@ def conversion(recorded: Measured, row: Row, tables: Tables) -> Conversion:
     quantity, _ = _quantity(recorded, row, tables)
     if quantity is None or quantity.value is None:
         return Conversion()
-    unit = _factor(quantity, row)
+    names = unit_names(quantity)
+    unit = _factor(names, row)
     if unit.reason == "unit_missing" and row.line:
         unit = _of_a_line(quantity.value, recorded.ranges, row)
-    name = next((one for one in unit_names(quantity) if one in row.units or one in row.assumed_units), None)
+    name = next((one for one in names if one in row.units or one in row.assumed_units), None)
     return Conversion(quantity.value, None if recorded.coded is not None else name, unit.factor)
 
 
@@ -181,9 +205,8 @@ class _Unit(NamedTuple):
     reason: str | None = None
 
 
-def _factor(quantity: Quantity, row: Row) -> _Unit:
+def _factor(names: tuple[str, ...], row: Row) -> _Unit:
     """By the unit that is stated, else the one that the table gives to bare numbers."""
-    names = unit_names(quantity)
     for name in names:
         if name in row.units:
             return _Unit(row.units[name])
@@ -222,7 +245,8 @@ def _told_by(high: Quantity | None, row: Row) -> list[Fraction]:
     return [_LINE_ENDS[high.value], *(row.units[name] for name in unit_names(high) if name in row.units)]
 
 
-def _normal(ranges: Iterable[Range], row: Row) -> tuple[Fraction | None, Fraction | None]:
+@lru_cache(REMEMBERED)
+def _normal(ranges: tuple[Range, ...], row: Row) -> tuple[Fraction | None, Fraction | None]:
     """Both ends of the normal range in the row's unit; None where none, or more than one, is told."""
     told = [(_converted(one.low, row), _converted(one.high, row)) for one in ranges if _is_normal(one)]
     if len(told) > 1:
@@ -240,7 +264,7 @@ def _converted(end: Quantity | None, row: Row) -> Fraction | None:
     """An end of a reference range. It has its own unit: without one, or with an unknown one, it is not used."""
     if end is None or end.value is None:
         return None
-    factor = _factor(end, row).factor
+    factor = _factor(unit_names(end), row).factor
     return _times(end.value, factor) if factor is not None else None
 
 

@@ -15,7 +15,6 @@ from dm_fhir.mappings.datatypes import (
     Range,
     Ratio,
     Reference,
-    coding_in,
     concept_in,
     concept_out,
     concepts_in,
@@ -64,33 +63,33 @@ SUPPORTED = (
 )  # fmt: skip
 
 
-class Extension(msgspec.Struct, frozen=True, omit_defaults=True):
+class Extension(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Extension: url, valueCode; the others pass by."""
 
     url: str | None = None
     valueCode: str | None = None
 
 
-class Element(msgspec.Struct, frozen=True, omit_defaults=True):
+class Element(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What stands beside a value, or in its place."""
 
     extension: tuple[Extension, ...] = ()
 
 
-class ValueQuantity(Quantity, frozen=True, omit_defaults=True):
+class ValueQuantity(Quantity, frozen=True, omit_defaults=True, gc=False):
     """A Quantity that may say why it has no value."""
 
     extension: tuple[Extension, ...] = ()
     beside_value: Element | None = msgspec.field(default=None, name="_value")
 
 
-class ValueConcept(CodeableConcept, frozen=True, omit_defaults=True):
+class ValueConcept(CodeableConcept, frozen=True, omit_defaults=True, gc=False):
     """A CodeableConcept that may say why it has no code."""
 
     extension: tuple[Extension, ...] = ()
 
 
-class ReferenceRange(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReferenceRange(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Observation.referenceRange."""
 
     low: Quantity | None = None
@@ -101,17 +100,17 @@ class ReferenceRange(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str | None = None
 
 
-class SampledData(msgspec.Struct, frozen=True, omit_defaults=True):
+class SampledData(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A series of samples: that it is one, and nothing of it."""
 
 
-class Timing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Timing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Timing: event. A rule by which something repeats is not expanded."""
 
     event: tuple[str, ...] = ()
 
 
-class Component(msgspec.Struct, frozen=True, omit_defaults=True):
+class Component(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What Observation and Observation.component share: a code and its value."""
 
     code: CodeableConcept | None = None
@@ -136,7 +135,7 @@ class Component(msgspec.Struct, frozen=True, omit_defaults=True):
     referenceRange: tuple[ReferenceRange, ...] = ()
 
 
-class Observation(Component, frozen=True, omit_defaults=True, tag_field="resourceType", tag="Observation"):
+class Observation(Component, frozen=True, omit_defaults=True, gc=False, tag_field="resourceType", tag="Observation"):
     """The view of an Observation."""
 
     id: str | None = None
@@ -220,10 +219,9 @@ def _references_in(references: tuple[Reference, ...]) -> tuple[str, ...]:
 
 
 def _measured(part: Component, tables: Tables, part_count: int) -> Measured:
-    code = part.code or CodeableConcept()
     absent = concept_in(part.dataAbsentReason) or _absent(part)
     recorded = Measured(
-        concept=Concept(tuple(map(coding_in, code.coding)), code.text),
+        concept=concept_in(part.code) or Concept(),
         quantity=_present(quantity_in(part.valueQuantity), absent),
         integer=part.valueInteger,
         string=part.valueString,

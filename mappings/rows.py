@@ -58,7 +58,7 @@ class Form(NamedTuple):
     prevented: str | None = None
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, eq=False):
     """What the tables say of one variable. `unit` None: it has no number. `range` and `plausible` include both ends.
 
     `line`: a mark on a line of 10 cm. `whole`: other than whole numbers are flagged. `parse_text`: numbers in text are

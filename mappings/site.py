@@ -27,7 +27,7 @@ from dm_fhir.outcomes import battery
 #: Kinds whose codes are searched for; the others only say what the elements of a record mean.
 _ASKED_FOR = ("condition", "measurement", "medication")
 #: Raised whenever the mappings make something else of the same records.
-VERSION = "3"
+VERSION = "4"
 
 
 class SiteMapper(NamedTuple):
@@ -129,7 +129,7 @@ class SiteMapper(NamedTuple):
 
     def case(self, reference: str, records: Iterable[Record], medications: Medications) -> Case:
         """A patient's records as a case with its outcomes."""
-        case = read_case(reference, self.site, self.timezone, self.drug, records, self.tables, medications)
+        case = read_case(reference, self.site, self.timezone, self.drug, records, self.tables, medications, self.known)
         found = battery.outcomes(case, self._drug_row().label_dose_mg, self.definitions)
         return msgspec.structs.replace(case, outcomes=found)
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from fhirclient.models.condition import Condition
+from fhirclient.models.medication import Medication
 from fhirclient.models.medicationadministration import MedicationAdministration
 from fhirclient.models.medicationrequest import MedicationRequest
 from fhirclient.models.medicationstatement import MedicationStatement
@@ -14,7 +15,15 @@ from fhirclient.models.patient import Patient
 
 MODELS = {
     model.resource_type: model
-    for model in (Condition, MedicationAdministration, MedicationRequest, MedicationStatement, Observation, Patient)
+    for model in (
+        Condition,
+        Medication,
+        MedicationAdministration,
+        MedicationRequest,
+        MedicationStatement,
+        Observation,
+        Patient,
+    )
 }
 
 

@@ -11,8 +11,9 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import asdict
 
-from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables
+from dm_fhir.mappings.codes import OWN_SYSTEM, Tables, load_tables
 from dm_fhir.mappings.survey import survey
 from dm_fhir.store.records import Record
 
@@ -260,6 +261,11 @@ def test_what_was_deleted_or_is_our_own_is_not_looked_at(study: Study) -> None:
     assert (site["own_outcomes"], code(site, "2157-6")["records"]) == (1, 1)
 
 
+def contents(tables: Tables) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows as values: a row is itself, and equals no other."""
+    return {key: asdict(row) for key, row in tables.rows.items()}
+
+
 def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(study: Study, tmp_path: Path) -> None:
     odd = 'quo"te\\ \N{ZERO WIDTH SPACE}\x7f\n'
     put(
@@ -271,7 +277,7 @@ def test_the_suggestion_can_be_laid_over_the_tables_as_it_is_and_when_filled_in(
     assert tomllib.loads(text) == {}
     path = tmp_path / "leon-new.toml"
     path.write_text(text, encoding="utf-8")
-    assert load_tables([path]).rows == load_tables().rows  # as it is printed it changes nothing
+    assert contents(load_tables([path])) == contents(load_tables())  # as it is printed it changes nothing
     uncommented = "\n".join(
         line[1:] if line.startswith("#") and not line.startswith("# ") else line for line in text.splitlines()
     )
@@ -489,7 +495,7 @@ def test_memory_does_not_grow_with_the_records() -> None:
         tracemalloc.stop()
         return size
 
-    peak(100, 20)
+    peak(3_000, 20)  # what the interpreter keeps for later, such as tuples, is there then
     assert peak(3_000, 20) - peak(300, 20) < 2_700 * 20  # bytes: to keep a record's number alone would take more
 
 

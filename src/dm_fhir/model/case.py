@@ -1,6 +1,7 @@
 """The parts of a case series. All frozen; every part says which record it came from.
 
 Numbers that came out of a computation or a unit conversion are exact fractions. What was recorded stays as recorded.
+Parts that can only hold texts, numbers and each other are not looked through for garbage (`gc=False`): they cannot form a ring.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ import msgspec
 from dm_fhir.model.definitions import Definitions
 
 
-class Source(msgspec.Struct, frozen=True, omit_defaults=True):
+class Source(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The record a part came from. `version` is None where the server has no versions; `path` is None for the whole."""
 
     site: str
@@ -27,7 +28,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.reference}#{self.path}" if self.path else self.reference
 
 
-class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Coding(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One code of one code system."""
 
     system: str | None = None
@@ -35,7 +36,7 @@ class Coding(msgspec.Struct, frozen=True, omit_defaults=True):
     display: str | None = None
 
 
-class Concept(msgspec.Struct, frozen=True, omit_defaults=True):
+class Concept(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a record says in codes and text. `variable` is what the mapping tables call it; None if no row knows it."""
 
     codings: tuple[Coding, ...] = ()
@@ -43,7 +44,7 @@ class Concept(msgspec.Struct, frozen=True, omit_defaults=True):
     variable: str | None = None
 
 
-class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
+class Quantity(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A recorded amount. `comparator` (<, <=, >=, >) makes it a bound; None means exact."""
 
     value: Decimal | None = None
@@ -53,14 +54,14 @@ class Quantity(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
 
 
-class Ratio(msgspec.Struct, frozen=True, omit_defaults=True):
+class Ratio(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One amount per another: a rate of infusion, the strength of a tablet, a titre."""
 
     numerator: Quantity | None = None
     denominator: Quantity | None = None
 
 
-class Identifier(msgspec.Struct, frozen=True, omit_defaults=True):
+class Identifier(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A business identifier; two records that share one are the same thing."""
 
     system: str | None = None
@@ -72,7 +73,7 @@ def naming(identifiers: Iterable[Identifier]) -> frozenset[Identifier]:
     return frozenset(identifier for identifier in identifiers if identifier.value)
 
 
-class Period(msgspec.Struct, frozen=True, omit_defaults=True):
+class Period(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """From `start` to `end`; None means open or not known."""
 
     start: str | None = None
@@ -108,7 +109,7 @@ class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
     test_patient: bool = False
 
 
-class Administration(msgspec.Struct, frozen=True, omit_defaults=True):
+class Administration(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One administration of a drug.
 
     `when` (a moment) or `during` (a period) is when it happened. `status` is as recorded; `request` is the order that
@@ -139,7 +140,7 @@ class Administration(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: tuple[str, ...] = ()
 
 
-class Range(msgspec.Struct, frozen=True, omit_defaults=True):
+class Range(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A range as recorded: a result's own, or a reference range with what it means (`type`) and for whom it holds."""
 
     low: Quantity | None = None
@@ -161,7 +162,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str | None = None
 
 
-class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+class Result(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a measurement comes to in the variable's own unit.
 
     `number` is None where it cannot be used, and `reason` says why. `bound` is "exact", or the side on which a
@@ -179,7 +180,7 @@ class Result(msgspec.Struct, frozen=True, omit_defaults=True):
     reference_high: Fraction | None = None
 
 
-class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
+class Measured(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A code with its value: as recorded (at most one of the value fields) and what it comes to.
 
     `sampled` says that the value is a series of samples, which is not kept. `absent` is why there is no value.
@@ -203,7 +204,7 @@ class Measured(msgspec.Struct, frozen=True, omit_defaults=True):
     result: Result = Result()
 
 
-class Assessment(msgspec.Struct, frozen=True, omit_defaults=True):
+class Assessment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A score, a lab value or an antibody at a time. A panel keeps its parts in `components`.
 
     `timing` are the moments of a repeated measurement, which are not taken for several. `members` are the records of a
@@ -240,7 +241,7 @@ class Assessment(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.structs.replace(self.source, path=".".join(filter(None, (self.source.path, path))))
 
 
-class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A diagnosis or a manifestation. Statuses are None where the record has none, which is common.
 
     `onset` is the date or time at which it began: the one recorded, or the partial date that holds all of a period,
@@ -271,7 +272,7 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: tuple[Concept, ...] = ()
 
 
-class Timing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Timing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How often a drug is taken, as recorded: `frequency` times in each `period` of `period_unit` (h, d, wk, ...).
 
     `during` or `lasting` bounds it, `times` are single doses, `code` is a habit such as "twice a day".
@@ -292,7 +293,7 @@ class Timing(msgspec.Struct, frozen=True, omit_defaults=True):
     code: Concept | None = None
 
 
-class Dose(msgspec.Struct, frozen=True, omit_defaults=True):
+class Dose(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is taken at one time, an amount or a range; `type` tells what was ordered from what was calculated."""
 
     type: Concept | None = None
@@ -301,7 +302,7 @@ class Dose(msgspec.Struct, frozen=True, omit_defaults=True):
     high: Quantity | None = None
 
 
-class Dosing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Dosing(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One instruction of how a drug is taken, as recorded, and what it comes to.
 
     `systemic` is whether its route takes the drug to the whole body, None where the tables do not tell. `dose_mg` is
@@ -323,7 +324,7 @@ class Dosing(msgspec.Struct, frozen=True, omit_defaults=True):
     reasons: tuple[str, ...] = ()
 
 
-class Therapy(msgspec.Struct, frozen=True, omit_defaults=True):
+class Therapy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Another drug, as stated or ordered, from when to when, and how it is taken.
 
     A statement of a single moment has `when`, and a period that begins and ends there. An order has `authored`, the day

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ _ENCODE = msgspec.json.Encoder().encode
 #: A pattern finds two characters in a third of the time that `in` takes.
 _ESCAPED = re.compile(rb"\\u").search
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]").search
+#: What differs between two records of a kind is mostly digits: of numbers, dates and ids, hexadecimal ones too.
+_ALIKE = bytes.maketrans(b"0123456789abcdef", b"1" * 16)
+_LONGEST_SHAPE, _SHAPES = 16_384, 1000
 
 
 def repaired(body: bytes) -> bytes:
@@ -23,7 +27,27 @@ def repaired(body: bytes) -> bytes:
 
 
 def is_ambiguous(body: bytes) -> bool:
-    """Whether an object in it has a key twice: readers differ in which of the two they take."""
+    """Whether an object in it has a key twice: readers differ in which of the two they take.
+
+    Records of a kind have the same shape, their bytes with all digits alike. Where even so no key comes twice, none does in any
+    record of that shape: equal keys have equal shapes, unless a character of one is written by its number (`\\u0061`).
+    """
+    if len(body) <= _LONGEST_SHAPE and not _ESCAPED(body) and _has_each_key_once(body.translate(_ALIKE)):
+        return False
+    return _is_ambiguous(body)
+
+
+@lru_cache(_SHAPES)
+def _has_each_key_once(shape: bytes) -> bool:
+    """Whether a shape is JSON without a key twice. Its `true` and `false` have lost letters, and get them back."""
+    whole = shape.replace(b"tru1", b"true").replace(b"11ls1", b"false")
+    try:
+        return _ENCODE(_GENERIC.decode(whole)).count(b":") == shape.count(b":")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _is_ambiguous(body: bytes) -> bool:
     try:
         generic = _GENERIC.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

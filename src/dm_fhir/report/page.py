@@ -13,8 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.model.exact import rounded, shown
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
-from dm_fhir.outcomes.battery import INSTRUMENTS, outcomes
+from dm_fhir.outcomes.battery import outcomes
 from dm_fhir.outcomes.change import Instrument
+from dm_fhir.outcomes.instruments import CORE
 from dm_fhir.outcomes.labels import label
 from dm_fhir.report.change import Change, last_change
 from dm_fhir.report.cohort import Cohort, Patient
@@ -92,7 +93,7 @@ def page(
         generated=generated,
         complete_until=complete_until,
         topics=_by_topic(sentences),
-        instruments=[_heading(instrument) for instrument in INSTRUMENTS],
+        instruments=[_heading(instrument) for instrument in CORE],
         patients=[_patient_row(patient) for patient in cohort.patients],
         outcomes=[(case.id, case.site, _outcome_rows(case)) for case in cases],
         findings=_finding_rows(findings),
@@ -136,7 +137,7 @@ def _patient_row(patient: Patient) -> PatientRow:
         dose=f"{shown(sum(doses, Fraction(0)))} mg" if len(doses) == len(infusions) else "not known",
         first=_date(infusions[0].start),
         last=_date(infusions[-1].start),
-        changes=tuple(_change_cell(last_change(patient, instrument), instrument) for instrument in INSTRUMENTS),
+        changes=tuple(_change_cell(last_change(patient, instrument), instrument) for instrument in CORE),
     )
 
 

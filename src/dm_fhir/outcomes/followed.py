@@ -15,6 +15,7 @@ from dm_fhir.outcomes.enzymes import upper_limit
 from dm_fhir.outcomes.exposure import Infusion
 from dm_fhir.outcomes.measured import Records
 from dm_fhir.outcomes.series import Series, series_of
+from dm_fhir.outcomes.thresholds import Interval, possible
 
 IN_ULN = "{ULN}"
 #: Of what is subtracted from a CDASI total the part that it plays, after the part of the total.
@@ -69,7 +70,7 @@ def _baseline(way: _Way, chosen: Assessment, first: Infusion) -> list[Outcome]:
         reasons=bounded,
         flags=_distinct(way.series.starts[variable].flags, _flags(instrument, chosen)) if not bounded else (),
         inputs=(*_inputs(way, "baseline", chosen), *(Input("first_exposure", source) for source in first.sources[:1])),
-        verdicts=verdicts.by_bands(instrument, chosen.measured.result, variable, way.definitions),
+        verdicts=verdicts.by_bands(instrument, *_held(way, chosen)),
     )
     return [found, *_multiple(way, found, "x_uln_baseline", chosen)]
 
@@ -116,12 +117,18 @@ def _changes(way: _Way, seen: Dated) -> list[Outcome]:
 
 def _verdicts(way: _Way, first: Assessment | None, last: Assessment, points: Fraction | None) -> dict[str, str]:
     """By the thresholds on points; and where the follow-up's value stands, whether or not there is a change."""
-    instrument, variable, result = way.instrument, _variable(last), last.measured.result
-    found = verdicts.by_thresholds(instrument, "points", points) if points is not None else {}
-    found |= verdicts.by_bands(instrument, result, variable, way.definitions)
-    if first is not None:
-        found |= verdicts.by_limit(instrument, variable, first.measured.result, result, way.definitions)
+    values, multiples = _held(way, last)
+    found = verdicts.by_thresholds(way.instrument, "points", points) if points is not None else {}
+    found |= verdicts.by_bands(way.instrument, values, multiples)
+    if first is not None and multiples is not None:
+        found |= verdicts.by_limit(way.instrument.name, _held(way, first)[1], multiples)
     return found
+
+
+def _held(way: _Way, one: Assessment) -> tuple[Interval, Interval | None]:
+    """What a result may mean, and that in multiples of its upper limit of normal."""
+    values = possible(_number(one), one.measured.result.bound)
+    return values, verdicts.multiples(values, one.measured.result, way.instrument, way.definitions)
 
 
 def _multiple(way: _Way, beside: Outcome, part: str, one: Assessment | None) -> list[Outcome]:

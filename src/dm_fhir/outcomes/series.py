@@ -12,7 +12,7 @@ from dm_fhir.outcomes.activity_from_total import from_totals
 from dm_fhir.outcomes.baseline import Baseline, Dated, Sorted
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.measured import Records
-from dm_fhir.outcomes.visits import at_visit
+from dm_fhir.outcomes.visits import standing
 
 _NO_CAUSE = {"", "after_first_infusion", "superseded", "duplicate", "not_latest", "less_precise", "blocked_by_conflict"}
 
@@ -57,6 +57,8 @@ def candidates(instrument: Instrument, records: Records, definitions: Definition
 
 def starts_of(instrument: Instrument, found: Sorted, first: Span, records: Records) -> dict[str, Baseline]:
     """The baseline on each scale of an instrument."""
+    if len(instrument.variables) == 1:
+        return {instrument.variables[0]: baseline.select_baseline(found, first, records.zone)}
     return {
         name: baseline.select_baseline(baseline.of_variable(found, name), first, records.zone)
         for name in instrument.variables
@@ -89,12 +91,9 @@ def _visits(later: Iterable[Dated], day_0: date, definitions: Definitions, recor
     by_variable: dict[str | None, list[Dated]] = {}
     for one in later:
         by_variable.setdefault(one.assessment.measured.concept.variable, []).append(one)
-    found = {}
+    found: dict[str, str] = {}
     for some in by_variable.values():
-        for visit in definitions.visits:
-            stands = at_visit(some, visit, day_0, records.zone)
-            if stands is not None:
-                found[stands.assessment.source.place] = visit.name
+        found |= standing(some, definitions.visits, day_0, records.zone)
     return found
 
 

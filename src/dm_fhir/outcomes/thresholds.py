@@ -31,8 +31,10 @@ class Interval(NamedTuple):
 
     def divided_by(self, number: Fraction) -> "Interval":
         """The interval of the quotients by a number above 0."""
-        low, high = (end / number if end is not None else None for end in (self.low, self.high))
-        return self._replace(low=low, high=high)
+        low = self.low / number if self.low is not None else None
+        if self.high is self.low:
+            return Interval(low, low)
+        return Interval(low, self.high / number if self.high is not None else None, self.low_open, self.high_open)
 
     @property
     def words(self) -> str:
@@ -98,8 +100,8 @@ class Bands(NamedTuple):
     @property
     def words(self) -> str:
         """ "0-3 mild, 4-6 moderate, 7-10 major"."""
-        times = " times the upper limit of normal" if self.of == "x_uln" else ""
-        return ", ".join(f"{band.words}{times} {name.replace('_', ' ')}" for name, band in self.bands)
+        said = ", ".join(f"{band.words} {name.replace('_', ' ')}" for name, band in self.bands)
+        return f"in multiples of the upper limit of normal: {said}" if self.of == "x_uln" else said
 
 
 def at_least(id_: str, value: str, source: str, status: Status) -> Bands:

@@ -9,7 +9,7 @@ from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.enzymes import normalised, upper_limit
 from dm_fhir.outcomes.instruments import defined, whose
-from dm_fhir.outcomes.thresholds import Interval, Status, possible
+from dm_fhir.outcomes.thresholds import Interval, Status
 
 Verdicts = dict[str, str]
 
@@ -31,13 +31,10 @@ class Told(NamedTuple):
     verdict: str | None
 
 
-def by_bands(instrument: Instrument, result: Result, variable: str, definitions: Definitions) -> Verdicts:
-    """The bands that a value lies in. One that is only a bound lies in a band that holds all it may mean."""
-    if result.number is None:
-        return {}
-    values = {"value": possible(result.number, result.bound), "x_uln": in_uln(result, variable, definitions)}
-    found = {one.id: one.verdict(among) for one in instrument.bands if (among := values[one.of]) is not None}
-    return _decided(found)
+def by_bands(instrument: Instrument, values: Interval, multiples: Interval | None) -> Verdicts:
+    """The bands that a value lies in: all the values that it may mean, and these in multiples of the upper limit of normal."""
+    among = {"value": values, "x_uln": multiples}
+    return _decided({one.id: one.verdict(held) for one in instrument.bands if (held := among[one.of]) is not None})
 
 
 def by_thresholds(instrument: Instrument, of: str, improvement: Fraction) -> Verdicts:
@@ -45,21 +42,17 @@ def by_thresholds(instrument: Instrument, of: str, improvement: Fraction) -> Ver
     return _decided({one.id: one.verdict(improvement) for one in instrument.thresholds if one.of == of})
 
 
-def by_limit(instrument: Instrument, variable: str, first: Result, last: Result, definitions: Definitions) -> Verdicts:
-    """Whether a raised enzyme is normal again, each result held against its own upper limit."""
-    limits = [in_uln(one, variable, definitions) for one in (first, last)] if instrument.in_uln else [None]
-    if None in limits:
+def by_limit(variable: str, first: Interval | None, last: Interval | None) -> Verdicts:
+    """Whether a raised enzyme is normal again; both are in multiples of the limit of their own result."""
+    if first is None or last is None:
         return {}
-    before, after = (one for one in limits if one is not None)
-    return _decided({f"{variable}_normalised": normalised(before, after)})
+    return _decided({f"{variable}_normalised": normalised(first, last)})
 
 
-def in_uln(result: Result, variable: str, definitions: Definitions) -> Interval | None:
-    """The multiples of its upper limit of normal that an enzyme's result may mean; None without value or limit."""
-    limit = upper_limit(result, variable, definitions)
-    if result.number is None or limit is None:
-        return None
-    return possible(result.number, result.bound).divided_by(limit)
+def multiples(values: Interval, result: Result, instrument: Instrument, definitions: Definitions) -> Interval | None:
+    """The values of an enzyme's result in multiples of its upper limit of normal; None without a limit, or of no enzyme."""
+    limit = upper_limit(result, instrument.name, definitions) if instrument.in_uln else None
+    return values.divided_by(limit) if limit is not None else None
 
 
 def definitions_of(instrument: Instrument) -> Iterator[Definition]:

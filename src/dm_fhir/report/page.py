@@ -11,9 +11,10 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dm_fhir.model.case import Case, Outcome
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import rounded, shown
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
-from dm_fhir.outcomes.battery import outcomes
+from dm_fhir.outcomes.battery import DEFAULTS, outcomes
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.instruments import CORE
 from dm_fhir.outcomes.labels import label
@@ -84,8 +85,9 @@ def page(
     complete_until: Mapping[str, str | None],
     findings: Mapping[str, Mapping[str, FindingCount]],
     generated: str,
+    chosen: Definitions = DEFAULTS,
 ) -> str:
-    """The whole page as HTML text. Every text of a record is escaped."""
+    """The whole page as HTML text, with the definitions that the study chose. Every text of a record is escaped."""
     cohort = Cohort(cases)
     return _ENVIRONMENT.get_template("page.html").render(
         title=title,
@@ -99,7 +101,7 @@ def page(
         findings=_finding_rows(findings),
         left_out_cases=cohort.left_out,
         left_out_records=_left_out_records(cases),
-        definitions=definitions(),
+        definitions=definitions(chosen),
     )
 
 

@@ -83,7 +83,8 @@ def _means(study: Study, site: str, case: "Case") -> _Means:
 
     mapper = site_mapper(study.config, study.config.site(site))
     medications = mapper.medications(resources_of_type(study.db, site, "Medication"))
-    return _Means(mapper, medications, Walker(study.db, site, case, lambda part: _how(part, mapper)))
+    walker = Walker(study.db, site, case, lambda part: _how(part, mapper), study.config.definitions)
+    return _Means(mapper, medications, walker)
 
 
 def _how(part: "Part", mapper: "SiteMapper") -> "tuple[HowRead, ...]":

@@ -9,9 +9,14 @@ from dm_fhir.cli.reporter import capped
 if TYPE_CHECKING:
     from dm_fhir.mappings.left_out import LeftOut
     from dm_fhir.model.case import Case, Finding
-    from dm_fhir.report.walk import Explained, NotUsed, Record, Resource
+    from dm_fhir.report.walk import Explained, HeldAgainst, NotUsed, Record, Resource
 
-_ROLES = {"followup": "follow-up", "first_exposure": "first exposure"}
+_ROLES = {
+    "followup": "follow-up",
+    "first_exposure": "first exposure",
+    "baseline_damage": "baseline, damage",
+    "followup_damage": "follow-up, damage",
+}
 _MOST_QUERIES = 3
 _MOST_NOT_USED = 20
 
@@ -26,7 +31,9 @@ def case_lines(case: "Case") -> list[str]:
         reasons = ", ".join(map(reason_words, one.reasons))
         said = one.value or f"not computed ({reasons})"
         flags = f" [{', '.join(one.flags)}]" if one.flags else ""
-        lines.append(f"    {one.name}: {said}{f', {one.when}' if one.when and one.when != said else ''}{flags}")
+        when = f", {one.when}" if one.when and one.when != said else ""
+        visit = f" ({one.visit})" if one.visit else ""
+        lines.append(f"    {one.name}: {said}{when}{visit}{flags}")
     lines.append("  values:")
     for value in listed_values(case):
         said = f": {value.value}" if value.value else ""
@@ -50,6 +57,8 @@ def outcome_lines(one: "Explained") -> list[str]:
     lines.append(f"    rule       {one.rule}, version {one.rule_version}: docs/outcomes.md")
     lines += [f"    reckoned   {one.arithmetic} = {one.number}"] if one.arithmetic else []
     lines += [f"    flags      {', '.join(one.flags)}"] if one.flags else []
+    lines += [f"    visit      stands for {one.visit}"] if one.visit else []
+    lines += [_verdict(held) for held in one.verdicts]
     for record in one.inputs:
         lines += _record(record)
     if one.not_used:
@@ -132,6 +141,12 @@ def _resource(one: "Resource") -> list[str]:
         *([f"               deleted on the server, noticed {one.deleted}"] if one.deleted else []),
         f"    {'read' if one.origin == 'file' else 'pulled'}{' ' * (7 if one.origin == 'file' else 5)}{run}{queries}",
     ]
+
+
+def _verdict(one: "HeldAgainst") -> str:
+    """A published definition, what it says of this number, and who says so."""
+    said = (one.verdict or "not decided").replace("_", " ")
+    return f"    by         {one.id}: {said} ({one.words}; {one.source}; {one.status})"
 
 
 def _not_used(one: "NotUsed") -> str:

@@ -77,4 +77,4 @@ def _page(study: Study, *, identified: bool) -> str:
     findings = {site.name: finding_counts(study.db, site.name) for site in study.sites}
     named = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
     found = sentences(named, whole.drug)
-    return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now())
+    return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now(), whole.definitions)

@@ -17,7 +17,7 @@ from dm_fhir.model.case import Assessment, Case, Finding, Measured, Result, Subj
 from dm_fhir.model.dates import completed_years, day
 from dm_fhir.model.findings import finding
 from dm_fhir.outcomes import baseline, dlqi, mmt8
-from dm_fhir.outcomes.battery import measured_as
+from dm_fhir.outcomes.measured import measured_as
 
 #: Reported where the time was read.
 _TOLD_BEFORE = {"time_unreadable"}

@@ -89,6 +89,7 @@ def test_a_percentage_is_walked_back_to_its_bytes(computed: Study) -> None:
         "    rule       R-CK, version 1: docs/outcomes.md",
         "    reckoned   100 x (900 - 300) / 900 = 200/3",
         "    flags      unit_read_as_U_per_L",
+        "    visit      stands for week_8",
         "  baseline: Observation/copy, ck, 2025-03-01",
         "    recorded   900 U/L in Observation.valueQuantity (status final)",
         "    converted  U/L x 1 = 900 U/L",
@@ -182,6 +183,7 @@ def test_a_record_says_what_it_is_used_for_and_what_it_means(computed: Study) ->
     assert site["used_by"] == [
         {"outcome": "ck_improvement@Observation/f1", "role": "followup"},
         {"outcome": "ck_percent_improvement@Observation/f1", "role": "followup"},
+        {"outcome": "ck_x_uln@Observation/f1", "role": "followup"},
     ]
     antibody = told(computed, "p1", "Observation/antibody")["records"][0]
     assert (antibody["answer"], [row["kind"] for row in antibody["rows"]]) == ("positive", ["measurement", "answer"])
@@ -281,7 +283,7 @@ def test_a_case_and_a_value_go_by_their_names_in_an_exported_document(computed: 
     [
         (["Patient/nobody"], ["there is no case Patient/nobody of leon, madrid", "cases: leon:Patient/p1"]),
         (["madrid:Patient/p1"], ["there is no case Patient/p1 of madrid"]),
-        (["p1", "ck"], ["Patient/p1 has no outcome ck", "ck_baseline, ck_improvement,", "Type/id"]),
+        (["p1", "ck"], ["Patient/p1 has no outcome ck", "ck_baseline, ck_x_uln_baseline, ck_improvement,", "Type/id"]),
         (["p1", "ck_improvement"], ["has 2 outcomes ck_improvement", "ck_improvement@Observation/f1, ck_improvement@Observation/f2"]),
         (["p1", "ck_improvement@Observation/used"], ["has no outcome ck_improvement@Observation/used"]),
         (["p1", "Observation/nowhere"], ["holds no Observation/nowhere of leon", "dm-fhir explain leon:Patient/p1"]),

@@ -15,10 +15,12 @@ import pytest
 
 from dm_fhir.demo.cohorts import dump_ndjson, four_patients, twenty_four_patients
 from dm_fhir.mappings.case import read_case
+from dm_fhir.mappings.category import category
 from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables, own_code
 from dm_fhir.mappings.outcome_observation import as_entered_in_error, to_fhir
 from dm_fhir.mappings.terminology import REASONS, bundle, resources
 from dm_fhir.model.case import Case, Coding, Input, Outcome, Source
+from dm_fhir.outcomes import instruments
 from dm_fhir.outcomes.battery import outcomes, variables
 from dm_fhir.report import safety, treatment
 
@@ -240,12 +242,21 @@ def _case(*, scores: bool) -> Case:
         {"resourceType": "MedicationAdministration", "id": f"i{n}", "effectiveDateTime": f"2024-0{n}-01", **infusion}
         for n in (3, 4)
     ]
-    own = {"cdasi-activity": "{score}", "mmt8-150": "{score}", "dlqi": "{score}", "ck": "U/L"}
+    own = {
+        "cdasi-activity": "{score}",
+        "mmt8-150": "{score}",
+        "dlqi": "{score}",
+        "ck": "U/L",
+        "aldolase": "U/L",
+        "skindex29-symptoms": "{score}",
+        "fvc-percent-predicted": "%",
+    }
     found += [
         {
             "resourceType": "Observation", "id": f"{code}-{month}", "status": "final",
             "code": {"coding": [{"system": OWN_SYSTEM, "code": code}]}, "effectiveDateTime": f"2024-{month}-01",
             "valueQuantity": {"value": value, "unit": unit},
+            "referenceRange": [{"high": {"value": 10, "unit": unit}}] if code == "ck" else [],
         }
         for code, unit in own.items() if scores
         for month, value in (("02", 0 if code == "dlqi" else 21), ("05", 7))
@@ -261,12 +272,39 @@ def test_what_we_write_conforms_to_the_profile() -> None:
     codes = {one["code"]["coding"][0]["code"] for one in WRITTEN}
 
     assert {"cdasi-activity-percent-improvement", "ck-baseline", "infusion-dose-mg", "first-exposure"} <= codes
+    assert {"ck-x-uln", "aldolase-x-uln-baseline", "skindex29-symptoms-improvement"} <= codes
     assert {key for one in WRITTEN for key in one if key.startswith(("value", "dataAbsent"))} == {
         "valueQuantity",
         "valueDateTime",
         "dataAbsentReason",
     }
     assert {one["code"]["text"]: faults(one) for one in WRITTEN if faults(one)} == {}
+
+
+def test_multiples_of_an_upper_limit_are_written_as_numbers_with_a_unit_and_the_missing_ones_with_their_reason() -> (
+    None
+):
+    found = {
+        one["code"]["coding"][0]["code"]: one for one in WRITTEN if one["code"]["coding"][0]["code"].endswith("-x-uln")
+    }
+
+    assert found["ck-x-uln"]["valueQuantity"] == {
+        "value": Decimal("0.7"), "unit": "{ULN}", "system": "http://unitsofmeasure.org", "code": "{ULN}",
+    }  # fmt: skip
+    assert found["aldolase-x-uln"]["note"] == [{"text": "not computable: uln_missing"}]
+
+
+def test_what_is_written_of_an_instrument_says_whether_it_was_examined_asked_or_measured() -> None:
+    found = {name: category(name) for name in instruments.variables()}
+
+    assert [name for name, code in found.items() if code is None] == []
+    expected = {
+        "ck_x_uln": "laboratory", "cdasi_damage_improvement": "exam", "cdlqi_baseline": "survey", "cat_activity_baseline": "exam",
+        "physician_global_vas_baseline": "exam", "patient_global_vas_baseline": "survey", "fvc_l_baseline": "procedure",
+        "chaq_baseline": "survey", "chq_phs_baseline": "survey", "alt_improvement": "laboratory",
+    }  # fmt: skip
+    assert {name: found[name] for name in expected} == expected
+    assert category("catheter") is None
 
 
 def test_what_we_take_back_conforms_to_the_profile() -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dm_fhir.demo.cohorts import four_patients, twenty_four_patients
 from dm_fhir.model.case import Case, Coding
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.findings import KINDS
 from dm_fhir.report.page import page
 from dm_fhir.report.sentences import sentences
@@ -156,3 +157,13 @@ def test_the_patients_table_says_better_and_worse(html_of_four: str) -> None:
 
 def test_a_page_without_patients_says_so() -> None:
     assert "No patient has had a completed infusion." in Outline(page_of(())).text
+
+
+def test_the_page_says_which_definition_the_study_chose(four: tuple[Case, ...]) -> None:
+    pages = [
+        Outline(page("A study", DRUG, four, (), {}, {}, "2025-06-02", Definitions(cdasi_19=side))).text
+        for side in ("moderate_severe", "mild")
+    ]
+
+    assert ["below 19 mild, 19 and above moderate severe" in text for text in pages] == [True, False]
+    assert ["up to 19 mild, above 19 moderate severe" in text for text in pages] == [False, True]

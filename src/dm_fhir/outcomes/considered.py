@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Administration, Assessment, Case, Outcome, Source
+from dm_fhir.model.definitions import Definitions
+from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import baseline, battery, cdasi, exposure
 from dm_fhir.outcomes.change import Instrument
-
-_PARTS = ("baseline", "improvement", "percent_improvement")
+from dm_fhir.outcomes.followed import DAMAGE
+from dm_fhir.outcomes.instruments import whose
+from dm_fhir.outcomes.measured import Records, records_of
+from dm_fhir.outcomes.series import Candidates, candidates, starts_of
 
 
 class Considered(NamedTuple):
@@ -23,7 +26,7 @@ class Considered(NamedTuple):
     reason: str
 
 
-def considered(case: Case, outcome: Outcome) -> tuple[Considered, ...]:
+def considered(case: Case, outcome: Outcome, definitions: Definitions = battery.DEFAULTS) -> tuple[Considered, ...]:
     """The records that might have been an input of the outcome: other candidates for its baseline, other administrations.
 
     Follow-ups have outcomes of their own; they are named only where the outcome is the baseline itself.
@@ -31,57 +34,71 @@ def considered(case: Case, outcome: Outcome) -> tuple[Considered, ...]:
     used = {one.source.place for one in outcome.inputs}
     if outcome.rule == exposure.RULE:
         return tuple(_administrations(case)) if outcome.about is None else ()
-    instrument, variable, part = _instrument(outcome)
-    if instrument is None:
+    found = whose(outcome.variable)
+    if found is None or found[2] == "x_uln":  # made of one follow-up alone
         return ()
-    reasons = _reasons(case, instrument, variable)
-    found = [
+    instrument, variable, part = found
+    records = records_of(case)
+    among = candidates(instrument, records, definitions)
+    reasons = _reasons(case, instrument, variable, records, among)
+    others = [
         _assessed(one, reasons.get(one.source.place, "scale_mixed"))
-        for one in battery.measured_as(case, instrument.variables)
+        for one in among.measured
         if one.source.place not in used and one.source.place != outcome.about
     ]
-    if part != "baseline":
-        found = [one for one in found if one.reason != "after_first_infusion"]
+    if not part.endswith("baseline"):
+        others = [one for one in others if one.reason != "after_first_infusion"]
     if "total_is_not_activity" in outcome.reasons:
-        totals = battery.measured_as(case, (cdasi.TOTAL,))
-        found += [_assessed(one, "total_is_not_activity") for one in totals]
-    return tuple(sorted(found, key=_candidates_first))
+        reckoned = {one.source.place for one in among.measured}
+        totals = [one for one in records.of((cdasi.TOTAL,)) if one.source.place not in reckoned]
+        others += [_assessed(one, "total_is_not_activity") for one in totals]
+    return tuple(sorted(others, key=_candidates_first))
 
 
 def arithmetic(outcome: Outcome) -> str | None:
     """What was reckoned, with the exact values: `100 x (28 - 12) / 28`; None where nothing was or it is a plain sum."""
-    instrument, _, part = _instrument(outcome)
-    by_role = {one.role: one.value for one in outcome.inputs}
-    first, last = by_role.get("baseline"), by_role.get("followup")
-    if instrument is None or part == "baseline" or outcome.number is None or first is None or last is None:
+    found = whose(outcome.variable)
+    first, last = _value(outcome, "baseline"), _value(outcome, "followup")
+    if found is None or outcome.number is None:
+        return None
+    instrument, _, part = found
+    if part == "baseline":
+        return first if first is not None and first.startswith("(") else None
+    if part in ("x_uln", "x_uln_baseline"):
+        return _over_limit(outcome, first if part == "x_uln_baseline" else last)
+    if first is None or last is None:
         return None
     points = f"{first} - {last}" if instrument.higher_is_worse else f"{last} - {first}"
     return points if part == "improvement" else f"100 x ({points}) / {first}"
 
 
-def _instrument(outcome: Outcome) -> tuple[Instrument | None, str, str]:
-    """The instrument of an outcome, the variable that it speaks of, and whether it is a baseline or a change."""
-    for instrument in battery.INSTRUMENTS:
-        for variable in (*instrument.variables, instrument.name):
-            for part in _PARTS:
-                if outcome.variable == f"{variable}_{part}":
-                    return instrument, variable, part
-    return None, "", ""
+def _value(outcome: Outcome, role: str) -> str | None:
+    """The value that played this part: a number, or `(40 - 10)` where it is total minus damage; None if none did."""
+    by_role = {one.role: one.value for one in outcome.inputs}
+    value, damage = by_role.get(role), by_role.get(role + DAMAGE)
+    if value is None or damage is None:
+        return value
+    return f"({to_text(Fraction(value) + Fraction(damage))} - {damage})"
 
 
-def _reasons(case: Case, instrument: Instrument, variable: str) -> dict[str, str]:
+def _over_limit(outcome: Outcome, value: str | None) -> str | None:
+    """The value over its upper limit of normal, which is the value over their quotient; a value of 0 does not tell it."""
+    if value is None or not outcome.number:
+        return None
+    return f"{value} / {to_text(Fraction(value) / outcome.number)}"
+
+
+def _reasons(case: Case, instrument: Instrument, variable: str, records: Records, among: Candidates) -> dict[str, str]:
     """Why each record is not the baseline, by place."""
     first = battery.exposure_of(case).first
-    zone = ZoneInfo(case.timezone)
-    accepted = baseline.accepted_statuses(case)
-    candidates = baseline.sort_out(battery.measured_as(case, instrument.variables), zone, accepted)
+    found = among.sorted
     if first is None:
-        places = (one.assessment.source.place for one in (*candidates.usable, *candidates.conflicts))
-        return {**dict.fromkeys(places, "no_exposure"), **candidates.excluded}
-    own = baseline.select_baseline(baseline.of_variable(candidates, variable), first.span, zone)
-    whole = baseline.select_baseline(candidates, first.span, zone)
+        places = (one.assessment.source.place for one in (*found.usable, *found.conflicts))
+        return {**dict.fromkeys(places, "no_exposure"), **found.excluded}
+    own = starts_of(instrument, found, first.span, records).get(variable)
+    whole = baseline.select_baseline(found, first.span, records.zone)
     # Where a scale has no baseline of its own, the change was held against the one on the other scale.
-    return (own if own.chosen is not None else whole).excluded
+    return (own if own is not None and own.chosen is not None else whole).excluded
 
 
 def _candidates_first(one: Considered) -> tuple[bool, str, str]:

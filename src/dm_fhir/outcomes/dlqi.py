@@ -1,6 +1,9 @@
 """DLQI: Dermatology Life Quality Index, total score (R-DLQI).
 
-0-30, worse = higher, for age 16 and over (dermatology.org.uk). The questionnaire's text is copyrighted; scores only.
+0-30, worse = higher, for age 16 and over (dermatology.org.uk); improvement is baseline minus follow-up. The questionnaire's
+text is copyrighted; scores only. The children's questionnaire (CDLQI) is another score and never compared with it.
+
+Threshold: an improvement of 4 points (Basra 2015, whose estimate is 3.3). Bands: Hongbo 2005, both ends included.
 """
 
 from collections.abc import Sequence
@@ -8,8 +11,31 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from dm_fhir.outcomes.change import Instrument
+from dm_fhir.outcomes.thresholds import Bands, Threshold, closed
 
-INSTRUMENT = Instrument("dlqi", ("dlqi",), "R-DLQI", "1", "{score}", higher_is_worse=True)
+_HONGBO = Bands(
+    "dlqi_band_hongbo",
+    closed(
+        ("no_effect", "0", "1"),
+        ("small", "2", "5"),
+        ("moderate", "6", "10"),
+        ("very_large", "11", "20"),
+        ("extremely_large", "21", "30"),
+    ),
+    "Hongbo 2005",
+    "C",
+)
+INSTRUMENT = Instrument(
+    "dlqi",
+    ("dlqi",),
+    "R-DLQI",
+    "1",
+    "{score}",
+    higher_is_worse=True,
+    thresholds=(Threshold("dlqi_mcid_4", Fraction(4), "Basra 2015", "C"),),
+    bands=(_HONGBO,),
+)
+CHILDREN = Instrument("cdlqi", ("cdlqi",), "R-DLQI", "1", "{score}", higher_is_worse=True)
 #: Below it the children's questionnaire (CDLQI) is another instrument.
 YOUNGEST_YEARS = 16
 _MOST = 3

@@ -1,7 +1,9 @@
-"""Manual Muscle Test of eight muscles (MMT8): which scale a value is on (R-MMT).
+"""Manual Muscle Test of eight muscles (MMT8): which scale a value is on; and of 24 (R-MMT).
 
 IMACS Form 04: eight muscles of one side, 0-10 each, make 0-80; neck flexors plus seven muscles on both sides make
-0-150. Higher is better. The two scales share one name and often one code, and are never converted into each other.
+0-150. Higher is better; improvement is follow-up minus baseline. The two scales share one name and often one code, and are
+never converted into each other; values on different scales are never compared (`scale_mixed`). The MMT24, 0-260, is a
+score of its own. No threshold is published for any of them.
 """
 
 from fractions import Fraction
@@ -11,6 +13,7 @@ from dm_fhir.outcomes.change import Instrument
 
 VARIABLES = ("mmt8", "mmt8_80", "mmt8_150")
 INSTRUMENT = Instrument("mmt8", VARIABLES, "R-MMT", "1", "{score}", higher_is_worse=False)
+MMT24 = Instrument("mmt24_260", ("mmt24_260",), "R-MMT", "1", "{score}", higher_is_worse=False)
 _SCALE_OF_HIGH: dict[Fraction | int, int] = {80: 80, 150: 150}
 #: The upper ends of a reference range that tell the scale.
 HIGHS = tuple(_SCALE_OF_HIGH)

@@ -48,3 +48,16 @@ def at_visit(later: Sequence[Dated], visit: Visit, day_0: date, zone: tzinfo) ->
         return inside[-1][0] if inside else None
     best = nearest([day for _, day in dated], visit.day)
     return [one for one, day in dated if day == best][-1]
+
+
+def standing(later: Sequence[Dated], visits: Sequence[Visit], day_0: date, zone: tzinfo) -> dict[str, str]:
+    """Of the follow-ups `later`, which are in order of time, those that stand for a visit, by place: the visit's name."""
+    inside: dict[Visit, list[Dated]] = {}
+    for one in later:
+        visit = place(one.span, day_0, visits, zone).visit
+        if visit is not None:
+            inside.setdefault(visit, []).append(one)
+    found = (
+        (visit, at_visit(some, visit, day_0, zone) if len(some) > 1 else some[0]) for visit, some in inside.items()
+    )
+    return {one.assessment.source.place: visit.name for visit, one in found if one is not None}

@@ -1,26 +1,32 @@
 """How each number of the report is defined, in words, with the rule's name and version."""
 
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes import baseline, exposure
-from dm_fhir.outcomes.battery import INSTRUMENTS
+from dm_fhir.outcomes.battery import DEFAULTS
+from dm_fhir.outcomes.change import Instrument
+from dm_fhir.outcomes.instruments import defined
 from dm_fhir.outcomes.labels import label
+from dm_fhir.outcomes.thresholds import STATUS
+from dm_fhir.outcomes.verdicts import definitions_of
 from dm_fhir.report.persons import ADULT_YEARS
 from dm_fhir.report.sentence import EN_DASH
 
 
-def definitions() -> tuple[tuple[str, str], ...]:
-    """Pairs of what is defined and how."""
-    return (*_RULES, *_instruments(), *_SENTENCES)
+def definitions(chosen: Definitions = DEFAULTS) -> tuple[tuple[str, str], ...]:
+    """Pairs of what is defined and how, with the definitions that the study chose."""
+    return (*_RULES, *map(_instrument, defined(chosen)), *_SENTENCES)
 
 
-def _instruments() -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (
-            f"{label(one.name)} ({one.rule}, version {one.rule_version})",
-            f"Improvement is {'baseline minus follow-up' if one.higher_is_worse else 'follow-up minus baseline'}, so "
-            "positive is better. Percent improvement is 100 x improvement / baseline; a baseline of 0 has none.",
-        )
-        for one in INSTRUMENTS
-    )
+def _instrument(one: Instrument) -> tuple[str, str]:
+    """An instrument: which way is better, and every published definition that it is held against."""
+    way = "baseline minus follow-up" if one.higher_is_worse else "follow-up minus baseline"
+    said = [
+        f"Improvement is {way}, so positive is better. Percent improvement is 100 x improvement / baseline; a baseline "
+        "of 0 has none.",
+        *([] if one.is_endpoint else ["It is followed and is no endpoint of the response."]),
+        *(f"{found.id}: {found.words} ({found.source}; {STATUS[found.status]})." for found in definitions_of(one)),
+    ]
+    return f"{label(one.name)} ({one.rule}, version {one.rule_version})", " ".join(said)
 
 
 _EARLIEST, _LATEST = exposure.SCHEDULED_INTERVAL_DAYS

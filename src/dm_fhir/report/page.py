@@ -11,10 +11,12 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dm_fhir.model.case import Case, Outcome
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import rounded, shown
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
-from dm_fhir.outcomes.battery import INSTRUMENTS, outcomes
+from dm_fhir.outcomes.battery import DEFAULTS, outcomes
 from dm_fhir.outcomes.change import Instrument
+from dm_fhir.outcomes.instruments import CORE
 from dm_fhir.outcomes.labels import label
 from dm_fhir.report.change import Change, last_change
 from dm_fhir.report.cohort import Cohort, Patient
@@ -83,8 +85,9 @@ def page(
     complete_until: Mapping[str, str | None],
     findings: Mapping[str, Mapping[str, FindingCount]],
     generated: str,
+    chosen: Definitions = DEFAULTS,
 ) -> str:
-    """The whole page as HTML text. Every text of a record is escaped."""
+    """The whole page as HTML text, with the definitions that the study chose. Every text of a record is escaped."""
     cohort = Cohort(cases)
     return _ENVIRONMENT.get_template("page.html").render(
         title=title,
@@ -92,13 +95,13 @@ def page(
         generated=generated,
         complete_until=complete_until,
         topics=_by_topic(sentences),
-        instruments=[_heading(instrument) for instrument in INSTRUMENTS],
+        instruments=[_heading(instrument) for instrument in CORE],
         patients=[_patient_row(patient) for patient in cohort.patients],
         outcomes=[(case.id, case.site, _outcome_rows(case)) for case in cases],
         findings=_finding_rows(findings),
         left_out_cases=cohort.left_out,
         left_out_records=_left_out_records(cases),
-        definitions=definitions(),
+        definitions=definitions(chosen),
     )
 
 
@@ -136,7 +139,7 @@ def _patient_row(patient: Patient) -> PatientRow:
         dose=f"{shown(sum(doses, Fraction(0)))} mg" if len(doses) == len(infusions) else "not known",
         first=_date(infusions[0].start),
         last=_date(infusions[-1].start),
-        changes=tuple(_change_cell(last_change(patient, instrument), instrument) for instrument in INSTRUMENTS),
+        changes=tuple(_change_cell(last_change(patient, instrument), instrument) for instrument in CORE),
     )
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from dm_fhir.model.exact import rounded, shown
 from dm_fhir.outcomes import cdasi, ck, dlqi, mmt8
-from dm_fhir.outcomes.battery import INSTRUMENTS
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.exposure import infusions_before
+from dm_fhir.outcomes.instruments import CORE
 from dm_fhir.report.change import Change, last_assessed, last_change
 from dm_fhir.report.cohort import Cohort, Patient
 from dm_fhir.report.sentence import EN_DASH, Sentence, lacking, mean_values, ranked, shown_counts, shown_mean
@@ -78,7 +78,7 @@ def _follow_up(cohort: Cohort) -> Sentence:
 
 def infusions_before_last_assessment(patient: Patient) -> int | None:
     """Completed infusions that started before the last follow-up assessment; None if there was none."""
-    moment = patient.span(last_assessed(patient, INSTRUMENTS))
+    moment = patient.span(last_assessed(patient, CORE))
     return infusions_before(patient.exposed, moment) if moment else None
 
 

@@ -15,9 +15,13 @@ from dm_fhir.model.case import (
     Outcome,
     Source,
 )
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import shown, to_text
+from dm_fhir.outcomes.battery import DEFAULTS
 from dm_fhir.outcomes.considered import arithmetic, considered
 from dm_fhir.outcomes.labels import label
+from dm_fhir.outcomes.thresholds import STATUS
+from dm_fhir.outcomes.verdicts import Told, told_of
 from dm_fhir.report.naming import name_of
 from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
 from dm_fhir.report.words import unit_words
@@ -101,10 +105,24 @@ class NotUsed(msgspec.Struct, frozen=True):
     reason: str
 
 
+class HeldAgainst(msgspec.Struct, frozen=True):
+    """A published definition, and the outcome's verdict by it; None where that is not decided.
+
+    `status` is whether the definition is confirmed in its source, not confirmed, or this project's own.
+    """
+
+    id: str
+    verdict: str | None
+    words: str
+    source: str
+    status: str
+
+
 class Explained(msgspec.Struct, frozen=True):
     """An outcome walked back to its records. `number` is exact, `shown` rounded; both None where there is none: see `reasons`.
 
-    `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum.
+    `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum. `visit` is the one
+    that its assessment stands for.
     """
 
     name: str
@@ -122,15 +140,18 @@ class Explained(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     inputs: list[Record]
     not_used: list[NotUsed]
+    visit: str | None = None
+    verdicts: list[HeldAgainst] = []
 
 
 class Walker(NamedTuple):
-    """What a walk needs: the store, the case, and how the tables read a part of it."""
+    """What a walk needs: the store, the case, how the tables read a part of it, and the study's definitions."""
 
     db: sqlite3.Connection
     site: str
     case: Case
     how: Callable[[Part], tuple[HowRead, ...]]
+    definitions: Definitions = DEFAULTS
 
 
 def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
@@ -156,9 +177,16 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
                 one.source.place, one.variable, one.when, to_text(one.number) if one.number is not None else None,
                 one.unit if one.number is not None else None, one.reason,
             )
-            for one in considered(walker.case, outcome)
+            for one in considered(walker.case, outcome, walker.definitions)
         ],
+        visit=outcome.visit,
+        verdicts=[_held_against(one) for one in told_of(outcome, walker.definitions)],
     )  # fmt: skip
+
+
+def _held_against(one: Told) -> HeldAgainst:
+    found = one.definition
+    return HeldAgainst(found.id, one.verdict, found.words, found.source, STATUS[found.status])
 
 
 def explain_record(walker: Walker, reference: str) -> list[Record]:
@@ -217,6 +245,8 @@ class ListedOutcome(msgspec.Struct, frozen=True):
     when: str | None
     reasons: tuple[str, ...]
     flags: tuple[str, ...]
+    visit: str | None = None
+    verdicts: dict[str, str] = {}
 
 
 class ListedValue(msgspec.Struct, frozen=True):
@@ -240,6 +270,8 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
             one.when,
             one.reasons,
             one.flags,
+            one.visit,
+            one.verdicts,
         )
         for one in case.outcomes
     ]

@@ -34,6 +34,10 @@ _REASONS = {
     "scale_mixed": "baseline and follow-up are on different scales",
     "scale_ambiguous": "the scale cannot be told",
     "scale_conflict": "the evidence for the scale is contradictory",
+    "uln_missing": "neither the record nor the study tells an upper limit of normal",
+    "uln_configured": "the upper limit of normal is the study's",
+    "from_total": "total minus damage of one assessment",
+    "above_published_maximum": "above the highest value ever published",
     "comparator": "the value is only a bound (< or >)",
     "dose_unknown": "the dose of an infusion is unknown",
     "total_is_not_activity": "only a total is recorded, which is not activity",
@@ -63,7 +67,7 @@ _REASONS = {
     "not_given": "it was not given",
     "entered_in_error": "it was entered in error",
 }
-_UNITS = {"{score}": "points", "{infusion}": "infusions"}
+_UNITS = {"{score}": "points", "{infusion}": "infusions", "{ULN}": "x ULN"}
 
 
 def drug_words(variable: str) -> str:

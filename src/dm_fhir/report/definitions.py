@@ -1,9 +1,9 @@
 """How each number of the report is defined, in words, with the rule's name and version."""
 
 from dm_fhir.outcomes import baseline, exposure
+from dm_fhir.outcomes.ages import ADULT_YEARS
 from dm_fhir.outcomes.battery import INSTRUMENTS
 from dm_fhir.outcomes.labels import label
-from dm_fhir.report.persons import ADULT_YEARS
 from dm_fhir.report.sentence import EN_DASH
 
 

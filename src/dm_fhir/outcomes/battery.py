@@ -11,14 +11,14 @@ from dm_fhir.model.case import Assessment, Case, Identifier, Input, Measured, Ou
 from dm_fhir.model.dates import Span
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
-from dm_fhir.outcomes import baseline, cdasi, ck, dlqi, exposure, mmt8
+from dm_fhir.outcomes import baseline, cdasi, ck, composites, core_set, dlqi, exposure, mmt8
 from dm_fhir.outcomes.baseline import Baseline, Dated
 from dm_fhir.outcomes.change import Instrument, improvement, percent_improvement
 from dm_fhir.outcomes.exposure import Exposure, Infusion
 
 INSTRUMENTS = (cdasi.INSTRUMENT, mmt8.INSTRUMENT, dlqi.INSTRUMENT, ck.INSTRUMENT)
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
-VERSION = "2"
+VERSION = "3"
 DEFAULTS = Definitions()
 #: What an instrument's outcomes are called after its variable.
 PARTS = ("baseline", "improvement", "percent_improvement")
@@ -28,7 +28,7 @@ _EXPOSURE = ("infusions_completed", "cumulative_dose_mg", "first_exposure", "las
 def variables() -> tuple[str, ...]:
     """Every variable that an outcome can have."""
     followed = [name for one in INSTRUMENTS for name in dict.fromkeys((one.name, *one.variables))]
-    return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS))
+    return (*_EXPOSURE, *composites.variables(), *(f"{name}_{part}" for name in followed for part in PARTS))
 
 
 def outcomes(
@@ -37,7 +37,8 @@ def outcomes(
     """Every outcome of `case`, in a fixed order. Those that cannot be computed are there with their reasons."""
     exposed = exposure_of(case, label_dose_mg)
     changes = [outcome for instrument in INSTRUMENTS for outcome in _instrument(instrument, case, exposed)]
-    return (*_exposure(exposed), *changes)
+    criteria = composites.composites(case, exposed.first, measured_as(case, core_set.VARIABLES), definitions)
+    return (*_exposure(exposed), *changes, *criteria)
 
 
 def exposure_of(case: Case, label_dose_mg: Fraction | None = None) -> Exposure:
@@ -119,10 +120,7 @@ def _series(instrument: Instrument, case: Case, first: Span) -> _Series:
 
 def _causes(start: Baseline, places: Sequence[str]) -> tuple[str, ...]:
     """What disqualified the records that might have been the one that is missing."""
-    return tuple(sorted({start.excluded.get(place, "") for place in places} - _NO_CAUSE))
-
-
-_NO_CAUSE = {"", "after_first_infusion", "superseded", "duplicate", "not_latest", "less_precise", "blocked_by_conflict"}
+    return baseline.causes(start.excluded.get(place, "") for place in places)
 
 
 def _total_instead(instrument: Instrument, case: Case, first: Span) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -32,6 +32,9 @@ def possible(number: Fraction, bound: str, lowest: Fraction | None, highest: Fra
     return Bounds(number, number)
 
 
+SIGNS = {"upper_exclusive": "<", "upper_inclusive": "<=", "lower_exclusive": ">", "lower_inclusive": ">="}
+
+
 def times(one: Bounds, factor: Fraction) -> Bounds:
     """Every possible value times a factor above 0."""
     low, high = (end * factor if end is not None else None for end in (one.low, one.high))

@@ -10,7 +10,6 @@ The enzyme that is followed is the one that is most abnormal at baseline: the hi
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -81,7 +80,10 @@ class Series(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A measure of one visit held against its baseline. With `reasons` it cannot be, and what there is stands beside them."""
+    """A measure of one visit held against its baseline. With `reasons` it cannot be, and what there is stands beside them.
+
+    `ends` is what baseline and follow-up may be, None where they cannot be compared.
+    """
 
     measure: Measure
     variable: str | None
@@ -89,13 +91,18 @@ class Compared(NamedTuple):
     seen: Dated | None
     reasons: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    ends: tuple[Bounds, Bounds] | None = None
 
 
 class CoreSet(NamedTuple):
-    """The measures of one case, by variable; and what limits of normal hold where results carry none."""
+    """The measures of one case, by variable; and what limits of normal hold where results carry none.
+
+    `known` holds what has been compared already: several rules ask for the same measure of the same visit.
+    """
 
     series: dict[str, Series]
     uln_u_per_l: dict[str, Fraction]
+    known: dict[tuple[str, str | None], Compared]
 
     def seen(self, variable: str, visit: str | None) -> Dated | None:
         """What stands for the visit; None if nothing does, and for no visit."""
@@ -112,7 +119,7 @@ def core_set(case: Case, measured: Iterable[Assessment], first: Span, definition
     found: dict[str, Series] = {}
     for group in groups.values():
         found |= _series(case, group, first, definitions.visits)
-    return CoreSet(found, definitions.uln_u_per_l)
+    return CoreSet(found, definitions.uln_u_per_l, {})
 
 
 def compared(core: CoreSet, measure: Measure, visit: str | None) -> Compared:
@@ -122,18 +129,11 @@ def compared(core: CoreSet, measure: Measure, visit: str | None) -> Compared:
     `scale_mixed:…`, `conflict:…`; and for enzymes `uln_missing:…`, `comparator:…` where it is not known which is the most
     abnormal. What made a record unusable follows (`out_of_range:…`).
     """
-    if measure == ENZYME:
-        return _enzyme(core, visit)
-    starts = [name for name in measure.variables if _chosen(core, name) is not None]
-    seen = [name for name in measure.variables if core.seen(name, visit) is not None]
-    both = next((name for name in starts if name in seen), None)
-    if both is not None:
-        return _held(core, measure, both, visit)
-    variable = next(iter([*starts, *seen]), None)
-    start = _chosen(core, starts[0]) if starts else None
-    last = core.seen(seen[0], visit) if seen else None
-    reasons = (f"scale_mixed:{measure.name}",) if starts and seen else _missing(core, measure, visit)
-    return Compared(measure, variable, start, last, reasons)
+    found = core.known.get((measure.name, visit))
+    if found is None:
+        found = _enzyme(core, visit) if measure == ENZYME else _on_one_scale(core, measure, visit)
+        core.known[measure.name, visit] = found
+    return found
 
 
 def followup_missing(core: CoreSet, variable: str, visit: str | None) -> tuple[str, ...]:
@@ -193,50 +193,77 @@ def variable_of(one: Assessment) -> str:
 
 
 def _series(case: Case, measured: Sequence[Assessment], first: Span, schedule: Sequence[Visit]) -> dict[str, Series]:
-    zone, accepted = ZoneInfo(case.timezone), baseline.accepted_statuses(case)
-    candidates = baseline.sort_out(measured, zone, accepted)
-    day_0 = first_day(first, zone)
+    zone = ZoneInfo(case.timezone)
+    candidates = baseline.sort_out(measured, zone, baseline.accepted_statuses(case))
     found: dict[str, Series] = {}
     for variable in dict.fromkeys(map(variable_of, measured)):
         own = baseline.of_variable(candidates, variable)
         start, (later, _) = baseline.select_baseline(own, first, zone), baseline.follow_ups(own, first, zone)
-        at = {one.name: seen for one in schedule if (seen := visits.at_visit(later, one, day_0, zone)) is not None}
         unusable: dict[str, set[str]] = defaultdict(set)
-        for one in measured:
-            if variable_of(one) == variable:
-                before, reason = start.excluded.get(one.source.place, ""), candidates.excluded.get(one.source.place, "")
-                side = baseline.side(one, first, zone)
-                if side != "after":
-                    unusable[_BASELINE].add(before)
-                if side != "before":
-                    for visit, in_window in _windows(one, day_0, schedule, zone):
-                        unusable[visit].add(reason or in_window or before)
-        found[variable] = Series(start, at, {place: causes(reasons) for place, reasons in unusable.items()})
+        for one in (one for one in measured if variable_of(one) == variable):
+            reason, as_start = (why.get(one.source.place, "") for why in (candidates.excluded, start.excluded))
+            side = baseline.side(one, first, zone)
+            if side != "after":
+                unusable[_BASELINE].add(as_start)
+            if side != "before":
+                for visit, in_window in _windows(one, first, schedule, zone):
+                    unusable[visit].add(reason or in_window or as_start)
+        why_not = {place: causes(reasons) for place, reasons in unusable.items()}
+        found[variable] = Series(start, _at(later, first, schedule, zone), why_not)
     return found
 
 
-def _windows(one: Assessment, day_0: date, schedule: Sequence[Visit], zone: ZoneInfo) -> list[tuple[str, str]]:
+def _at(later: Sequence[Dated], first: Span, schedule: Sequence[Visit], zone: ZoneInfo) -> dict[str, Dated]:
+    """What stands for each visit that has something in its window."""
+    near: dict[str, list[Dated]] = defaultdict(list)
+    for one in later:
+        for name, _ in _windows(one.assessment, first, schedule, zone):
+            near[name].append(one)
+    day_0 = first_day(first, zone)
+    at = {one.name: visits.at_visit(near[one.name], one, day_0, zone) for one in schedule if one.name in near}
+    return {name: seen for name, seen in at.items() if seen is not None}
+
+
+def _windows(one: Assessment, first: Span, schedule: Sequence[Visit], zone: ZoneInfo) -> list[tuple[str, str]]:
     """The visits whose window an assessment touches, and why it does not stand for it; no visit where it touches none."""
     try:
         moment = span(one.time or "", zone)
     except ValueError:
         return []
-    placed = ((visit.name, visits.place(moment, day_0, (visit,), zone).reason or "") for visit in schedule)
-    return [(name, reason) for name, reason in placed if reason != "no_window"] or [(_NO_VISIT, "no_window")]
+    day_0 = first_day(first, zone)
+    placed = visits.place(moment, day_0, schedule, zone)
+    if placed.visit is not None or placed.reason == "no_window":
+        return [(placed.visit.name, "")] if placed.visit is not None else [(_NO_VISIT, "no_window")]
+    each = ((visit.name, visits.place(moment, day_0, (visit,), zone).reason or "") for visit in schedule)
+    return [(name, reason) for name, reason in each if reason != "no_window"]
 
 
 _BASELINE, _NO_VISIT = "baseline", ""
 
 
+def _on_one_scale(core: CoreSet, measure: Measure, visit: str | None) -> Compared:
+    starts = [name for name in measure.variables if _chosen(core, name) is not None]
+    seen = [name for name in measure.variables if core.seen(name, visit) is not None]
+    both = next((name for name in starts if name in seen), None)
+    if both is not None:
+        return _held(core, measure, both, visit)
+    variable = next(iter([*starts, *seen]), None)
+    start = _chosen(core, starts[0]) if starts else None
+    last = core.seen(seen[0], visit) if seen else None
+    reasons = (f"scale_mixed:{measure.name}",) if starts and seen else _missing(core, measure, visit)
+    return Compared(measure, variable, start, last, reasons)
+
+
 def _held(core: CoreSet, measure: Measure, variable: str, visit: str | None) -> Compared:
     """A measure that has both a baseline and a follow-up on one scale."""
     start, seen = core.series[variable].start, core.seen(variable, visit)
-    partial = ("partial_date",) if seen is not None and seen.span.precision in ("year", "month") else ()
-    results = [
-        one.measured.result.flags for one in (start.chosen, seen.assessment if seen else None) if one is not None
-    ]
-    flags = {flag for group in (start.flags, partial, *results) for flag in group}
-    return Compared(measure, variable, start.chosen, seen, (), tuple(sorted(flags)))
+    if start.chosen is None or seen is None:
+        raise ValueError(f"{variable} has no baseline or no follow-up")
+    partial = ("partial_date",) if seen.span.precision in ("year", "month") else ()
+    results = (start.chosen.measured.result, seen.assessment.measured.result)
+    flags = {*start.flags, *partial, *(flag for one in results for flag in one.flags)}
+    ends = bounds(start.chosen), bounds(seen.assessment)
+    return Compared(measure, variable, start.chosen, seen, (), tuple(sorted(flags)), ends)
 
 
 def _enzyme(core: CoreSet, visit: str | None) -> Compared:

@@ -154,10 +154,7 @@ def _worse_by(one: Compared, amount: int) -> bool | None:
 
 def _ends(one: Compared) -> tuple[Bounds, Bounds, bool] | None:
     """What baseline and follow-up may be, and whether higher is worse; None where they cannot be compared."""
-    if one.reasons or one.start is None or one.seen is None:
-        return None
-    scale = core_set.SCALES[one.variable or ""]
-    return core_set.bounds(one.start), core_set.bounds(one.seen.assessment), scale.higher_is_worse
+    return (*one.ends, core_set.SCALES[one.variable or ""].higher_is_worse) if one.ends is not None else None
 
 
 def _if_above_zero(first: Bounds, verdict: bool | None) -> bool | None:

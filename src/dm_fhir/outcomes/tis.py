@@ -164,9 +164,9 @@ def _enzyme_range(core: CoreSet, one: Compared, population: Population, definiti
 
 def _change(one: Compared, scale: _Range) -> Bounds:
     """How much better the follow-up is, by every possible value."""
-    if one.start is None or one.seen is None:
+    if one.ends is None:
         raise ValueError(f"{one.measure.name} has nothing to compare")
-    first, last = core_set.bounds(one.start), core_set.bounds(one.seen.assessment)
+    first, last = one.ends
     if scale.in_multiples and scale.uln is not None and scale.followup_uln is not None:
         first, last = times(first, 1 / scale.uln), times(last, 1 / scale.followup_uln)
     return minus(first, last) if core_set.SCALES[one.variable or ""].higher_is_worse else minus(last, first)

@@ -35,6 +35,7 @@ def command(ctx: click.Context, case: str, value: str | None, sites: tuple[str, 
     Examples:
       dm-fhir explain leon:Patient/7
       dm-fhir explain leon:Patient/7 ck_baseline
+      dm-fhir explain leon:Patient/7 tis@week_12
       dm-fhir explain Patient/7 ck_improvement@Observation/9 --json
       dm-fhir explain Patient/7 Observation/9
     """
@@ -83,7 +84,9 @@ def _means(study: Study, site: str, case: "Case") -> _Means:
 
     mapper = site_mapper(study.config, study.config.site(site))
     medications = mapper.medications(resources_of_type(study.db, site, "Medication"))
-    return _Means(mapper, medications, Walker(study.db, site, case, lambda part: _how(part, mapper)))
+    return _Means(
+        mapper, medications, Walker(study.db, site, case, lambda part: _how(part, mapper), study.config.definitions)
+    )
 
 
 def _how(part: "Part", mapper: "SiteMapper") -> "tuple[HowRead, ...]":

@@ -20,7 +20,7 @@ from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import ages, core_set, imacs, inactive, tis
 from dm_fhir.outcomes.ages import ADULT_YEARS, Population
 from dm_fhir.outcomes.bounds import SIGNS, all_of, word
-from dm_fhir.outcomes.core_set import IMACS, PRINTO, Compared, CoreSet
+from dm_fhir.outcomes.core_set import IMACS, PRINTO, Compared, CoreSet, Measure
 from dm_fhir.outcomes.exposure import Infusion
 
 NO_POPULATION = "population_unknown"
@@ -112,7 +112,7 @@ def imacs_verdict(rule: str, core: CoreSet, visit: str | None) -> imacs.Verdict:
 _JUDGES: Mapping[str, Callable[[Sequence[Compared]], imacs.Verdict]] = {
     imacs.IMPROVE: imacs.improvement,
     imacs.WORSEN: imacs.worsening,
-    imacs.PRODERM: imacs.deterioration,
+    imacs.PRODERM: imacs.worsening,
     imacs.PRINTO_RULE: imacs.printo_improvement,
 }
 
@@ -216,14 +216,23 @@ def _inactive(asked: Asked) -> list[Outcome]:
     ]
 
 
-_CORE = tuple(name for measure in IMACS for name in measure.variables)
-_JUVENILE = tuple(name for measure in PRINTO for name in measure.variables)
+def _variables(measures: Iterable[Measure]) -> tuple[str, ...]:
+    return tuple(name for measure in measures for name in measure.variables)
+
+
 RULES = (
-    Rule("tis", tis.RULE, tis.VERSION, (*_CORE, *_JUVENILE), _tis),
-    Rule("imacs_improvement", imacs.IMPROVE, imacs.VERSION, _CORE, _imacs),
-    Rule("imacs_worsening", imacs.WORSEN, imacs.VERSION, _CORE, _imacs),
-    Rule("proderm_deterioration", imacs.PRODERM, imacs.VERSION, _CORE, _proderm, first_visit=1),
-    Rule("printo_improvement", imacs.PRINTO_RULE, imacs.VERSION, _JUVENILE, _imacs, of_juveniles=True),
+    Rule("tis", tis.RULE, tis.VERSION, _variables((*IMACS, *PRINTO)), _tis),
+    Rule("imacs_improvement", imacs.IMPROVE, imacs.VERSION, _variables(imacs.SETS[imacs.IMPROVE]), _imacs),
+    Rule("imacs_worsening", imacs.WORSEN, imacs.VERSION, _variables(imacs.SETS[imacs.WORSEN]), _imacs),
+    Rule(
+        "proderm_deterioration",
+        imacs.PRODERM,
+        imacs.VERSION,
+        _variables(imacs.SETS[imacs.PRODERM]),
+        _proderm,
+        first_visit=1,
+    ),
+    Rule("printo_improvement", imacs.PRINTO_RULE, imacs.VERSION, _variables(PRINTO), _imacs, of_juveniles=True),
     Rule("jdm_inactive", inactive.RULE, inactive.VERSION, tuple(inactive.LIMITS), _inactive, of_juveniles=True),
 )
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Administration, Assessment, Case, Outcome, Source
-from dm_fhir.outcomes import baseline, battery, cdasi, exposure
+from dm_fhir.model.definitions import Definitions
+from dm_fhir.outcomes import baseline, battery, cdasi, composites, core_set, exposure, inactive
 from dm_fhir.outcomes.change import Instrument
 
 _PARTS = ("baseline", "improvement", "percent_improvement")
@@ -23,12 +24,15 @@ class Considered(NamedTuple):
     reason: str
 
 
-def considered(case: Case, outcome: Outcome) -> tuple[Considered, ...]:
+def considered(case: Case, outcome: Outcome, definitions: Definitions = battery.DEFAULTS) -> tuple[Considered, ...]:
     """The records that might have been an input of the outcome: other candidates for its baseline, other administrations.
 
-    Follow-ups have outcomes of their own; they are named only where the outcome is the baseline itself.
+    Follow-ups have outcomes of their own; they are named only where the outcome is the baseline itself. For a composite
+    they are those in the window of its visit, and the values of enzymes and scales that were not followed.
     """
     used = {one.source.place for one in outcome.inputs}
+    if outcome.variable in composites.variables():
+        return tuple(sorted(_of_composite(case, outcome, used, definitions), key=_candidates_first))
     if outcome.rule == exposure.RULE:
         return tuple(_administrations(case)) if outcome.about is None else ()
     instrument, variable, part = _instrument(outcome)
@@ -57,6 +61,30 @@ def arithmetic(outcome: Outcome) -> str | None:
         return None
     points = f"{first} - {last}" if instrument.higher_is_worse else f"{last} - {first}"
     return points if part == "improvement" else f"100 x ({points}) / {first}"
+
+
+def _of_composite(case: Case, outcome: Outcome, used: set[str], definitions: Definitions) -> Iterator[Considered]:
+    first, measured = battery.exposure_of(case).first, battery.measured_as(case, core_set.VARIABLES)
+    rule = next(one for one in composites.RULES if one.id == outcome.rule)
+    if first is None:
+        return
+    zone, core = ZoneInfo(case.timezone), core_set.core_set(case, measured, first.span, definitions)
+    for one in measured:
+        variable, place = core_set.variable_of(one), one.source.place
+        if place in used or variable not in (*rule.measured, "mmt8"):
+            continue
+        series, visit = core.series[variable], outcome.visit
+        reason = series.excluded.get(place, "") or series.start.excluded.get(place, "")
+        if baseline.side(one, first.span, zone) == "after":
+            touched = dict(core_set.windows(one, first.span, definitions.visits, zone))
+            stands = core.seen(variable, visit)
+            if visit is None or visit not in touched:
+                continue
+            reason = touched[visit] or ("" if reason == "after_first_infusion" else reason)
+            reason = reason or ("not_followed" if stands is None or stands.assessment is one else "not_nearest")
+        elif rule.id == inactive.RULE:
+            continue  # it needs no baseline
+        yield _assessed(one, reason or "not_followed")
 
 
 def _instrument(outcome: Outcome) -> tuple[Instrument | None, str, str]:

@@ -71,11 +71,12 @@ _TOGETHER = dict.fromkeys(("mmt8", "mmt8_80", "mmt8_150"), "mmt8")
 class Series(NamedTuple):
     """One variable of one case: its baseline, and by name of the visit what stands for it.
 
-    `unusable` is why records that might have served do not, by what for: "baseline", a visit, or "" for no visit.
+    `excluded` is why records are not usable at all, by place, and `unusable` is why records that might have served do not, by what for: "baseline", a visit, or "" for no visit.
     """
 
     start: Baseline
     at: dict[str, Dated]
+    excluded: dict[str, str]
     unusable: dict[str, tuple[str, ...]]
 
 
@@ -192,6 +193,20 @@ def variable_of(one: Assessment) -> str:
     return one.measured.concept.variable or ""
 
 
+def windows(one: Assessment, first: Span, schedule: Sequence[Visit], zone: ZoneInfo) -> list[tuple[str, str]]:
+    """The visits whose window an assessment touches, and why it does not stand for it; no visit where it touches none."""
+    try:
+        moment = span(one.time or "", zone)
+    except ValueError:
+        return []
+    day_0 = first_day(first, zone)
+    placed = visits.place(moment, day_0, schedule, zone)
+    if placed.visit is not None or placed.reason == "no_window":
+        return [(placed.visit.name, "")] if placed.visit is not None else [(_NO_VISIT, "no_window")]
+    each = ((visit.name, visits.place(moment, day_0, (visit,), zone).reason or "") for visit in schedule)
+    return [(name, reason) for name, reason in each if reason != "no_window"]
+
+
 def _series(case: Case, measured: Sequence[Assessment], first: Span, schedule: Sequence[Visit]) -> dict[str, Series]:
     zone = ZoneInfo(case.timezone)
     candidates = baseline.sort_out(measured, zone, baseline.accepted_statuses(case))
@@ -206,10 +221,10 @@ def _series(case: Case, measured: Sequence[Assessment], first: Span, schedule: S
             if side != "after":
                 unusable[_BASELINE].add(as_start)
             if side != "before":
-                for visit, in_window in _windows(one, first, schedule, zone):
+                for visit, in_window in windows(one, first, schedule, zone):
                     unusable[visit].add(reason or in_window or as_start)
         why_not = {place: causes(reasons) for place, reasons in unusable.items()}
-        found[variable] = Series(start, _at(later, first, schedule, zone), why_not)
+        found[variable] = Series(start, _at(later, first, schedule, zone), candidates.excluded, why_not)
     return found
 
 
@@ -217,25 +232,11 @@ def _at(later: Sequence[Dated], first: Span, schedule: Sequence[Visit], zone: Zo
     """What stands for each visit that has something in its window."""
     near: dict[str, list[Dated]] = defaultdict(list)
     for one in later:
-        for name, _ in _windows(one.assessment, first, schedule, zone):
+        for name, _ in windows(one.assessment, first, schedule, zone):
             near[name].append(one)
     day_0 = first_day(first, zone)
     at = {one.name: visits.at_visit(near[one.name], one, day_0, zone) for one in schedule if one.name in near}
     return {name: seen for name, seen in at.items() if seen is not None}
-
-
-def _windows(one: Assessment, first: Span, schedule: Sequence[Visit], zone: ZoneInfo) -> list[tuple[str, str]]:
-    """The visits whose window an assessment touches, and why it does not stand for it; no visit where it touches none."""
-    try:
-        moment = span(one.time or "", zone)
-    except ValueError:
-        return []
-    day_0 = first_day(first, zone)
-    placed = visits.place(moment, day_0, schedule, zone)
-    if placed.visit is not None or placed.reason == "no_window":
-        return [(placed.visit.name, "")] if placed.visit is not None else [(_NO_VISIT, "no_window")]
-    each = ((visit.name, visits.place(moment, day_0, (visit,), zone).reason or "") for visit in schedule)
-    return [(name, reason) for name, reason in each if reason != "no_window"]
 
 
 _BASELINE, _NO_VISIT = "baseline", ""

@@ -25,7 +25,28 @@ from dm_fhir.outcomes.core_set import CMAS, ENZYME, EXTRAMUSCULAR, IMACS, PHYSIC
 IMPROVE, WORSEN, PRODERM, PRINTO_RULE = "R-IMACS-IMPROVE", "R-IMACS-WORSEN", "R-PRODERM", "R-PRINTO"
 VERSION = "1"
 WORSE_CM = 2
-SETS = {IMPROVE: IMACS, WORSEN: IMACS, PRODERM: IMACS, PRINTO_RULE: PRINTO}
+#: Each rule in words; a rule of several arms says "or".
+CRITERIA = {
+    IMPROVE: ("at least 3 of 6 improved by >= 20 %", "at most 2 worse by >= 25 %", "strength not worse by >= 25 %"),
+    WORSEN: (
+        "physician's global activity worse by >= 2 cm and strength worse by >= 20 %",
+        "or extramuscular activity worse by >= 2 cm",
+        "or at least 3 of 6 worse by >= 30 %",
+    ),
+    PRODERM: (
+        "at this visit and at the one before: physician's global activity worse by >= 2 cm and strength worse by >= 20 %",
+        "or extramuscular activity worse by >= 2 cm",
+        "or at least 3 of 5 (without the enzyme) worse by >= 30 %",
+    ),
+    PRINTO_RULE: ("at least 3 of 6 improved by >= 20 %", "at most 1 worse by > 30 %", "strength not worse by > 30 %"),
+}
+#: The measures of each rule.
+SETS = {
+    IMPROVE: IMACS,
+    WORSEN: IMACS,
+    PRODERM: tuple(measure for measure in IMACS if measure != ENZYME),
+    PRINTO_RULE: PRINTO,
+}
 
 
 class Judged(NamedTuple):
@@ -56,13 +77,22 @@ def improvement(measures: Sequence[Compared]) -> Verdict:
 
 
 def worsening(measures: Sequence[Compared]) -> Verdict:
-    """The IMACS definition of worsening, of the six IMACS measures."""
-    return _deteriorated(measures, [one.measure.name for one in measures])
-
-
-def deterioration(measures: Sequence[Compared]) -> Verdict:
-    """Deterioration as in ProDERM at one visit, not yet confirmed at a second, of the six IMACS measures."""
-    return _deteriorated(measures, [one.measure.name for one in measures if one.measure != ENZYME])
+    """The IMACS definition of worsening, of the six IMACS measures; of five, deterioration as in ProDERM at one visit."""
+    judged = []
+    for one in measures:
+        asked = {"worse_30": _worse(one, 30)}
+        if one.measure in (PHYSICIAN, EXTRAMUSCULAR):
+            asked["worse_2_cm"] = _worse_by(one, WORSE_CM)
+        if one.measure == STRENGTH:
+            asked["worse_20"] = _worse(one, 20)
+        judged.append(Judged(one, asked))
+    by_name = {one.compared.measure.name: one.verdicts for one in judged}
+    met = any_of(
+        all_of(by_name[PHYSICIAN.name]["worse_2_cm"], by_name[STRENGTH.name]["worse_20"]),
+        by_name[EXTRAMUSCULAR.name]["worse_2_cm"],
+        so_many(3, (verdicts["worse_30"] for verdicts in by_name.values())),
+    )
+    return Verdict(met, tuple(judged))
 
 
 def printo_improvement(measures: Sequence[Compared]) -> Verdict:
@@ -82,24 +112,6 @@ def unknown(one: Judged) -> tuple[str, ...]:
     start = one.compared.start
     is_zero = start is not None and core_set.bounds(start).exact == 0
     return (f"{'baseline_zero' if is_zero else 'comparator'}:{one.compared.variable}",)
-
-
-def _deteriorated(measures: Sequence[Compared], counted: Sequence[str]) -> Verdict:
-    judged = []
-    for one in measures:
-        asked = {"worse_30": _worse(one, 30)} if one.measure.name in counted else {}
-        if one.measure in (PHYSICIAN, EXTRAMUSCULAR):
-            asked["worse_2_cm"] = _worse_by(one, WORSE_CM)
-        if one.measure == STRENGTH:
-            asked["worse_20"] = _worse(one, 20)
-        judged.append(Judged(one, asked))
-    by_name = {one.compared.measure.name: one.verdicts for one in judged}
-    met = any_of(
-        all_of(by_name[PHYSICIAN.name]["worse_2_cm"], by_name[STRENGTH.name]["worse_20"]),
-        by_name[EXTRAMUSCULAR.name]["worse_2_cm"],
-        so_many(3, (by_name[name]["worse_30"] for name in counted)),
-    )
-    return Verdict(met, tuple(judged))
 
 
 def _judge(one: Compared, **verdicts: bool | None) -> Judged:

@@ -7,6 +7,20 @@ _VARIABLES = {
     "mmt8_150": "MMT8 (0-150)",
     "dlqi": "DLQI",
     "ck": "CK",
+    "mmt24_260": "MMT24 (0-260)",
+    "physician_global_vas": "physician's global activity (VAS)",
+    "patient_global_vas": "patient's global activity (VAS)",
+    "extramuscular_vas": "extramuscular activity (VAS)",
+    "haq_di": "HAQ-DI",
+    "chaq": "CHAQ",
+    "enzyme": "muscle enzyme",
+    "aldolase": "aldolase",
+    "alt": "ALT",
+    "ast": "AST",
+    "ldh": "LDH",
+    "cmas": "CMAS",
+    "jdm_das_total": "DAS (JDM)",
+    "chq_phs": "CHQ-PhS",
 }
 _PARTS = {
     "_percent_improvement": "percent improvement since baseline",
@@ -19,6 +33,15 @@ _WHOLE = {
     "infusion_dose_mg": "dose of one infusion of the study drug",
     "first_exposure": "first exposure to the study drug",
     "last_exposure": "last exposure to the study drug",
+    "tis": "Total Improvement Score (2016 ACR/EULAR)",
+    "tis_category": "category of the Total Improvement Score (2016 ACR/EULAR)",
+    "tis_lower_bound": "points of the known measures of an incomplete Total Improvement Score",
+    "imacs_improvement": "improvement by the IMACS definition",
+    "imacs_worsening": "worsening by the IMACS definition",
+    "proderm_deterioration": "deterioration as in ProDERM, confirmed at two consecutive visits",
+    "printo_improvement": "improvement by the PRINTO definition (JDM)",
+    "jdm_inactive": "clinically inactive JDM (PRINTO)",
+    "jdm_inactive_phga": "clinically inactive JDM, physician's global activity mandatory",
 }
 
 

@@ -15,9 +15,12 @@ from dm_fhir.model.case import (
     Outcome,
     Source,
 )
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import shown, to_text
+from dm_fhir.outcomes.answers import answer_words
 from dm_fhir.outcomes.considered import arithmetic, considered
 from dm_fhir.outcomes.labels import label
+from dm_fhir.outcomes.working import Working, working
 from dm_fhir.report.naming import name_of
 from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
 from dm_fhir.report.words import unit_words
@@ -104,6 +107,7 @@ class NotUsed(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """An outcome walked back to its records. `number` is exact, `shown` rounded; both None where there is none: see `reasons`.
 
+    `answer` is what an outcome is that is no number, `visit` the visit that it stands for, `working` how a composite came about.
     `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum.
     """
 
@@ -122,15 +126,20 @@ class Explained(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     inputs: list[Record]
     not_used: list[NotUsed]
+    answer: str | None = None
+    visit: str | None = None
+    verdicts: dict[str, str] = {}
+    working: Working | None = None
 
 
 class Walker(NamedTuple):
-    """What a walk needs: the store, the case, and how the tables read a part of it."""
+    """What a walk needs: the store, the case, how the tables read a part of it, and the study's definitions."""
 
     db: sqlite3.Connection
     site: str
     case: Case
     how: Callable[[Part], tuple[HowRead, ...]]
+    definitions: Definitions = Definitions()
 
 
 def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
@@ -156,8 +165,12 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
                 one.source.place, one.variable, one.when, to_text(one.number) if one.number is not None else None,
                 one.unit if one.number is not None else None, one.reason,
             )
-            for one in considered(walker.case, outcome)
+            for one in considered(walker.case, outcome, walker.definitions)
         ],
+        answer=outcome.answer,
+        visit=outcome.visit,
+        verdicts=outcome.verdicts,
+        working=working(walker.case, outcome, walker.definitions),
     )  # fmt: skip
 
 
@@ -208,7 +221,7 @@ def resource_of(walker: Walker, source: Source) -> Resource | None:
 
 
 class ListedOutcome(msgspec.Struct, frozen=True):
-    """An outcome by its name. `value` is for people, `number` exact; both None where there is none: see `reasons`."""
+    """An outcome by its name. `value` is for people, `number` exact, `answer` a code; None where there is none: see `reasons`."""
 
     name: str
     value: str | None
@@ -217,6 +230,7 @@ class ListedOutcome(msgspec.Struct, frozen=True):
     when: str | None
     reasons: tuple[str, ...]
     flags: tuple[str, ...]
+    answer: str | None = None
 
 
 class ListedValue(msgspec.Struct, frozen=True):
@@ -234,15 +248,22 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
     return [
         ListedOutcome(
             name_of(one),
-            one.date if one.number is None else f"{shown(one.number)} {unit_words(one.unit)}".rstrip(),
+            _for_people(one),
             to_text(one.number) if one.number is not None else None,
             one.unit,
             one.when,
             one.reasons,
             one.flags,
+            one.answer,
         )
         for one in case.outcomes
     ]
+
+
+def _for_people(one: Outcome) -> str | None:
+    if one.number is not None:
+        return f"{shown(one.number)} {unit_words(one.unit)}".rstrip()
+    return answer_words(one.answer) if one.answer is not None else one.date
 
 
 def listed_values(case: Case) -> list[ListedValue]:

@@ -35,6 +35,7 @@ def command(ctx: click.Context, case: str, value: str | None, sites: tuple[str, 
     Examples:
       dm-fhir explain leon:Patient/7
       dm-fhir explain leon:Patient/7 ck_baseline
+      dm-fhir explain leon:Patient/7 tis@week_12
       dm-fhir explain Patient/7 ck_improvement@Observation/9 --json
       dm-fhir explain Patient/7 Observation/9
     """

@@ -1,6 +1,7 @@
 """What explain says to people: a block a record, from what was recorded down to the run that brought it."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from dm_fhir.cli.map_check import printable
@@ -9,13 +10,26 @@ from dm_fhir.cli.reporter import capped
 if TYPE_CHECKING:
     from dm_fhir.mappings.left_out import LeftOut
     from dm_fhir.model.case import Case, Finding
+    from dm_fhir.outcomes.working import Step, Working
     from dm_fhir.report.walk import Explained, HeldAgainst, NotUsed, Record, Resource
 
 _ROLES = {
     "followup": "follow-up",
+    "earlier_followup": "follow-up before",
     "first_exposure": "first exposure",
     "baseline_damage": "baseline, damage",
     "followup_damage": "follow-up, damage",
+}
+#: What a measure of a composite came to.
+_CAME_TO = {
+    "uln": "ULN",
+    "improved_20": "improved by >= 20 %:",
+    "worse_20": "worse by >= 20 %:",
+    "worse_25": "worse by >= 25 %:",
+    "worse_30": "worse by >= 30 %:",
+    "worse_above_30": "worse by > 30 %:",
+    "worse_2_cm": "worse by >= 2 cm:",
+    "kept": "kept:",
 }
 _MOST_QUERIES = 3
 _MOST_NOT_USED = 20
@@ -44,18 +58,22 @@ def case_lines(case: "Case") -> list[str]:
 
 def outcome_lines(one: "Explained") -> list[str]:
     """An outcome and its way back."""
+    from dm_fhir.outcomes.answers import answer_words
     from dm_fhir.report.words import reason_words, unit_words
 
     lines = [f"  {one.name}: {one.label}"]
     if one.number is not None:
         exact = f" (exactly {one.number})" if one.number != one.shown else ""
         lines.append(f"    value      {one.shown} {unit_words(one.unit)}{exact}{f', {one.when}' if one.when else ''}")
+    elif one.answer is not None:
+        lines.append(f"    answer     {answer_words(one.answer)}{f', {one.when}' if one.when else ''}")
     elif one.date is not None:
         lines.append(f"    value      {one.date}")
     else:
         lines += [f"    no value   {reason_words(reason)} ({reason})" for reason in one.reasons]
     lines.append(f"    rule       {one.rule}, version {one.rule_version}: docs/outcomes.md")
     lines += [f"    reckoned   {one.arithmetic} = {one.number}"] if one.arithmetic else []
+    lines += _working(one.working) if one.working is not None else []
     lines += [f"    flags      {', '.join(one.flags)}"] if one.flags else []
     lines += [f"    visit      stands for {one.visit}"] if one.visit else []
     lines += [_verdict(held) for held in one.verdicts]
@@ -65,6 +83,40 @@ def outcome_lines(one: "Explained") -> list[str]:
         lines.append("  considered and not used:")
         lines += capped(one.not_used, _not_used, "records", "with --json", _MOST_NOT_USED)
     return list(map(printable, lines))
+
+
+def _working(one: "Working") -> list[str]:
+    """The criteria, the definitions used, and a line a measure."""
+    lines = [f"    {'criteria' if index == 0 else '':<10} {words}" for index, words in enumerate(one.criteria)]
+    lines += [f"    by         {name}: {value}" for name, value in one.definitions.items()]
+    return lines + [f"    measure    {_step(step)}" for step in one.steps]
+
+
+def _step(one: "Step") -> str:
+    from dm_fhir.outcomes.labels import label
+    from dm_fhir.report.words import reason_words, unit_words
+
+    name = label(one.variable or one.measure)
+    values = f"{one.baseline or '(none)'} to {one.followup or '(none)'}"
+    if "kept" in one.came_to:
+        values = one.followup or "(none)"
+    came_to = ", ".join(
+        f"{_CAME_TO.get(key, key)} {_percent(value) if key == 'percent' else value}"
+        for key, value in one.came_to.items()
+    )
+    reasons = ", ".join(map(reason_words, one.reasons))
+    at = f" at {one.visit.replace('_', ' ')}" if one.visit else ""
+    unit = f" {unit_words(one.unit)}" if one.unit else ""
+    return "; ".join(
+        part for part in (f"{name}{at}: {values}{unit}", came_to, f"unknown: {reasons}" if reasons else "") if part
+    )
+
+
+def _percent(text: str) -> str:
+    """An exact percentage rounded; one that is only known within bounds as it is."""
+    from dm_fhir.model.exact import shown
+
+    return text if text[0] in "<>" else f"{shown(Fraction(text))} %"
 
 
 def record_lines(

@@ -8,6 +8,8 @@ _CATEGORIES = {
         ("dlqi", "cdlqi", "patient_global", "haq_di", "chaq", "pruritus", "itch_5d", "skindex29", "chq"), "survey"
     ),
     "fvc": "procedure",
+    # Composites of a clinician's scores, a patient's, and a laboratory's: a clinician's assessment.
+    **dict.fromkeys(("tis", "imacs", "proderm", "printo", "jdm_inactive"), "exam"),
 }
 
 

@@ -16,17 +16,19 @@ import msgspec
 from dm_fhir.mappings import imported_observation
 from dm_fhir.mappings.category import SYSTEM as CATEGORY_SYSTEM
 from dm_fhir.mappings.category import category
-from dm_fhir.mappings.codes import OWN_SYSTEM, UCUM
+from dm_fhir.mappings.codes import OWN_SYSTEM, UCUM, own_code
 from dm_fhir.mappings.datatypes import read
 from dm_fhir.model.case import Input, Outcome
 from dm_fhir.model.dates import with_zone
 from dm_fhir.model.exact import rounded, to_decimal
+from dm_fhir.outcomes.answers import answer_words
 from dm_fhir.outcomes.labels import label
 
 if TYPE_CHECKING:
     from fhir.resources.R4B.observation import Observation
 
 IDENTIFIER_SYSTEM = "https://w3id.org/dm-fhir/outcome"
+ANSWER_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/answer"
 _ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 #: Standard extension for evidence that derivedFrom cannot name: in R4 it takes no MedicationAdministration.
 _SUPPORTING = "http://hl7.org/fhir/StructureDefinition/workflow-supportingInfo"
@@ -78,8 +80,8 @@ def to_fhir(outcome: Outcome, drug: str, patient: str, zone: tzinfo) -> OutcomeR
         document["derivedFrom"] = [imported_observation.reference(one) for one in sources]
     if others:
         document["extension"] = [{"url": _SUPPORTING, "valueReference": {"reference": one}} for one in others]
-    if outcome.reasons or outcome.flags:
-        document["note"] = [{"text": text} for text in _notes(outcome)]
+    if notes := _notes(outcome):
+        document["note"] = [{"text": text} for text in notes]
     return OutcomeResource(name, _json(Observation.model_validate(document)))
 
 
@@ -114,6 +116,10 @@ def _value(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
         return {"valueQuantity": {"value": _decimal(outcome.number, unit), "unit": unit, "system": UCUM, "code": unit}}
     if outcome.date is not None:
         return {"valueDateTime": with_zone(outcome.date, zone)}
+    if outcome.answer is not None:
+        words = answer_words(outcome.answer)
+        coding = {"system": ANSWER_SYSTEM, "code": own_code(outcome.answer), "display": words}
+        return {"valueCodeableConcept": {"coding": [coding], "text": words}}
     # "unknown" is the plain one of the value set; the reasons themselves stand in the note.
     return {"dataAbsentReason": {"coding": [{"system": _ABSENT_SYSTEM, "code": "unknown"}]}}
 
@@ -138,4 +144,6 @@ def _references(inputs: Iterable[Input], start: str) -> Iterable[str]:
 def _notes(outcome: Outcome) -> list[str]:
     reasons = f"not computable: {', '.join(outcome.reasons)}" if outcome.reasons else None
     flags = f"flags: {', '.join(outcome.flags)}" if outcome.flags else None
-    return [text for text in (reasons, flags) if text]
+    # By whose thresholds a score is judged belongs to it: those of adults and of juveniles differ.
+    whose = f"population: {outcome.verdicts['population']}" if "population" in outcome.verdicts else None
+    return [text for text in (reasons, flags, whose) if text]

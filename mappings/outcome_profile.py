@@ -9,8 +9,8 @@ _CORE = "http://hl7.org/fhir/StructureDefinition"
 Resource = dict[str, Any]
 
 
-def outcome_profile(head: Resource, outcomes: str, statuses: str) -> Resource:
-    """The StructureDefinition. `outcomes` and `statuses` are the ValueSets that its codes and statuses are from."""
+def outcome_profile(head: Resource, outcomes: str, statuses: str, answers: str) -> Resource:
+    """The StructureDefinition. `outcomes`, `statuses` and `answers` are the ValueSets of its codes, statuses and coded values."""
     return {
         **head,
         "title": "dm-fhir: a computed outcome",
@@ -21,12 +21,12 @@ def outcome_profile(head: Resource, outcomes: str, statuses: str) -> Resource:
         "type": "Observation",
         "baseDefinition": f"{_CORE}/Observation",
         "derivation": "constraint",
-        "differential": {"element": list(_elements(outcomes, statuses))},
+        "differential": {"element": list(_elements(outcomes, statuses, answers))},
     }
 
 
-def _elements(outcomes: str, statuses: str) -> Iterator[Resource]:
-    yield _element("", constraint=_CONSTRAINTS)
+def _elements(outcomes: str, statuses: str, answers: str) -> Iterator[Resource]:
+    yield _element("", constraint=[*_CONSTRAINTS, _of_answers(answers)])
     yield _element("identifier", min=1, max="1", short="Which outcome it is: the same over runs and versions")
     yield _element("identifier.system", min=1, fixedUri=IDENTIFIER_SYSTEM)
     yield _element("identifier.value", min=1)
@@ -36,7 +36,7 @@ def _elements(outcomes: str, statuses: str) -> Iterator[Resource]:
     yield _element("code.text", min=1, short="The outcome in words")
     yield _element("subject", min=1, type=[{"code": "Reference", "targetProfile": [f"{_CORE}/Patient"]}])
     yield _element("effective[x]", min=1, type=[{"code": "dateTime"}], short="When the follow-up was assessed")
-    yield _element("value[x]", type=[{"code": "Quantity"}, {"code": "dateTime"}])
+    yield _element("value[x]", type=[{"code": "Quantity"}, {"code": "dateTime"}, {"code": "CodeableConcept"}])
     yield _element("note", short="The reasons why there is no value, and what is doubtful about one")
     yield _element("method", min=1)
     yield _element("method.text", min=1, short="The rule and its version")
@@ -64,3 +64,11 @@ _CONSTRAINTS = [
     ),
     _constraint("dmf-3", "Where there is no value a note says why", "dataAbsentReason.exists() implies note.exists()"),
 ]
+
+
+def _of_answers(answers: str) -> Resource:
+    """A binding of value[x] would bind the units of quantities too."""
+    coded = "value.ofType(CodeableConcept)"
+    return _constraint(
+        "dmf-4", "A coded value is one of our answers", f"{coded}.empty() or {coded}.memberOf('{answers}')"
+    )

@@ -1,4 +1,4 @@
-"""The tables as FHIR R4 resources: a CodeSystem of ours, ValueSets, ConceptMaps, and the profile of what we write.
+"""The tables as FHIR R4 resources: CodeSystems of ours, ValueSets, ConceptMaps, and the profile of what we write.
 
 They are built with fhir.resources.R4B, so none leaves here that is not FHIR.
 """
@@ -10,14 +10,17 @@ import msgspec
 
 from dm_fhir import __version__
 from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Row, Tables, own_code
+from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM
 from dm_fhir.mappings.outcome_profile import outcome_profile
 from dm_fhir.model.case import Coding
+from dm_fhir.outcomes.answers import ANSWERS
 from dm_fhir.outcomes.battery import variables
 from dm_fhir.outcomes.labels import label
 
 BASE = "https://w3id.org/dm-fhir"
 OUTCOMES = f"{BASE}/ValueSet/outcome"
 WRITTEN_STATUSES = f"{BASE}/ValueSet/outcome-status"
+WRITTEN_ANSWERS = f"{BASE}/ValueSet/answer"
 #: Codes of ours that are no variable: why a drug was given or stopped, as the report reads them.
 REASONS = {
     "indication-skin": "Given for refractory skin disease",
@@ -39,8 +42,12 @@ def resources(tables: Tables) -> list[Resource]:
         *(_value_set(kind, some) for kind, some in kinds.items() if some),
         _outcome_value_set(),
         _status_value_set(),
+        _answer_system(),
+        _answer_value_set(),
         *(_concept_map(kind, some) for kind, some in kinds.items() if any(map(_foreign, some))),
-        outcome_profile(_head("StructureDefinition", "outcome-observation"), OUTCOMES, WRITTEN_STATUSES),
+        outcome_profile(
+            _head("StructureDefinition", "outcome-observation"), OUTCOMES, WRITTEN_STATUSES, WRITTEN_ANSWERS
+        ),
     ]
     return list(map(_checked, found))
 
@@ -134,6 +141,25 @@ def _outcome_value_set() -> Resource:
 def _status_value_set() -> Resource:
     codes = [Coding("http://hl7.org/fhir/observation-status", code) for code in ("final", "entered-in-error")]
     return _composed("outcome-status", "dm-fhir: statuses of a written outcome", codes)
+
+
+def _answer_system() -> Resource:
+    concepts = [{"code": own_code(answer), "display": words} for answer, words in ANSWERS.items()]
+    return {
+        **_head("CodeSystem", "answer"),
+        "title": "dm-fhir: answers",
+        "description": "What an outcome is that is neither a number nor a date.",
+        "caseSensitive": True,
+        "valueSet": WRITTEN_ANSWERS,
+        "content": "complete",
+        "count": len(concepts),
+        "concept": concepts,
+    }
+
+
+def _answer_value_set() -> Resource:
+    codes = [Coding(ANSWER_SYSTEM, own_code(answer), words) for answer, words in ANSWERS.items()]
+    return _composed("answer", "dm-fhir: answers", codes)
 
 
 def _composed(name: str, title: str, codes: Iterable[Coding]) -> Resource:

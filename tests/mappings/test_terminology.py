@@ -17,8 +17,9 @@ from dm_fhir.demo.cohorts import dump_ndjson, four_patients, twenty_four_patient
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.category import category
 from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables, own_code
-from dm_fhir.mappings.outcome_observation import as_entered_in_error, to_fhir
+from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM, as_entered_in_error, to_fhir
 from dm_fhir.mappings.terminology import REASONS, bundle, resources
+from dm_fhir.mappings.terminology import WRITTEN_ANSWERS as ANSWERS
 from dm_fhir.model.case import Case, Coding, Input, Outcome, Source
 from dm_fhir.outcomes import instruments
 from dm_fhir.outcomes.battery import outcomes, variables
@@ -209,6 +210,7 @@ CONSTRAINTS: dict[str, Any] = {
             one["valueQuantity"].get("system") == "http://unitsofmeasure.org" and bool(one["valueQuantity"].get("code"))
         )
     ),
+    "dmf-4": lambda one: "valueCodeableConcept" not in one or _bound(one["valueCodeableConcept"], VALUE_SETS[ANSWERS]),
     "dmf-3": lambda one: "dataAbsentReason" not in one or bool(one.get("note")),
 }
 
@@ -250,16 +252,17 @@ def _case(*, scores: bool) -> Case:
         "aldolase": "U/L",
         "skindex29-symptoms": "{score}",
         "fvc-percent-predicted": "%",
+        "haq-di": "{score}",
     }
+    own |= dict.fromkeys(("physician-global-vas", "patient-global-vas", "extramuscular-vas"), "mm")
     found += [
         {
             "resourceType": "Observation", "id": f"{code}-{month}", "status": "final",
             "code": {"coding": [{"system": OWN_SYSTEM, "code": code}]}, "effectiveDateTime": f"2024-{month}-01",
-            "valueQuantity": {"value": value, "unit": unit},
-            "referenceRange": [{"high": {"value": 10, "unit": unit}}] if code == "ck" else [],
+            "valueQuantity": {"value": value, "unit": unit}, "referenceRange": [{"high": {"value": 200, "unit": unit}}],
         }
         for code, unit in own.items() if scores
-        for month, value in (("02", 0 if code == "dlqi" else 21), ("05", 7))
+        for month, value in (("02", 0 if code == "dlqi" else 2 if code == "haq-di" else 21), ("05", 1 if code == "haq-di" else 7))
     ]  # fmt: skip
     records = [Stored(one["resourceType"], one["id"], msgspec.json.encode(one)) for one in found]
     return read_case("Patient/1", "north", "Europe/Madrid", "anifrolumab", records, TABLES, {})
@@ -273,9 +276,11 @@ def test_what_we_write_conforms_to_the_profile() -> None:
 
     assert {"cdasi-activity-percent-improvement", "ck-baseline", "infusion-dose-mg", "first-exposure"} <= codes
     assert {"ck-x-uln", "aldolase-x-uln-baseline", "skindex29-symptoms-improvement"} <= codes
+    assert {"tis", "tis-category", "imacs-improvement", "imacs-worsening"} <= codes
     assert {key for one in WRITTEN for key in one if key.startswith(("value", "dataAbsent"))} == {
         "valueQuantity",
         "valueDateTime",
+        "valueCodeableConcept",
         "dataAbsentReason",
     }
     assert {one["code"]["text"]: faults(one) for one in WRITTEN if faults(one)} == {}
@@ -336,6 +341,7 @@ ONE = next(one for one in WRITTEN if "valueQuantity" in one and "derivedFrom" in
         ({"valueQuantity": {"value": 1, "unit": "points"}}, "dmf-2"),
         ({"valueQuantity": None, "dataAbsentReason": {}}, "dmf-3"),
         ({"valueQuantity": None, "valueString": "7"}, "value[x] type"),
+        ({"valueQuantity": None, "valueCodeableConcept": {"coding": [{"system": ANSWER_SYSTEM, "code": "perhaps"}]}}, "dmf-4"),
         ({"method": None}, "method min"),
         ({"method": {}}, "method.text min"),
         ({"derivedFrom": [{"reference": "Condition/1"}]}, "derivedFrom type"),

@@ -14,6 +14,12 @@ from dm_fhir.model.case import Administration, Assessment, Case, Source
 ZONE = "America/New_York"
 ANIFROLUMAB = {"system": "http://www.whocc.no/atc", "code": "L04AG11"}
 CK = {"system": "http://loinc.org", "code": "2157-6"}
+#: The units of the core set, where they are no plain scores, and the codes of its enzymes.
+UNITS = {
+    **dict.fromkeys(("physician_global_vas", "patient_global_vas", "extramuscular_vas"), "cm"),
+    **dict.fromkeys(("ck", "aldolase", "alt", "ast", "ldh"), "U/L"),
+}
+ENZYMES = {"ck": "2157-6", "aldolase": "1761-6", "alt": "1742-6", "ast": "1920-8", "ldh": "2532-0"}
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -41,6 +47,20 @@ class Clinic:
             {"valueQuantity": {"value": value, "unit": "{score}", "code": "{score}"}} if value is not None else {}
         )
         return self.assessment(id, self.own(code), effectiveDateTime=when, **{**quantity, **elements})
+
+    def core(self, variable: str, when: str, value: Any, uln: Any = None, **quantity: Any) -> Assessment:
+        """A measure of the core set on a day; `quantity` may say another unit, or a comparator."""
+        quantity = {"value": value, "unit": UNITS.get(variable, "{score}"), **quantity}
+        limits = [{"high": {"value": uln, "unit": quantity["unit"]}}] if uln is not None else []
+        is_enzyme = variable in ENZYMES
+        coding = {"system": "http://loinc.org", "code": ENZYMES[variable]} if is_enzyme else None
+        return self.assessment(
+            f"{variable}.{when}",
+            coding or self.own(variable.replace("_", "-")),
+            effectiveDateTime=when,
+            valueQuantity=quantity,
+            referenceRange=limits,
+        )
 
     def infusion(self, id: str, when: str | None, dose: Any = 300, unit: str = "mg", **elements: Any) -> Administration:
         """A completed infusion of anifrolumab, unless the elements say otherwise; no dose where `dose` is None."""

@@ -217,6 +217,7 @@ def test_no_exposure_no_baseline(clinic: Any, compute: Any) -> None:
     assert {name for name, [one] in found.items() if one.reasons == ("no_exposure",)} == {
         *("cumulative_dose_mg", "first_exposure", "last_exposure"),
         *("cdasi_activity_baseline", "mmt8_baseline", "dlqi_baseline", "ck_baseline"),
+        *("tis", "imacs_improvement", "imacs_worsening", "proderm_deterioration"),
     }
     assert set(found) - {"infusions_completed"} == {name for name, [one] in found.items() if one.reasons}
 

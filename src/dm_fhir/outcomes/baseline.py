@@ -136,6 +136,14 @@ def side(one: Assessment, first: Span, zone: tzinfo) -> Literal["before", "after
     return "before" if verdict is None else "after" if verdict == "after_first_infusion" else None
 
 
+def causes(reasons: Iterable[str]) -> tuple[str, ...]:
+    """What disqualified the records that might have been the one that is missing, of the reasons why they were not it."""
+    return tuple(sorted(set(reasons) - _NO_CAUSE))
+
+
+_NO_CAUSE = {"", "after_first_infusion", "superseded", "duplicate", "not_latest", "less_precise", "blocked_by_conflict"}
+
+
 def _usable(one: Assessment, zone: tzinfo, accepted: Collection[str]) -> tuple[str, Span | None]:
     if one.status not in accepted:
         return "status_excluded", None

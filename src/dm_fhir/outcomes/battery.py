@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes import exposure, infusions, instruments
+from dm_fhir.outcomes import composites, core_set, exposure, infusions, instruments
 from dm_fhir.outcomes.exposure import Exposure
 from dm_fhir.outcomes.followed import followed, unexposed
-from dm_fhir.outcomes.measured import records_of
+from dm_fhir.outcomes.measured import Records, records_of
 
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
 VERSION = "3"
@@ -18,7 +18,7 @@ DEFAULTS = Definitions()
 
 def variables() -> tuple[str, ...]:
     """Every variable that an outcome can have."""
-    return (*infusions.VARIABLES, *instruments.variables())
+    return (*infusions.VARIABLES, *instruments.variables(), *composites.variables())
 
 
 def outcomes(
@@ -26,7 +26,9 @@ def outcomes(
 ) -> tuple[Outcome, ...]:
     """Every outcome of `case`, in a fixed order. Those that cannot be computed are there with their reasons."""
     exposed = exposure_of(case, label_dose_mg)
-    return (*infusions.of_exposure(exposed), *_of_instruments(case, exposed, definitions))
+    records = records_of(case)
+    criteria = composites.composites(case, exposed.first, records.of(core_set.VARIABLES), definitions)
+    return (*infusions.of_exposure(exposed), *_of_instruments(records, exposed, definitions), *criteria)
 
 
 def exposure_of(case: Case, label_dose_mg: Fraction | None = None) -> Exposure:
@@ -34,9 +36,8 @@ def exposure_of(case: Case, label_dose_mg: Fraction | None = None) -> Exposure:
     return exposure.exposure(case.administrations, ZoneInfo(case.timezone), label_dose_mg)
 
 
-def _of_instruments(case: Case, exposed: Exposure, definitions: Definitions) -> Iterator[Outcome]:
+def _of_instruments(records: Records, exposed: Exposure, definitions: Definitions) -> Iterator[Outcome]:
     """The instruments that every series reports, and all others that the case has a record of."""
-    records = records_of(case)
     for instrument in instruments.defined(definitions):
         if instrument.name not in _ALWAYS and not records.of(instrument.variables):
             continue

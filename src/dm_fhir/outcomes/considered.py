@@ -7,7 +7,7 @@ from typing import NamedTuple
 from dm_fhir.model.case import Administration, Assessment, Case, Outcome, Source
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
-from dm_fhir.outcomes import baseline, battery, cdasi, exposure
+from dm_fhir.outcomes import baseline, battery, cdasi, composites, core_set, exposure, inactive
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.followed import DAMAGE
 from dm_fhir.outcomes.instruments import whose
@@ -29,9 +29,12 @@ class Considered(NamedTuple):
 def considered(case: Case, outcome: Outcome, definitions: Definitions = battery.DEFAULTS) -> tuple[Considered, ...]:
     """The records that might have been an input of the outcome: other candidates for its baseline, other administrations.
 
-    Follow-ups have outcomes of their own; they are named only where the outcome is the baseline itself.
+    Follow-ups have outcomes of their own; they are named only where the outcome is the baseline itself. For a composite
+    they are those in the window of its visit, and the values of enzymes and scales that were not followed.
     """
     used = {one.source.place for one in outcome.inputs}
+    if outcome.variable in composites.variables():
+        return tuple(sorted(_of_composite(case, outcome, used, definitions), key=_candidates_first))
     if outcome.rule == exposure.RULE:
         return tuple(_administrations(case)) if outcome.about is None else ()
     found = whose(outcome.variable)
@@ -79,6 +82,31 @@ def _value(outcome: Outcome, role: str) -> str | None:
     if value is None or damage is None:
         return value
     return f"({to_text(Fraction(value) + Fraction(damage))} - {damage})"
+
+
+def _of_composite(case: Case, outcome: Outcome, used: set[str], definitions: Definitions) -> Iterator[Considered]:
+    first, records = battery.exposure_of(case).first, records_of(case)
+    measured = records.of(core_set.VARIABLES)
+    rule = next(one for one in composites.RULES if one.id == outcome.rule)
+    if first is None:
+        return
+    zone, core = records.zone, core_set.core_set(case, measured, first.span, definitions)
+    for one in measured:
+        variable, place = core_set.variable_of(one), one.source.place
+        if place in used or variable not in (*rule.measured, "mmt8"):
+            continue
+        series, visit = core.series[variable], outcome.visit
+        reason = series.excluded.get(place, "") or series.start.excluded.get(place, "")
+        if baseline.side(one, first.span, zone) == "after":
+            touched = dict(core_set.windows(one, first.span, definitions.visits, zone))
+            stands = core.seen(variable, visit)
+            if visit is None or visit not in touched:
+                continue
+            reason = touched[visit] or ("" if reason == "after_first_infusion" else reason)
+            reason = reason or ("not_followed" if stands is None or stands.assessment is one else "not_nearest")
+        elif rule.id == inactive.RULE:
+            continue  # it needs no baseline
+        yield _assessed(one, reason or "not_followed")
 
 
 def _over_limit(outcome: Outcome, value: str | None) -> str | None:

@@ -10,6 +10,7 @@ _VARIABLES = {
     "cdasi_damage": "CDASI damage",
     "mmt24_260": "MMT24 (0-260)",
     "cdlqi": "CDLQI",
+    "enzyme": "muscle enzyme",
     "aldolase": "aldolase",
     "alt": "ALT",
     "ast": "AST",
@@ -51,6 +52,15 @@ _WHOLE = {
     "infusion_dose_mg": "dose of one infusion of the study drug",
     "first_exposure": "first exposure to the study drug",
     "last_exposure": "last exposure to the study drug",
+    "tis": "Total Improvement Score (2016 ACR/EULAR)",
+    "tis_category": "category of the Total Improvement Score (2016 ACR/EULAR)",
+    "tis_lower_bound": "points of the known measures of an incomplete Total Improvement Score",
+    "imacs_improvement": "improvement by the IMACS definition",
+    "imacs_worsening": "worsening by the IMACS definition",
+    "proderm_deterioration": "deterioration as in ProDERM, confirmed at two consecutive visits",
+    "printo_improvement": "improvement by the PRINTO definition (JDM)",
+    "jdm_inactive": "clinically inactive JDM (PRINTO)",
+    "jdm_inactive_phga": "clinically inactive JDM, physician's global activity mandatory",
 }
 
 

@@ -2,13 +2,13 @@
 
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes import baseline, exposure
+from dm_fhir.outcomes.ages import ADULT_YEARS
 from dm_fhir.outcomes.battery import DEFAULTS
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.instruments import defined
 from dm_fhir.outcomes.labels import label
 from dm_fhir.outcomes.thresholds import STATUS
 from dm_fhir.outcomes.verdicts import definitions_of
-from dm_fhir.report.persons import ADULT_YEARS
 from dm_fhir.report.sentence import EN_DASH
 
 

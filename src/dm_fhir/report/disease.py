@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from dm_fhir.model.dates import last_day
+from dm_fhir.outcomes.ages import DIAGNOSES
 from dm_fhir.report.cohort import Cohort, Patient
 from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
 from dm_fhir.report.words import antibody_words, condition_words
 from dm_fhir.statistics.summaries import count_of_n
 
-#: Conditions that are the disease itself, not what it does.
-DIAGNOSES = ("dermatomyositis", "dm_adult", "dm_adult_classic", "dm_amyopathic", "dm_juvenile", "dm_paraneoplastic",
-             "antisynthetase_syndrome")  # fmt: skip
 #: A patient with several diagnoses has the first of these subtypes.
 SUBTYPES = (
     ("antisynthetase_syndrome", "antisynthetase syndrome"),

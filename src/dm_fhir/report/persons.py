@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from dm_fhir.model.case import Coding, Condition
-from dm_fhir.model.dates import completed_years, last_day
+from dm_fhir.model.case import Coding
+from dm_fhir.model.dates import last_day
+from dm_fhir.outcomes.ages import ADULT_YEARS, age_at, earliest_onset, onset_age
 from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.disease import DIAGNOSES
 from dm_fhir.report.sentence import (
     Sentence,
     lacking,
@@ -16,8 +16,6 @@ from dm_fhir.report.sentence import (
     shown_mean,
 )
 from dm_fhir.statistics.summaries import count_of_n, mean_sd
-
-ADULT_YEARS = 18
 
 
 def sentences_of_persons(cohort: Cohort, drug: str) -> Iterator[Sentence]:
@@ -31,8 +29,7 @@ def sentences_of_persons(cohort: Cohort, drug: str) -> Iterator[Sentence]:
 
 def age_at_first_infusion(patient: Patient) -> int | None:
     """Completed years; None where the dates leave more than one possible age, or none is known."""
-    subject = patient.case.subject
-    return _certain(_age(patient, subject.birth_date if subject else None, patient.started.start))
+    return _certain(age_at(patient.case, patient.started.start))
 
 
 def _analysed(cohort: Cohort, drug: str) -> Sentence:
@@ -59,7 +56,7 @@ def _sex(cohort: Cohort) -> Sentence:
 
 def _ages(cohort: Cohort, drug: str) -> Iterator[Sentence]:
     starts = {p.case.id: age for p in cohort.patients if (age := age_at_first_infusion(p)) is not None}
-    onsets = {p.case.id: age for p in cohort.patients if (age := _certain(_onset_age(p))) is not None}
+    onsets = {p.case.id: age for p in cohort.patients if (age := _certain(onset_age(p.case))) is not None}
     for name, words, ages in (
         ("age_at_first_infusion", f"at the first infusion of {drug}", starts),
         ("age_at_diagnosis", "at onset of dermatomyositis", onsets),
@@ -88,7 +85,7 @@ def _order(cohort: Cohort, starts: dict[str, int], onsets: dict[str, int]) -> Se
 
 
 def _adult_onset(cohort: Cohort) -> Sentence:
-    ages = [_onset_age(patient) for patient in cohort.patients]
+    ages = [onset_age(patient.case) for patient in cohort.patients]
     adult = sum(1 for age in ages if age and age[0] >= ADULT_YEARS)
     known = adult + sum(1 for age in ages if age and age[1] < ADULT_YEARS)
     text = f"Adult-onset dermatomyositis (onset at {ADULT_YEARS} years or later): {count_of_n(adult, known)}."
@@ -113,48 +110,9 @@ def _named(races: tuple[Coding, ...], displays: dict[tuple[str | None, str | Non
     return " + ".join(displays.setdefault((race.system, race.code), race.display or race.code or "?") for race in races)
 
 
-def _onset_age(patient: Patient) -> tuple[int, int] | None:
-    """The least and the greatest age at the earliest dated onset of a diagnosis; else the age that a record states."""
-    onset, subject = _onset(patient), patient.case.subject
-    by_dates = _age(patient, subject.birth_date if subject else None, onset.onset) if onset else None
-    if by_dates is not None:
-        return by_dates
-    stated = [age for one in patient.case.conditions if one.concept.variable in DIAGNOSES and (age := _stated_age(one))]
-    return min(stated, default=None)
-
-
-def _stated_age(condition: Condition) -> tuple[int, int] | None:
-    """The age at onset as the record states it, in completed years; None without one, or in another unit."""
-    ages = condition.onset_ages
-    low, high = (ages.low, ages.high) if ages else (condition.onset_age, condition.onset_age)
-    if not low or not high or not {low.code or low.unit, high.code or high.unit} <= _YEARS:
-        return None
-    if low.value is None or high.value is None or low.comparator or high.comparator:
-        return None
-    return int(low.value), int(high.value)
-
-
-_YEARS = {"a", "year", "years"}
-
-
-def _onset(patient: Patient) -> Condition | None:
-    dated = [
-        (moment.start, one)
-        for one in patient.case.conditions
-        if one.concept.variable in DIAGNOSES and (moment := patient.span(one.onset)) is not None
-    ]
-    return min(dated, key=lambda pair: pair[0])[1] if dated else None
-
-
 def _onset_by_start(patient: Patient) -> bool | None:
-    onset = _onset(patient)
+    onset = earliest_onset(patient.case)
     return patient.by(onset.onset, last_day(patient.started.span, patient.zone)) if onset else None
-
-
-def _age(patient: Patient, birth: str | None, when: str | None) -> tuple[int, int] | None:
-    if patient.span(birth) is None or patient.span(when) is None or not birth or not when:
-        return None
-    return completed_years(birth, when, patient.zone)
 
 
 def _certain(age: tuple[int, int] | None) -> int | None:

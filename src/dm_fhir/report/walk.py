@@ -17,11 +17,13 @@ from dm_fhir.model.case import (
 )
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import shown, to_text
+from dm_fhir.outcomes.answers import answer_words
 from dm_fhir.outcomes.battery import DEFAULTS
 from dm_fhir.outcomes.considered import arithmetic, considered
 from dm_fhir.outcomes.labels import label
 from dm_fhir.outcomes.thresholds import STATUS
 from dm_fhir.outcomes.verdicts import Told, told_of
+from dm_fhir.outcomes.working import Working, working
 from dm_fhir.report.naming import name_of
 from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
 from dm_fhir.report.words import unit_words
@@ -121,8 +123,8 @@ class HeldAgainst(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """An outcome walked back to its records. `number` is exact, `shown` rounded; both None where there is none: see `reasons`.
 
-    `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum. `visit` is the one
-    that its assessment stands for.
+    `answer` is what an outcome is that is no number, `visit` the visit that it stands for, `working` how a composite came about.
+    `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum.
     """
 
     name: str
@@ -140,8 +142,10 @@ class Explained(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     inputs: list[Record]
     not_used: list[NotUsed]
+    answer: str | None = None
     visit: str | None = None
     verdicts: list[HeldAgainst] = []
+    working: Working | None = None
 
 
 class Walker(NamedTuple):
@@ -179,8 +183,10 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
             )
             for one in considered(walker.case, outcome, walker.definitions)
         ],
+        answer=outcome.answer,
         visit=outcome.visit,
         verdicts=[_held_against(one) for one in told_of(outcome, walker.definitions)],
+        working=working(walker.case, outcome, walker.definitions),
     )  # fmt: skip
 
 
@@ -236,7 +242,7 @@ def resource_of(walker: Walker, source: Source) -> Resource | None:
 
 
 class ListedOutcome(msgspec.Struct, frozen=True):
-    """An outcome by its name. `value` is for people, `number` exact; both None where there is none: see `reasons`."""
+    """An outcome by its name. `value` is for people, `number` exact, `answer` a code; None where there is none: see `reasons`."""
 
     name: str
     value: str | None
@@ -247,6 +253,7 @@ class ListedOutcome(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     visit: str | None = None
     verdicts: dict[str, str] = {}
+    answer: str | None = None
 
 
 class ListedValue(msgspec.Struct, frozen=True):
@@ -264,7 +271,7 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
     return [
         ListedOutcome(
             name_of(one),
-            one.date if one.number is None else f"{shown(one.number)} {unit_words(one.unit)}".rstrip(),
+            _for_people(one),
             to_text(one.number) if one.number is not None else None,
             one.unit,
             one.when,
@@ -272,9 +279,16 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
             one.flags,
             one.visit,
             one.verdicts,
+            one.answer,
         )
         for one in case.outcomes
     ]
+
+
+def _for_people(one: Outcome) -> str | None:
+    if one.number is not None:
+        return f"{shown(one.number)} {unit_words(one.unit)}".rstrip()
+    return answer_words(one.answer) if one.answer is not None else one.date
 
 
 def listed_values(case: Case) -> list[ListedValue]:

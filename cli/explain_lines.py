@@ -46,7 +46,7 @@ def case_lines(case: "Case") -> list[str]:
         said = one.value or f"not computed ({reasons})"
         flags = f" [{', '.join(one.flags)}]" if one.flags else ""
         when = f", {one.when}" if one.when and one.when != said else ""
-        visit = f" ({one.visit})" if one.visit else ""
+        visit = f" ({one.visit})" if one.visit and not one.name.endswith(f"@{one.visit}") else ""
         lines.append(f"    {one.name}: {said}{when}{visit}{flags}")
     lines.append("  values:")
     for value in listed_values(case):
@@ -75,8 +75,8 @@ def outcome_lines(one: "Explained") -> list[str]:
     lines += [f"    reckoned   {one.arithmetic} = {one.number}"] if one.arithmetic else []
     lines += _working(one.working) if one.working is not None else []
     lines += [f"    flags      {', '.join(one.flags)}"] if one.flags else []
-    lines += [f"    visit      stands for {one.visit}"] if one.visit else []
-    lines += [_verdict(held) for held in one.verdicts]
+    lines += [f"    visit      stands for {one.visit}"] if one.visit and one.about else []
+    lines += [_verdict(held) for held in one.verdicts if held.words]
     for record in one.inputs:
         lines += _record(record)
     if one.not_used:

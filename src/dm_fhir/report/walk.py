@@ -22,7 +22,7 @@ from dm_fhir.outcomes.battery import DEFAULTS
 from dm_fhir.outcomes.considered import arithmetic, considered
 from dm_fhir.outcomes.labels import label
 from dm_fhir.outcomes.thresholds import STATUS
-from dm_fhir.outcomes.verdicts import Told, told_of
+from dm_fhir.outcomes.verdicts import told_of
 from dm_fhir.outcomes.working import Working, working
 from dm_fhir.report.naming import name_of
 from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
@@ -110,14 +110,15 @@ class NotUsed(msgspec.Struct, frozen=True):
 class HeldAgainst(msgspec.Struct, frozen=True):
     """A published definition, and the outcome's verdict by it; None where that is not decided.
 
-    `status` is whether the definition is confirmed in its source, not confirmed, or this project's own.
+    `status` is whether the definition is confirmed in its source, not confirmed, or this project's own. What is no
+    definition, such as the population whose thresholds were used, has neither words nor source.
     """
 
     id: str
     verdict: str | None
-    words: str
-    source: str
-    status: str
+    words: str = ""
+    source: str = ""
+    status: str = ""
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -185,14 +186,21 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
         ],
         answer=outcome.answer,
         visit=outcome.visit,
-        verdicts=[_held_against(one) for one in told_of(outcome, walker.definitions)],
+        verdicts=_held_against(outcome, walker.definitions),
         working=working(walker.case, outcome, walker.definitions),
     )  # fmt: skip
 
 
-def _held_against(one: Told) -> HeldAgainst:
-    found = one.definition
-    return HeldAgainst(found.id, one.verdict, found.words, found.source, STATUS[found.status])
+def _held_against(outcome: Outcome, definitions: Definitions) -> list[HeldAgainst]:
+    told = told_of(outcome, definitions)
+    found = [
+        HeldAgainst(
+            one.definition.id, one.verdict, one.definition.words, one.definition.source, STATUS[one.definition.status]
+        )
+        for one in told
+    ]
+    named = {one.id for one in found}
+    return found + [HeldAgainst(id, verdict) for id, verdict in outcome.verdicts.items() if id not in named]
 
 
 def explain_record(walker: Walker, reference: str) -> list[Record]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from math import isqrt
+from statistics import quantiles
 from typing import NamedTuple
 
 from dm_fhir.model.exact import rounded
@@ -42,6 +43,25 @@ def median_range(values: Iterable[Number]) -> MedianRange | None:
     upper = len(ordered) // 2
     lower = upper if len(ordered) % 2 else upper - 1
     return MedianRange((ordered[lower] + ordered[upper]) / 2, ordered[0], ordered[-1])
+
+
+class Quartiles(NamedTuple):
+    """A quarter, a half and three quarters of the values lie at or below these."""
+
+    lower: Fraction
+    median: Fraction
+    upper: Fraction
+
+
+def quartiles(values: Iterable[Number]) -> Quartiles | None:
+    """Quartiles by linear interpolation between the ordered values; of a single value all three are it. None without values.
+
+    Definition 7 of Hyndman and Fan (Am Stat 1996; 50:361-365), which R and NumPy use unless told otherwise.
+    """
+    exact = list(map(Fraction, values))
+    if len(exact) < 2:
+        return Quartiles(exact[0], exact[0], exact[0]) if exact else None
+    return Quartiles(*quantiles(exact, n=4, method="inclusive"))
 
 
 def mean_sd(values: Iterable[Number]) -> MeanSd | None:

@@ -3,8 +3,8 @@
 from dm_fhir.outcomes import baseline, exposure
 from dm_fhir.outcomes.battery import INSTRUMENTS
 from dm_fhir.outcomes.labels import label
-from dm_fhir.report.persons import ADULT_YEARS
 from dm_fhir.report.sentence import EN_DASH
+from dm_fhir.statistics.ages import ADULT_YEARS
 
 
 def definitions() -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ DRUG = "anifrolumab"
 #: Numbers that are no counts of patients or events: doses, weeks, months, ages, days, points, percentages, dates, names.
 NO_COUNT = re.compile(
     r"\d+ mg every 4 weeks|\d{4}-\d\d-\d\d|\d+ years or later|CDASI-A|MMT8( \(0.150\))?|Mi-2|SAE1?|TIF1|MDA5|Ro52"
-    r"|median \(range\) of [\d.]+ \([^)]*\)|≥5|<5|−?-?\d+(\.\d+)? ±? ?\d*(\.\d+)? ?%|-?\d+\.\d+|days / 30\.4375|at \d+ sites?|[A-Z][a-z]+ \d{4}"
+    r"|median \(range\) of [\d.]+ \([^)]*\)|≥5|<5|-?\d+(\.\d+)? ±? ?\d*(\.\d+)? ?%|-?\d+\.\d+|days / 30\.4375|at \d+ sites?|[A-Z][a-z]+ \d{4}"
     r"|(reduction|increase) of [^;]*?\([^)]*\)"
 )
 

@@ -24,6 +24,11 @@ def related(event: AdverseEvent, drug: str) -> bool | None:
     return bool(judged & _RELATED) if judged & (_RELATED | _UNRELATED) else None
 
 
+def within_follow_up(patient: Patient, event: AdverseEvent) -> bool:
+    """Whether it surely happened until the last day of follow-up; only such events count towards a rate."""
+    return patient.last_day is not None and patient.by(event.date, patient.last_day) is True
+
+
 def term(event: AdverseEvent) -> str:
     """The variable of its code, else its text, else a display."""
     displays = (coding.display or coding.code for coding in event.event.codings)

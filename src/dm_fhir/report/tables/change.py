@@ -56,7 +56,7 @@ def _rows(cohort: Cohort, instrument: Instrument, visit: str, small: SmallCells)
 def _row(scale: str, instrument: Instrument, found: Sequence[Change], lacking: Counter[str], small: SmallCells) -> Row:
     points = [change.points for change in found if change.points is not None]
     percents = [change.percent for change in found if change.percent is not None]
-    without_percent = len(points) - len(percents)
+    without_percent = sum(change.baseline == 0 for change in found)
     unit = "" if instrument.unit == "{score}" else f", {unit_words(instrument.unit)}"
     missing = {**lacking, "with a baseline of 0, in no percentage": without_percent}
     cells = (

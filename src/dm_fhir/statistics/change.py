@@ -1,14 +1,12 @@
 """What became of one score or lab value in one patient, from the outcomes: baseline, follow-up, improvement."""
 
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 from dm_fhir.model.case import Outcome
 from dm_fhir.outcomes.change import Instrument
-from dm_fhir.statistics.cohort import Patient
-
-#: The visit that stands for the last follow-up in time.
-LAST = "last"
+from dm_fhir.statistics.cohort import BASELINE, LAST, Patient
 
 
 class Change(NamedTuple):
@@ -34,12 +32,13 @@ def last_change(patient: Patient, instrument: Instrument) -> Change:
 
 def change_at(patient: Patient, instrument: Instrument, visit: str) -> Change:
     """The change to the follow-up that stands for `visit`, or to the last one in time."""
-    baseline = next(iter(_of_part(patient, instrument, "baseline")), None)
-    points = _at(patient, _of_part(patient, instrument, "improvement"), visit)
-    percent = _at(patient, _of_part(patient, instrument, "percent_improvement"), visit)
+    baseline = patient.at(_named(instrument, "baseline"), BASELINE)
+    points = patient.at(_named(instrument, "improvement"), visit)
+    percent = patient.at(_named(instrument, "percent_improvement"), visit)
+    compared_with = _baseline_of(points)
     return Change(
         scale=points.variable.removesuffix("_improvement") if points else instrument.name,
-        baseline=_baseline_of(points) if _baseline_of(points) is not None else baseline.number if baseline else None,
+        baseline=compared_with if compared_with is not None else baseline.number if baseline else None,
         last=_value_of(points, "followup"),
         points=points.number if points else None,
         percent=percent.number if percent else None,
@@ -55,16 +54,9 @@ def last_assessed(patient: Patient, instruments: tuple[Instrument, ...]) -> str 
     return max(dated)[1] if dated else None
 
 
-def _of_part(patient: Patient, instrument: Instrument, part: str) -> list[Outcome]:
-    names = dict.fromkeys((instrument.name, *instrument.variables))
-    return [outcome for name in names for outcome in patient.by_variable.get(f"{name}_{part}", ())]
-
-
-def _at(patient: Patient, found: list[Outcome], visit: str) -> Outcome | None:
-    if visit != LAST:
-        return next((outcome for outcome in found if outcome.visit == visit), None)
-    dated = [(moment.start, outcome) for outcome in found if (moment := patient.span(outcome.when)) is not None]
-    return max(dated, key=lambda pair: pair[0])[1] if dated else next(iter(found), None)
+@cache
+def _named(instrument: Instrument, part: str) -> tuple[str, ...]:
+    return tuple(f"{name}_{part}" for name in dict.fromkeys((instrument.name, *instrument.variables)))
 
 
 def _baseline_of(points: Outcome | None) -> Fraction | None:

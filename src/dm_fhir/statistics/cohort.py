@@ -1,7 +1,7 @@
 """Who is counted, and what is asked of a patient's times: the patients of the study and those left out."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -14,6 +14,11 @@ from dm_fhir.outcomes.exposure import Exposure
 
 #: Why a record is not a patient of the study, asked in this order.
 LEFT_OUT_REASONS = ("test patient", "replaced by another patient record", "no completed infusion")
+
+
+#: Beside the visits of the schedule: before the first exposure, and the last follow-up in time.
+BASELINE, LAST = "baseline", "last"
+_NOTHING: dict[str, Outcome] = {}
 
 
 class Patient:
@@ -38,9 +43,29 @@ class Patient:
             found.setdefault(one.variable, []).append(one)
         return {variable: tuple(alike) for variable, alike in found.items()}
 
-    def at_visit(self, variable: str, visit: str) -> Outcome | None:
-        """The outcome of that variable that stands for a visit; None if there is none."""
-        return next((one for one in self.by_variable.get(variable, ()) if one.visit == visit), None)
+    def at(self, variables: Iterable[str], visit: str) -> Outcome | None:
+        """The outcome of these variables that stands for a visit, at `LAST` the latest in time; None if there is none."""
+        found = [one for name in variables if (one := self._at.get(name, _NOTHING).get(visit)) is not None]
+        return found[0] if len(found) == 1 else self.latest(found)
+
+    def latest(self, found: Sequence[Outcome]) -> Outcome | None:
+        """The latest of the outcomes in time, the first of those at one time; without any time the first of them."""
+        dated = [(moment.start, one) for one in found if (moment := self.span(one.when)) is not None]
+        return max(dated, key=lambda pair: pair[0])[1] if dated else next(iter(found), None)
+
+    @cached_property
+    def _at(self) -> dict[str, dict[str, Outcome]]:
+        """By variable and visit the outcome that stands for it."""
+        return {variable: self._by_visit(alike) for variable, alike in self.by_variable.items()}
+
+    def _by_visit(self, alike: Sequence[Outcome]) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = {}
+        for one in alike:
+            if one.visit is not None:
+                found.setdefault(one.visit, one)
+        # A baseline stands for no visit; where nothing is told of the end of follow-up, the latest in time is the last.
+        latest = self.latest(alike)
+        return {BASELINE: latest, LAST: latest, **found} if latest is not None else found
 
     @property
     def first_day(self) -> date:

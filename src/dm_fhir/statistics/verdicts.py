@@ -5,10 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dm_fhir.model.case import Outcome
-from dm_fhir.statistics.change import LAST
-from dm_fhir.statistics.cohort import Cohort, Patient
+from dm_fhir.statistics.cohort import BASELINE, Cohort, Patient
 
-BASELINE = "baseline"
 _PARTS = ("_percent_improvement", "_improvement", "_baseline")
 
 
@@ -25,8 +23,8 @@ class Speaking(NamedTuple):
     """A definition, and the variables of the outcomes that have a verdict by it: of a value at baseline, of what came after."""
 
     definition: str
-    at_baseline: frozenset[str]
-    after: frozenset[str]
+    at_baseline: tuple[str, ...]
+    after: tuple[str, ...]
 
 
 def definitions_seen(cohort: Cohort, order: Sequence[str] = ()) -> tuple[Speaking, ...]:
@@ -41,8 +39,8 @@ def definitions_seen(cohort: Cohort, order: Sequence[str] = ()) -> tuple[Speakin
 
 
 def _speaking(name: str, variables: set[str]) -> Speaking:
-    at_baseline = frozenset(one for one in variables if one.endswith("_baseline"))
-    return Speaking(name, at_baseline, frozenset(variables) - at_baseline)
+    at_baseline = tuple(sorted(one for one in variables if one.endswith("_baseline")))
+    return Speaking(name, at_baseline, tuple(sorted(variables.difference(at_baseline))))
 
 
 def verdicts(cohort: Cohort, definition: Speaking, visit: str) -> Verdicts:
@@ -51,7 +49,7 @@ def verdicts(cohort: Cohort, definition: Speaking, visit: str) -> Verdicts:
     counts: Counter[str] = Counter()
     lacking: Counter[str] = Counter()
     for patient in cohort.patients:
-        found = latest(outcomes_at(patient, variables, visit), patient)
+        found = patient.at(variables, visit)
         verdict = found.verdicts.get(definition.definition) if found else None
         if verdict is not None:
             counts[verdict] += 1
@@ -65,28 +63,12 @@ def answers(cohort: Cohort, variable: str, visit: str) -> Verdicts:
     counts: Counter[str] = Counter()
     lacking: Counter[str] = Counter()
     for patient in cohort.patients:
-        found = latest(outcomes_at(patient, {variable}, visit), patient)
+        found = patient.at((variable,), visit)
         if found is not None and found.answer is not None:
             counts[found.answer] += 1
         else:
             lacking[reason_of(patient, found, {variable})] += 1
     return Verdicts(variable, counts.total(), dict(counts), dict(sorted(lacking.items())))
-
-
-def outcomes_at(patient: Patient, variables: Iterable[str], visit: str) -> list[Outcome]:
-    """The outcomes of these variables that stand for the visit; at the last follow-up all that can be the latest."""
-    found = [one for name in sorted(variables) for one in patient.by_variable.get(name, ())]
-    if visit == BASELINE:
-        return found
-    if visit != LAST:
-        return [one for one in found if one.visit == visit]
-    return [one for one in found if one.visit == LAST] or found
-
-
-def latest(found: Sequence[Outcome], patient: Patient) -> Outcome | None:
-    """The latest of the outcomes in time, the first of those at one time; without any time the first of them."""
-    dated = [(moment.start, one) for one in found if (moment := patient.span(one.when)) is not None]
-    return max(dated, key=lambda pair: pair[0])[1] if dated else next(iter(found), None)
 
 
 def reason_of(patient: Patient, found: Outcome | None, variables: Iterable[str]) -> str:

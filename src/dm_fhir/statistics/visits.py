@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from dm_fhir.model.definitions import Visit
-from dm_fhir.statistics.change import LAST
-from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.cohort import LAST, Cohort
 
 
 def visits_seen(cohort: Cohort, schedule: Sequence[Visit]) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from fractions import Fraction
 from dm_fhir.model.definitions import Visit
 from dm_fhir.report.tables.cells import counted_rows, median, number
 from dm_fhir.report.words import drug_words, visit_words
-from dm_fhir.statistics.cohort import Cohort, Patient
+from dm_fhir.statistics.cohort import BASELINE, Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Cell, Row, Table, grouped
-from dm_fhir.statistics.verdicts import BASELINE, answers, latest, outcomes_at
+from dm_fhir.statistics.verdicts import answers
 from dm_fhir.statistics.visits import visits_seen
 
 DOSE, STATUS, CHANGE = "prednisone_equivalent_mg_per_day", "glucocorticoid_status", "_change"
@@ -26,7 +26,7 @@ NOTES = (
 
 def glucocorticoids(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Table:
     """The dose at baseline and at each visit, its status there, and what became of each other systemic drug."""
-    visits = [visit for visit in visits_seen(cohort, schedule) if any(_at(p, STATUS, visit) for p in cohort.patients)]
+    visits = [visit for visit in visits_seen(cohort, schedule) if any(p.at((STATUS,), visit) for p in cohort.patients)]
     doses = [_dose(cohort, visit, small) for visit in (BASELINE, *visits)] if visits else []
     groups = [
         *grouped("Prednisone-equivalent, mg a day", doses),
@@ -45,13 +45,9 @@ def glucocorticoids(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells
     return Table("glucocorticoids", "Glucocorticoids and other systemic drugs", COLUMNS, tuple(groups), notes)
 
 
-def _at(patient: Patient, variable: str, visit: str) -> bool:
-    return bool(outcomes_at(patient, {variable}, visit))
-
-
 def _dose(cohort: Cohort, visit: str, small: SmallCells) -> Row:
     variable = f"{DOSE}_baseline" if visit == BASELINE else DOSE
-    found = [latest(outcomes_at(patient, {variable}, visit), patient) for patient in cohort.patients]
+    found = [patient.at((variable,), visit) for patient in cohort.patients]
     known: list[Fraction] = [one.number for one in found if one is not None and one.number is not None]
     cells = (median(known, small), number(cohort.n - len(known), small))
     return Row(visit, f"{visit_words(visit)}, n = {small.number(len(known))}", cells)

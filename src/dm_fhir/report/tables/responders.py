@@ -10,10 +10,10 @@ from dm_fhir.model.definitions import Visit
 from dm_fhir.report.definition_sources import DEFINITIONS, STATUS, definition
 from dm_fhir.report.tables.cells import number, share, share_interval
 from dm_fhir.report.words import reason_words, visit_words
-from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.cohort import BASELINE, Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Cell, Row, Table, grouped
-from dm_fhir.statistics.verdicts import BASELINE, Speaking, Verdicts, answers, definitions_seen, verdicts
+from dm_fhir.statistics.verdicts import Speaking, Verdicts, answers, definitions_seen, verdicts
 from dm_fhir.statistics.visits import visits_seen
 
 COLUMNS = ("Definition", "What it asks", "Source", "Met", "95 % confidence interval", "Not decided")

@@ -19,6 +19,9 @@ timezone = "Europe/Madrid"      # where days begin and end, unless a site says o
 [store]
 path = "dm-fhir.sqlite"         # relative to this file
 
+[report]
+# suppress_below = 5              # counts from 1 to 4 are not shown
+
 [[site]]
 name = "leon"
 endpoint = "https://fhir.example.org/r4"      # leave out for a hospital that only sends files

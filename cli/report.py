@@ -61,7 +61,7 @@ def study_sentences(study: Study) -> "tuple[Sentence, ...]":
     from dm_fhir.report.series import case_series
 
     series = case_series(study.db, study.config, study.sites, identified=True)
-    return sentences(series.cases, series.drug)
+    return sentences(series.cases, series.drug, study.config.suppress_below)
 
 
 def _page(study: Study, *, identified: bool) -> str:
@@ -76,5 +76,5 @@ def _page(study: Study, *, identified: bool) -> str:
     shown = whole if identified else case_series(study.db, study.config, study.sites)
     findings = {site.name: finding_counts(study.db, site.name) for site in study.sites}
     named = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
-    found = sentences(named, whole.drug)
+    found = sentences(named, whole.drug, study.config.suppress_below)
     return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now(), whole.definitions)

@@ -187,6 +187,8 @@ def test_the_error_counts_and_repeats_no_value(write: Write) -> None:
         (site("timezone = ''"), "site[0].timezone: must not be empty"),
         (STUDY.replace('"T"', '""') + "[[site]]\nname='a'", "study.title: must not be empty"),
         (site("").replace("leon", "León"), "site[0].name: must be lower-case letters, digits and hyphens"),
+        (site("") + "\n[report]\nsuppress_below = -1", "report.suppress_below: must be at least 0"),
+        (site("") + "\n[report]\nsuppress_below = 2", "report.suppress_below: must be 0 (all counts are shown) or at least 3: '<2' would tell that it is 1"),
         (site("[site.auth]\nmethod='bearer'\ntoken='vault:x'"), "site[0].auth.token: must be env:NAME or file:PATH, never the secret itself"),
         (site("[site.auth]\nmethod='client-secret'\nclient_id='a'\nclient_secret='env:A'\ntoken_url='http://h/t'"),
          "site[0].auth.token_url: plain http sends patient data in the clear; use https, or set pull.allow_plain_http = true"),
@@ -300,6 +302,11 @@ def study_with(write: Write, lines: str) -> Config:
 
 def test_the_definitions_of_a_study_that_says_none_are_the_defaults(write: Write) -> None:
     assert load_config(write(GOOD)).definitions == Definitions()
+
+
+def test_small_counts_are_shown_unless_the_report_says_otherwise(write: Write) -> None:
+    assert load_config(write(GOOD)).suppress_below == 0
+    assert load_config(write(f"{GOOD}\n[report]\nsuppress_below = 5")).suppress_below == 5
 
 
 def test_definitions_are_exact(write: Write) -> None:

@@ -154,7 +154,10 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """A whole study. `pseudonym_key` is None where the store makes its own."""
+    """A whole study. `pseudonym_key` is None where the store makes its own.
+
+    The report does not show counts from 1 to `suppress_below` - 1; 0: it shows all.
+    """
 
     path: Path
     title: str
@@ -163,6 +166,7 @@ class Config(msgspec.Struct, frozen=True):
     pseudonym_key: Secret | None
     sites: tuple[Site, ...]
     definitions: Definitions = msgspec.field(default_factory=Definitions)
+    suppress_below: int = 0
 
     def site(self, name: str) -> Site:
         """The site called `name`. Raises ConfigError naming the known ones."""
@@ -211,6 +215,10 @@ def _rules(document: dict[str, object]) -> list[str]:
     names = Counter(name for name in (site.get("name") for site in tables) if isinstance(name, str))
     study = _table(document.get("study"))
     found = _zone_fault("study.timezone", study.get("timezone")) + _visit_faults(study)
+    if _table(document.get("report")).get("suppress_below") in (1, 2):
+        found.append(
+            "report.suppress_below: must be 0 (all counts are shown) or at least 3: '<2' would tell that it is 1"
+        )
     found += [f"site: the name '{name}' is used {count} times" for name, count in names.items() if count > 1]
     for index, site in enumerate(tables):
         found += _site_faults(f"site[{index}]", site)
@@ -307,6 +315,7 @@ def _build(document: dict[str, Any], path: Path) -> Config:
         pseudonym_key=Secret(key, folder) if key else None,
         sites=tuple(_site(site, study.get("timezone", "UTC"), folder) for site in document["site"]),
         definitions=_definitions(study),
+        suppress_below=document.get("report", {}).get("suppress_below", 0),
     )
 
 

@@ -2,118 +2,94 @@
 
 from collections.abc import Iterator
 
-from dm_fhir.model.case import Coding
-from dm_fhir.model.dates import last_day
-from dm_fhir.outcomes.ages import ADULT_YEARS, age_at, earliest_onset, onset_age
-from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.sentence import (
-    Sentence,
-    lacking,
-    listed,
-    mean_values,
-    ranked,
-    shown_counts,
-    shown_mean,
-)
-from dm_fhir.statistics.summaries import count_of_n, mean_sd
+from dm_fhir.report.sentence import Counted, Sentence, lacking, mean_values, shown_mean
+from dm_fhir.statistics import persons
+from dm_fhir.statistics.ages import ADULT_YEARS, Ages, adult_onset, age_at_first_infusion, ages
+from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.small_cells import SmallCells
+from dm_fhir.statistics.summaries import mean_sd
+
+__all__ = ["age_at_first_infusion", "sentences_of_persons"]
 
 
-def sentences_of_persons(cohort: Cohort, drug: str) -> Iterator[Sentence]:
+def sentences_of_persons(cohort: Cohort, drug: str, small: SmallCells) -> Iterator[Sentence]:
     """Who was analysed and who they are."""
-    yield _analysed(cohort, drug)
-    yield _sex(cohort)
-    yield from _ages(cohort, drug)
-    yield _adult_onset(cohort)
-    yield _race(cohort)
+    yield _analysed(cohort, drug, small)
+    yield _sex(cohort, small)
+    yield from _ages(cohort, drug, small)
+    yield _adult_onset(cohort, small)
+    yield _race(cohort, small)
 
 
-def age_at_first_infusion(patient: Patient) -> int | None:
-    """Completed years; None where the dates leave more than one possible age, or none is known."""
-    return _certain(age_at(patient.case, patient.started.start))
-
-
-def _analysed(cohort: Cohort, drug: str) -> Sentence:
+def _analysed(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
     sites = len({patient.case.site for patient in cohort.patients})
-    counted = f"{cohort.n} patient{'s' * (cohort.n != 1)}"
-    left_out = "; ".join(f"{len(ids)} left out, {why}: {', '.join(ids)}" for why, ids in cohort.left_out.items())
+    n = small.number(cohort.n)
+    left_out = "; ".join(
+        f"{small.number(len(ids))} left out, {why}" + ("" if small.below else f": {', '.join(ids)}")
+        for why, ids in cohort.left_out.items()
+    )
     return Sentence(
         "patients",
-        f"{counted} with at least one completed infusion of {drug} at {sites} site{'s' * (sites != 1)} were analysed.",
-        {"n": str(cohort.n), "sites": str(sites)} | {reason: str(len(ids)) for reason, ids in cohort.left_out.items()},
+        f"{n} patient{'s' * (cohort.n != 1)} with at least one completed infusion of {drug} at {sites} "
+        f"site{'s' * (sites != 1)} were analysed.",
+        {"n": n, "sites": str(sites)} | {reason: small.number(len(ids)) for reason, ids in cohort.left_out.items()},
         left_out,
     )
 
 
-def _sex(cohort: Cohort) -> Sentence:
-    known = [
-        subject.sex for p in cohort.patients if (subject := p.case.subject) and subject.sex not in (None, "unknown")
-    ]
-    counts = {"female": 0} | ranked(sex for sex in known if sex) if known else {}
-    text = f"Sex: {listed(counts, len(known))}." if known else "Sex is not documented."
-    missing = lacking({"without a documented sex": cohort.n - len(known)}, cohort.n)
-    return Sentence("sex", text, shown_counts(counts, len(known)), missing)
+def _sex(cohort: Cohort, small: SmallCells) -> Sentence:
+    tally = persons.sex(cohort)
+    counted = Counted(tally.counts, tally.n, small, exclusive=True)
+    text = f"Sex: {counted.listed()}." if tally.n else "Sex is not documented."
+    return Sentence("sex", text, counted.values(), lacking(tally.lacking, cohort.n, small))
 
 
-def _ages(cohort: Cohort, drug: str) -> Iterator[Sentence]:
-    starts = {p.case.id: age for p in cohort.patients if (age := age_at_first_infusion(p)) is not None}
-    onsets = {p.case.id: age for p in cohort.patients if (age := _certain(onset_age(p.case))) is not None}
-    for name, words, ages in (
-        ("age_at_first_infusion", f"at the first infusion of {drug}", starts),
-        ("age_at_diagnosis", "at onset of dermatomyositis", onsets),
+def _ages(cohort: Cohort, drug: str, small: SmallCells) -> Iterator[Sentence]:
+    found = ages(cohort)
+    for name, words, known in (
+        ("age_at_first_infusion", f"at the first infusion of {drug}", found.at_start),
+        ("age_at_diagnosis", "at onset of dermatomyositis", found.at_diagnosis),
     ):
-        mean = mean_sd(ages.values())
-        missing = lacking({"without a certain age in years": cohort.n - len(ages)}, cohort.n)
-        years = f"{shown_mean(mean)} years (mean ± SD, n = {len(ages)})" if mean else "not documented"
-        yield Sentence(name, f"Age {words}: {years}.", mean_values(mean), missing)
-    yield _order(cohort, starts, onsets)
+        mean = mean_sd(known.values())
+        missing = lacking({"without a certain age in years": cohort.n - len(known)}, cohort.n, small)
+        years = f"{shown_mean(mean)} years (mean ± SD, n = {len(known)})" if mean else "not documented"
+        years = f"not shown, of {small.number(len(known))} patients only" if small.hides(len(known)) else years
+        yield Sentence(name, f"Age {words}: {years}.", mean_values(mean, small), missing)
+    yield _order(cohort, found, small)
 
 
-def _order(cohort: Cohort, starts: dict[str, int], onsets: dict[str, int]) -> Sentence:
+def _order(cohort: Cohort, found: Ages, small: SmallCells) -> Sentence:
     """Diagnosis must not be after the first infusion: checked per patient, and on the means if n is the same."""
-    verdicts = {patient.case.id: _onset_by_start(patient) for patient in cohort.patients}
-    known = [verdict for verdict in verdicts.values() if verdict is not None]
-    after = [name for name, verdict in verdicts.items() if verdict is False]
-    text = f"Dermatomyositis began on or before the first infusion in {count_of_n(sum(known), len(known))}"
-    text += f"; later in {len(after)}: {', '.join(after)}." if after else f"; later in {len(after)}."
-    if starts.keys() == onsets.keys() and sum(starts.values()) < sum(onsets.values()):
+    after, ok = found.violations, sum(order == "ok" for order in found.order.values())
+    known = ok + len(after)
+    text = f"Dermatomyositis began on or before the first infusion in {small.of(ok, known)}"
+    named = f": {', '.join(after)}" if after and not small.below else ""
+    text += f"; later in {small.number(len(after))}{named}."
+    values = {
+        "ok": str(small.instead(ok, known) or ok),
+        "violation": small.number(len(after)),
+        "n": small.number(known),
+    }
+    if found.finding == "impossible_if_same_patients":
         text += " The mean age at the first infusion is below the mean age at onset: impossible in the same patients."
-    missing = lacking({"where the dates do not tell": cohort.n - len(known)}, cohort.n)
-    values = {"ok": str(sum(known)), "violation": str(len(after)), "n": str(len(known))}
+        values["finding"] = found.finding
+    missing = lacking({"where the dates do not tell": cohort.n - known}, cohort.n, small)
     return Sentence(
         "diagnosis_before_first_infusion", text if known else "Dates of onset are not documented.", values, missing
     )
 
 
-def _adult_onset(cohort: Cohort) -> Sentence:
-    ages = [onset_age(patient.case) for patient in cohort.patients]
-    adult = sum(1 for age in ages if age and age[0] >= ADULT_YEARS)
-    known = adult + sum(1 for age in ages if age and age[1] < ADULT_YEARS)
-    text = f"Adult-onset dermatomyositis (onset at {ADULT_YEARS} years or later): {count_of_n(adult, known)}."
-    missing = lacking({"with an unknown age at onset": cohort.n - known}, cohort.n)
-    text = text if known else "The age at onset is not documented."
-    return Sentence("adult_onset", text, shown_counts({"adult_onset": adult}, known), missing)
+def _adult_onset(cohort: Cohort, small: SmallCells) -> Sentence:
+    tally = adult_onset(cohort)
+    counted = small.of(tally.counts["adult_onset"], tally.n)
+    text = f"Adult-onset dermatomyositis (onset at {ADULT_YEARS} years or later): {counted}."
+    text = text if tally.n else "The age at onset is not documented."
+    values = Counted(tally.counts, tally.n, small).values()
+    return Sentence("adult_onset", text, values, lacking(tally.lacking, cohort.n, small))
 
 
-def _race(cohort: Cohort) -> Sentence:
-    displays: dict[tuple[str | None, str | None], str] = {}
-    subjects = [p.case.subject for p in cohort.patients if p.case.subject]
-    recorded = [subject.races or subject.race_details for subject in subjects]
-    races = [_named(codings, displays) for codings in recorded if codings]
-    counts = ranked(races)
-    text = f"Race: {listed(counts, len(races))}." if races else "Race is not documented."
-    missing = lacking({"without a documented race": cohort.n - len(races)}, cohort.n)
-    return Sentence("race", text, shown_counts(counts, len(races)), missing)
-
-
-def _named(races: tuple[Coding, ...], displays: dict[tuple[str | None, str | None], str]) -> str:
-    """The races of one person by their first display; sites may write the same code in different words."""
-    return " + ".join(displays.setdefault((race.system, race.code), race.display or race.code or "?") for race in races)
-
-
-def _onset_by_start(patient: Patient) -> bool | None:
-    onset = earliest_onset(patient.case)
-    return patient.by(onset.onset, last_day(patient.started.span, patient.zone)) if onset else None
-
-
-def _certain(age: tuple[int, int] | None) -> int | None:
-    return age[0] if age and age[0] == age[1] else None
+def _race(cohort: Cohort, small: SmallCells) -> Sentence:
+    tally = persons.race(cohort)
+    counted = Counted(tally.counts, tally.n, small, exclusive=True)
+    text = f"Race: {counted.listed()}." if tally.n else "Race is not documented."
+    return Sentence("race", text, counted.values(), lacking(tally.lacking, cohort.n, small))

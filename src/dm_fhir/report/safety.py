@@ -2,114 +2,61 @@
 
 from collections.abc import Iterator
 
-from dm_fhir.model.case import AdverseEvent, Therapy
-from dm_fhir.model.dates import last_day
-from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.disease import is_manifestation
-from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
-from dm_fhir.report.treatment import OWN_SYSTEM, study_orders
+from dm_fhir.report.sentence import Counted, Sentence, lacking
 from dm_fhir.report.words import condition_words, event_words
-from dm_fhir.statistics.summaries import count_of_n
-
-_HL7_REASON = "http://terminology.hl7.org/CodeSystem/medicationrequest-status-reason"
-#: Coded reasons for stopping that a paper tells apart; any other is shown in its own words.
-STOP_REASONS = {
-    (OWN_SYSTEM, "lost-to-follow-up"): "lost to follow-up",
-    (OWN_SYSTEM, "adverse-event"): "adverse event",
-    (_HL7_REASON, "salg"): "adverse event",
-    (_HL7_REASON, "sintol"): "adverse event",
-}
+from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.disease import new_manifestations
+from dm_fhir.statistics.events import events_since_start, related, term, with_undated_event
+from dm_fhir.statistics.small_cells import SmallCells
+from dm_fhir.statistics.tally import ranked
+from dm_fhir.statistics.treatment import discontinuations
 
 
-def sentences_of_safety(cohort: Cohort, drug: str) -> Iterator[Sentence]:
+def sentences_of_safety(cohort: Cohort, drug: str, small: SmallCells) -> Iterator[Sentence]:
     """Adverse events, new signs, discontinuation."""
-    yield _adverse_events(cohort, drug)
-    yield _new_signs(cohort)
-    yield _discontinuation(cohort, drug)
+    yield _adverse_events(cohort, drug, small)
+    yield _new_signs(cohort, small)
+    yield _discontinuation(cohort, drug, small)
 
 
-def _adverse_events(cohort: Cohort, drug: str) -> Sentence:
-    after = {patient.case.id: _after_start(patient) for patient in cohort.patients}
-    counts = ranked(event_words(_term(event)) for events in after.values() for event in events)
-    total, having = sum(counts.values()), sum(bool(events) for events in after.values())
-    text = f"Adverse events recorded since the first infusion: {total} event{'s' * (total != 1)} in "
-    text += f"{count_of_n(having, cohort.n)} patients"
-    text += f" ({', '.join(f'{term} {count}' for term, count in counts.items())})" if counts else ""
-    judged = [found for events in after.values() for one in events if (found := _related(one, drug)) is not None]
-    related = f"judged at least possibly related to {drug} in {count_of_n(sum(judged), len(judged))} judged"
-    text += f"; {related if judged else 'whether the drug caused them was not judged'}." if counts else "."
-    undated = sum(any(patient.span(e.date) is None for e in patient.case.adverse_events) for patient in cohort.patients)
-    missing = lacking({"with an undated adverse event, which is counted": undated}, cohort.n)
-    values = shown_counts({"patients": having}, cohort.n) | {"events": str(total)}
-    values |= {"judged": str(len(judged)), "related": str(sum(judged))} if judged else {}
-    return Sentence("adverse_events", text, values | {term: str(count) for term, count in counts.items()}, missing)
+def _adverse_events(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
+    after = [events_since_start(patient) for patient in cohort.patients]
+    counts = ranked(event_words(term(event)) for events in after for event in events)
+    total, having = sum(counts.values()), sum(bool(events) for events in after)
+    of_terms = Counted(counts, total, small, exclusive=True)
+    text = f"Adverse events recorded since the first infusion: {small.number(total)} event{'s' * (total != 1)} in "
+    text += f"{small.of(having, cohort.n)} patients"
+    text += f" ({of_terms.named()})" if counts else ""
+    judged = [found for events in after for one in events if (found := related(one, drug)) is not None]
+    causal = f"judged at least possibly related to {drug} in {small.of(sum(judged), len(judged))} judged"
+    text += f"; {causal if judged else 'whether the drug caused them was not judged'}." if counts else "."
+    missing = lacking({"with an undated adverse event, which is counted": with_undated_event(cohort)}, cohort.n, small)
+    values = Counted({"patients": having}, cohort.n, small).values() | {"events": small.number(total)}
+    if judged:
+        related_of = small.instead(sum(judged), len(judged)) or str(sum(judged))
+        values |= {"judged": small.number(len(judged)), "related": related_of}
+    hidden = of_terms.hidden
+    return Sentence(
+        "adverse_events", text, values | {name: hidden.get(name, str(n)) for name, n in counts.items()}, missing
+    )
 
 
-def _after_start(patient: Patient) -> list[AdverseEvent]:
-    """The events not surely before the day of the first infusion."""
-    return [e for e in patient.case.adverse_events if not _before(patient, e.date)]
-
-
-def _related(event: AdverseEvent, drug: str) -> bool | None:
-    """Whether any judgement finds it at least possible that the drug caused it; None if nobody judged that drug."""
-    judged = {one.variable for suspect in event.suspects if suspect.drug == drug for one in suspect.relatedness}
-    return bool(judged & _RELATED) if judged & (_RELATED | _UNRELATED) else None
-
-
-_RELATED = {"related", "probably_related", "possibly_related"}
-_UNRELATED = {"unlikely_related", "not_related"}
-
-
-def _before(patient: Patient, date: str | None) -> bool:
-    moment = patient.span(date)
-    return moment is not None and last_day(moment, patient.zone) < patient.first_day
-
-
-def _term(event: AdverseEvent) -> str:
-    displays = (coding.display or coding.code for coding in event.event.codings)
-    return event.event.variable or event.event.text or next((name for name in displays if name), "not coded")
-
-
-def _new_signs(cohort: Cohort) -> Sentence:
-    found = [_new(patient) for patient in cohort.patients]
+def _new_signs(cohort: Cohort, small: SmallCells) -> Sentence:
+    found = [new_manifestations(patient) for patient in cohort.patients]
     counts = ranked(variable for signs in found for variable in signs)
     having = sum(bool(signs) for signs in found)
-    text = f"Signs that began after the first infusion: {count_of_n(having, cohort.n)} patients"
-    text += f" ({', '.join(f'{condition_words(name)} {count}' for name, count in counts.items())})." if counts else "."
-    return Sentence("new_signs", text, shown_counts({"patients": having, **counts}, cohort.n))
+    text = f"Signs that began after the first infusion: {small.of(having, cohort.n)} patients"
+    text += f" ({Counted(counts, cohort.n, small).named(condition_words)})." if counts else "."
+    return Sentence("new_signs", text, Counted({"patients": having, **counts}, cohort.n, small).values())
 
 
-def _new(patient: Patient) -> set[str]:
-    start = last_day(patient.started.span, patient.zone)
-    return {
-        variable
-        for one in patient.case.conditions
-        if is_manifestation(variable := one.concept.variable or "") and patient.by(one.onset, start) is False
-    }
-
-
-def _discontinuation(cohort: Cohort, drug: str) -> Sentence:
-    ordered = [orders for patient in cohort.patients if (orders := study_orders(patient, drug))]
-    reasons = [_stop_reason(orders) for orders in ordered]
-    counts = ranked(reason for reason in reasons if reason is not None)
-    stopped = sum(counts.values())
-    text = f"{drug.capitalize()} was documented as stopped in {count_of_n(stopped, len(ordered))}; "
-    text += listed({"for an adverse event": counts.get("adverse event", 0)}, len(ordered))
-    others = {reason: count for reason, count in counts.items() if reason != "adverse event"}
-    text += f", {listed(others, len(ordered))}." if others else "."
-    text = text if ordered else f"Whether {drug} was stopped is not documented."
-    values = shown_counts({"stopped": stopped, "adverse event": 0, **counts}, len(ordered))
-    return Sentence("discontinuation", text, values, lacking({"without an order": cohort.n - len(ordered)}, cohort.n))
-
-
-def _stop_reason(orders: list[Therapy]) -> str | None:
-    """Why the study drug was stopped; None if no order says that it was, or a newer one is active."""
-    stopped = [order for order in orders if order.status == "stopped"]
-    if not stopped or any(order.status == "active" for order in orders):
-        return None
-    reason = next((one for order in stopped for one in order.status_reasons), None)
-    if reason is None:
-        return "reason not documented"
-    told = (STOP_REASONS.get((coding.system or "", coding.code or "")) for coding in reason.codings)
-    displays = (coding.display for coding in reason.codings)
-    return next((name for name in (*told, reason.text, *displays) if name), "reason not documented")
+def _discontinuation(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
+    tally = discontinuations(cohort, drug)
+    stopped = sum(tally.counts.values())
+    others = {reason: count for reason, count in tally.counts.items() if reason != "adverse event"}
+    for_event = Counted({"for an adverse event": tally.counts.get("adverse event", 0)}, tally.n, small)
+    text = f"{drug.capitalize()} was documented as stopped in {small.of(stopped, tally.n)}; {for_event.listed()}"
+    text += f", {Counted(others, tally.n, small).listed()}." if others else "."
+    text = text if tally.n else f"Whether {drug} was stopped is not documented."
+    values = Counted({"stopped": stopped, "adverse event": 0, **tally.counts}, tally.n, small).values()
+    return Sentence("discontinuation", text, values, lacking(tally.lacking, cohort.n, small))

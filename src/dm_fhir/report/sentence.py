@@ -1,12 +1,12 @@
 """A sentence of the paper, with its numbers beside it, and how counts are put into words."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from dm_fhir.model.exact import rounded
-from dm_fhir.statistics.summaries import MeanSd, count_of_n, percent_of_count
+from dm_fhir.statistics.small_cells import SHOW_ALL, SmallCells
+from dm_fhir.statistics.summaries import MeanSd, percent_of_count
 
 #: Between the ends of a range, as papers print it.
 EN_DASH = "\N{EN DASH}"
@@ -26,28 +26,48 @@ class Sentence(msgspec.Struct, frozen=True):
     topic: str = ""
 
 
-def ranked(keys: Iterable[str]) -> dict[str, int]:
-    """How often each key occurs, the most frequent first, equals in alphabetical order."""
-    return dict(sorted(Counter(keys).items(), key=lambda item: (-item[1], item[0])))
+class Counted(msgspec.Struct, frozen=True):
+    """Counts of `n` patients as they may be shown. `exclusive`: nobody is in two of them."""
+
+    counts: Mapping[str, int]
+    n: int
+    small: SmallCells = SHOW_ALL
+    exclusive: bool = False
+
+    @property
+    def hidden(self) -> dict[str, str]:
+        """What is shown instead of a count, by key."""
+        return self.small.hidden(self.counts, self.n, exclusive=self.exclusive)
+
+    def listed(self, words: Callable[[str], str] = str) -> str:
+        """ "pruritus 22 of 24 (92 %), alopecia 11 of 24 (46 %)"."""
+        hidden = self.hidden
+        return ", ".join(
+            f"{words(key)} {f'{hidden[key]} of {self.small.number(self.n)}' if key in hidden else self.small.of(count, self.n)}"
+            for key, count in self.counts.items()
+        )
+
+    def named(self, words: Callable[[str], str] = str) -> str:
+        """ "pruritus 22, alopecia 11"."""
+        hidden = self.hidden
+        return ", ".join(f"{words(key)} {hidden.get(key, count)}" for key, count in self.counts.items())
+
+    def values(self) -> dict[str, str]:
+        """The numbers, for `Sentence.values`: each count, its percentage, and n."""
+        hidden, values = self.hidden, {"n": self.small.number(self.n)}
+        for key, count in self.counts.items():
+            percent = percent_of_count(count, self.n)
+            values[key] = hidden.get(key, str(count))
+            if percent is not None and key not in hidden:
+                values[f"{key}_percent"] = percent
+        return values
 
 
-def listed(counts: Mapping[str, int], n: int, words: Callable[[str], str] = str) -> str:
-    """ "pruritus 22 of 24 (92 %), alopecia 11 of 24 (46 %)"."""
-    return ", ".join(f"{words(key)} {count_of_n(count, n)}" for key, count in counts.items())
-
-
-def shown_counts(counts: Mapping[str, int], n: int) -> dict[str, str]:
-    """The numbers of `listed`, for `Sentence.values`: each count, its percentage, and n."""
-    values = {"n": str(n)}
-    for key, count in counts.items():
-        percent = percent_of_count(count, n)
-        values |= {key: str(count)} | ({f"{key}_percent": percent} if percent is not None else {})
-    return values
-
-
-def lacking(counts: Mapping[str, int], n: int) -> str:
+def lacking(counts: Mapping[str, int], n: int, small: SmallCells = SHOW_ALL) -> str:
     """ "2 of 24 without a birth date; 1 of 24 ...", for `Sentence.missing`; zeros are left out."""
-    return "; ".join(f"{count} of {n} {reason}" for reason, count in counts.items() if count)
+    return "; ".join(
+        f"{small.number(count)} of {small.number(n)} {reason}" for reason, count in counts.items() if count
+    )
 
 
 def shown_mean(mean: MeanSd | None) -> str:
@@ -58,9 +78,9 @@ def shown_mean(mean: MeanSd | None) -> str:
     return f"{rounded(mean.mean, 1):f}" + (f" ± {sd:f}" if sd is not None else " (one patient, no SD)")
 
 
-def mean_values(mean: MeanSd | None) -> dict[str, str]:
-    """The numbers of `shown_mean`, for `Sentence.values`."""
-    if mean is None:
-        return {"n": "0"}
+def mean_values(mean: MeanSd | None, small: SmallCells = SHOW_ALL) -> dict[str, str]:
+    """The numbers of `shown_mean`, for `Sentence.values`; n alone where it is too small to be shown."""
+    if mean is None or small.hides(mean.n):
+        return {"n": small.number(mean.n) if mean else "0"}
     sd = mean.sd()
     return {"n": str(mean.n), "mean": f"{rounded(mean.mean, 1):f}"} | ({"sd": f"{sd:f}"} if sd is not None else {})

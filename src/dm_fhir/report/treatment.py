@@ -1,43 +1,28 @@
 """Sentences about treatment: the study drug, why it was given, what went before and alongside."""
 
-from collections import Counter
 from collections.abc import Iterator
 
-from dm_fhir.model.case import Therapy
-from dm_fhir.model.exact import shown
-from dm_fhir.outcomes.exposure import SCHEDULED_INTERVAL_DAYS
-from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
-from dm_fhir.report.therapy import any_in_force, began_before, other_therapies
+from dm_fhir.report.sentence import Counted, Sentence, lacking
 from dm_fhir.report.words import drug_words
-from dm_fhir.statistics.summaries import count_of_n, median_range
-
-#: Where reasons and status reasons without a standard code have theirs.
-OWN_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/measurement"
-INDICATIONS = {"indication-skin": "skin", "indication-musculoskeletal": "musculoskeletal"}
-#: The conventional synthetic drugs that the papers group, with their abbreviations, in the order they are printed.
-CSDMARDS = {"methotrexate": "MTX", "tacrolimus": "TAC", "mycophenolate": "MMF", "azathioprine": "AZA"}
+from dm_fhir.statistics import treatment
+from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.small_cells import SmallCells
 
 
-def sentences_of_treatment(cohort: Cohort, drug: str) -> Iterator[Sentence]:
+def sentences_of_treatment(cohort: Cohort, drug: str, small: SmallCells) -> Iterator[Sentence]:
     """The drugs of the patients, before, at and after the first infusion."""
-    yield _period(cohort)
-    yield _regimen(cohort)
-    yield _indication(cohort, drug)
-    yield _prior(cohort, drug)
-    yield _concomitant(cohort, drug)
-    yield _stopped(cohort, drug)
+    yield _period(cohort, small)
+    yield _regimen(cohort, small)
+    yield _indication(cohort, drug, small)
+    yield _prior(cohort, drug, small)
+    yield _concomitant(cohort, drug, small)
+    yield _stopped(cohort, drug, small)
 
 
-def study_orders(patient: Patient, drug: str) -> list[Therapy]:
-    """The orders of the study drug."""
-    return [one for one in patient.case.therapies if one.medication.variable == drug and one.intent is not None]
-
-
-def _period(cohort: Cohort) -> Sentence:
+def _period(cohort: Cohort, small: SmallCells) -> Sentence:
     days = sorted(day for patient in cohort.patients for infusion in patient.exposed.infusions if (day := infusion.day))
     undated = sum(any(infusion.day is None for infusion in patient.exposed.infusions) for patient in cohort.patients)
-    missing = lacking({"with an infusion whose day is not known": undated}, cohort.n)
+    missing = lacking({"with an infusion whose day is not known": undated}, cohort.n, small)
     if not days:
         return Sentence("treatment_period", "The days of the infusions are not documented.", {}, missing)
     first, last = days[0], days[-1]
@@ -46,112 +31,47 @@ def _period(cohort: Cohort) -> Sentence:
     return Sentence("treatment_period", text, {"first": str(first), "last": str(last)}, missing)
 
 
-def _regimen(cohort: Cohort) -> Sentence:
-    regimens = [regimen for patient in cohort.patients if (regimen := _regimen_of(patient)) is not None]
-    counts = ranked(regimens)
-    text = f"Regimen (most frequent dose, median interval of each patient): {listed(counts, len(regimens))}."
-    text = text if regimens else "Doses are not documented."
-    missing = lacking({"without a known dose": cohort.n - len(regimens)}, cohort.n)
-    return Sentence("regimen", text, shown_counts(counts, len(regimens)), missing)
+def _regimen(cohort: Cohort, small: SmallCells) -> Sentence:
+    tally = treatment.regimens(cohort)
+    counted = Counted(tally.counts, tally.n, small, exclusive=True)
+    text = f"Regimen (most frequent dose, median interval of each patient): {counted.listed()}."
+    text = text if tally.n else "Doses are not documented."
+    return Sentence("regimen", text, counted.values(), lacking(tally.lacking, cohort.n, small))
 
 
-def _regimen_of(patient: Patient) -> str | None:
-    completed = patient.exposed.completed
-    doses = Counter(infusion.dose_mg for infusion in completed if infusion.dose_mg is not None)
-    days = median_range(i.interval_days for i in patient.exposed.infusions if i.interval_days is not None)
-    if not doses:
-        return None
-    dose = f"{shown(doses.most_common(1)[0][0])} mg"
-    if days is None:
-        return f"{dose} once" if len(completed) == 1 else f"{dose}, interval not known"
-    # A median on the label's schedule is four weeks, as a paper says it; any other is shown as it is.
-    earliest, latest = SCHEDULED_INTERVAL_DAYS
-    every = "4 weeks" if earliest <= days.median <= latest else f"{shown(days.median)} days"
-    return f"{dose} every {every}"
+def _indication(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
+    tally = treatment.indications(cohort, drug)
+    counted = Counted(tally.counts, tally.n, small, exclusive=True)
+    text = f"Indication: {counted.listed()}." if tally.n else "The indication is not documented."
+    return Sentence("indication", text, counted.values(), lacking(tally.lacking, cohort.n, small))
 
 
-def _indication(cohort: Cohort, drug: str) -> Sentence:
-    told = [found for patient in cohort.patients if (found := _indication_of(patient, drug))]
-    counts = ranked(told)
-    text = f"Indication: {listed(counts, len(told))}." if told else "The indication is not documented."
-    missing = lacking({"without a documented indication": cohort.n - len(told)}, cohort.n)
-    return Sentence("indication", text, shown_counts(counts, len(told)), missing)
+def _prior(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
+    tally = treatment.prior(cohort, drug)
+    counted = Counted(tally.counts, tally.n, small)
+    text = f"Treatments begun before the first infusion: {counted.listed(drug_words)}."
+    text = text if tally.n else "Earlier treatments are not documented."
+    return Sentence("prior_treatment", text, counted.values(), lacking(tally.lacking, cohort.n, small))
 
 
-def _indication_of(patient: Patient, drug: str) -> str:
-    reasons = [reason for order in study_orders(patient, drug) for reason in order.reasons]
-    codes = {coding.code for reason in reasons for coding in reason.codings if coding.system == OWN_SYSTEM}
-    return " and ".join(words for code, words in INDICATIONS.items() if code in codes)
+def _concomitant(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
+    tally = treatment.concomitant_csdmards(cohort, drug)
+    having = sum(tally.counts.values())
+    groups = Counted(tally.counts, tally.n, small, exclusive=True)
+    text = f"A csDMARD was in force at the first infusion in {small.of(having, tally.n)}"
+    text += f": {groups.named()} (exclusive groups)." if tally.counts else "."
+    text = text if tally.n else "Concomitant csDMARDs are not documented."
+    values = Counted({"any": having}, tally.n, small).values() | groups.values()
+    return Sentence("concomitant_csdmard", text, values, lacking(tally.lacking, cohort.n, small))
 
 
-def _prior(cohort: Cohort, drug: str) -> Sentence:
-    documented = [therapies for p in cohort.patients if (therapies := _by_patient(p, drug))]
-    counts = ranked(name for therapies in documented for name, began in therapies.items() if began)
-    open_order = sum(None in therapies.values() for therapies in documented)
-    text = f"Treatments begun before the first infusion: {listed(counts, len(documented), drug_words)}."
-    text = text if documented else "Earlier treatments are not documented."
-    reasons = {
-        "without any documented other drug": cohort.n - len(documented),
-        "with a drug whose beginning cannot be placed before or after the first infusion": open_order,
-    }
-    return Sentence("prior_treatment", text, shown_counts(counts, len(documented)), lacking(reasons, cohort.n))
-
-
-def _by_patient(patient: Patient, drug: str) -> dict[str, bool | None]:
-    """Each other drug, and whether a record of it began before the first infusion."""
-    found = {}
-    for name, therapies in other_therapies(patient, drug).items():
-        began = [began_before(patient, one) for one in therapies]
-        found[name] = True if True in began else None if None in began else False
-    return found
-
-
-def _concomitant(cohort: Cohort, drug: str) -> Sentence:
-    documented = [patient for patient in cohort.patients if other_therapies(patient, drug)]
-    groups = [_csdmards(patient, drug) for patient in documented]
-    known = [group for group in groups if group is not None]
-    counts = ranked(group for group in known if group)
-    having = sum(counts.values())
-    text = f"A csDMARD was in force at the first infusion in {count_of_n(having, len(known))}"
-    text += f": {', '.join(f'{name} {count}' for name, count in counts.items())} (exclusive groups)." if counts else "."
-    text = text if known else "Concomitant csDMARDs are not documented."
-    reasons = {
-        "without any documented other drug": cohort.n - len(documented),
-        "where the dates of a csDMARD do not tell": len(groups) - len(known),
-    }
-    values = shown_counts({"any": having, **counts}, len(known))
-    return Sentence("concomitant_csdmard", text, values, lacking(reasons, cohort.n))
-
-
-def _csdmards(patient: Patient, drug: str) -> str | None:
-    """The csDMARDs in force on the first day, as one exclusive group; empty for none, None if the dates do not tell."""
-    therapies = other_therapies(patient, drug)
-    found = {
-        short: any_in_force(patient, therapies.get(name, []), patient.first_day) for name, short in CSDMARDS.items()
-    }
-    return None if None in found.values() else " + ".join(short for short, taken in found.items() if taken)
-
-
-def _stopped(cohort: Cohort, drug: str) -> Sentence:
+def _stopped(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
     """What can be said of stopping; lower doses are not counted here."""
-    verdicts = [found for patient in cohort.patients if (found := _stopped_of(patient, drug)) is not None]
-    counts = ranked(name for stopped in verdicts for name in stopped)
-    having = sum(bool(stopped) for stopped in verdicts)
+    tally, having = treatment.stopped_others(cohort, drug)
+    counted = Counted({"any": having, **tally.counts}, tally.n, small)
     text = "Another drug in force at the first infusion was no longer in force at the end of follow-up in "
-    text += count_of_n(having, len(verdicts))
-    text += f": {', '.join(f'{drug_words(name)} {count}' for name, count in counts.items())}" if counts else ""
+    text += small.of(having, tally.n)
+    text += f": {Counted(tally.counts, tally.n, small).named(drug_words)}" if tally.counts else ""
     text += "; lower doses are not counted."
-    text = text if verdicts else "Whether other drugs were stopped is not documented."
-    missing = lacking(
-        {"without another drug surely in force at the first infusion": cohort.n - len(verdicts)}, cohort.n
-    )
-    return Sentence("other_treatment_stopped", text, shown_counts({"any": having, **counts}, len(verdicts)), missing)
-
-
-def _stopped_of(patient: Patient, drug: str) -> list[str] | None:
-    """The drugs that were stopped; None if none was surely in force at the first infusion."""
-    therapies, end = other_therapies(patient, drug), patient.last_day
-    taken = [name for name, records in therapies.items() if any_in_force(patient, records, patient.first_day)]
-    if not taken or end is None:
-        return None
-    return [name for name in taken if any_in_force(patient, therapies[name], end) is False]
+    text = text if tally.n else "Whether other drugs were stopped is not documented."
+    return Sentence("other_treatment_stopped", text, counted.values(), lacking(tally.lacking, cohort.n, small))

@@ -103,6 +103,11 @@ def reason_words(reason: str) -> str:
     return _REASONS.get(code, _plain(code)) + (f" ({_plain(name)})" if name else "")
 
 
+def visit_words(visit: str) -> str:
+    """The name of a visit; "last" is the last follow-up."""
+    return "last follow-up" if visit == "last" else _plain(visit)
+
+
 def unit_words(unit: str | None) -> str:
     """A unit; UCUM's braces become words."""
     return _UNITS.get(unit or "", unit or "")

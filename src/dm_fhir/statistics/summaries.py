@@ -3,10 +3,10 @@
 Everything stays exact until it is shown and is then rounded once, half up.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, lcm
 from typing import NamedTuple
 
 from dm_fhir.model.exact import rounded
@@ -36,22 +36,56 @@ class MeanSd(NamedTuple):
 
 def median_range(values: Iterable[Number]) -> MedianRange | None:
     """Median with minimum and maximum; for an even number the mean of the two middle values. None without values."""
-    ordered = sorted(map(Fraction, values))
+    ordered, unit = _in_order(values)
     if not ordered:
         return None
     upper = len(ordered) // 2
     lower = upper if len(ordered) % 2 else upper - 1
-    return MedianRange((ordered[lower] + ordered[upper]) / 2, ordered[0], ordered[-1])
+    return MedianRange(
+        Fraction(ordered[lower] + ordered[upper], 2 * unit), Fraction(ordered[0], unit), Fraction(ordered[-1], unit)
+    )
+
+
+class Quartiles(NamedTuple):
+    """A quarter, a half and three quarters of the values lie at or below these."""
+
+    lower: Fraction
+    median: Fraction
+    upper: Fraction
+
+
+def quartiles(values: Iterable[Number]) -> Quartiles | None:
+    """Quartiles by linear interpolation between the ordered values; of a single value all three are it. None without values.
+
+    Definition 7 of Hyndman and Fan (Am Stat 1996; 50:361-365), which R and NumPy use unless told otherwise.
+    """
+    ordered, unit = _in_order(values)
+    if not ordered:
+        return None
+    return Quartiles(*(_quartile(ordered, unit, quarters) for quarters in (1, 2, 3)))
+
+
+def _quartile(ordered: Sequence[int], unit: int, quarters: int) -> Fraction:
+    place, rest = divmod((len(ordered) - 1) * quarters, 4)
+    above = ordered[min(place + 1, len(ordered) - 1)]
+    return Fraction((4 - rest) * ordered[place] + rest * above, 4 * unit)
 
 
 def mean_sd(values: Iterable[Number]) -> MeanSd | None:
     """Mean and sample variance (n - 1 in the denominator). None without values."""
-    exact = list(map(Fraction, values))
-    if not exact:
+    exact, unit = _in_order(values)
+    n, total = len(exact), sum(exact)
+    if not n:
         return None
-    mean = sum(exact, Fraction(0)) / len(exact)
-    squares = sum(((value - mean) ** 2 for value in exact), Fraction(0))
-    return MeanSd(len(exact), mean, squares / (len(exact) - 1) if len(exact) > 1 else None)
+    squares = n * sum(value * value for value in exact) - total * total
+    return MeanSd(n, Fraction(total, n * unit), Fraction(squares, n * (n - 1) * unit * unit) if n > 1 else None)
+
+
+def _in_order(values: Iterable[Number]) -> tuple[list[int], int]:
+    """The values from the least to the greatest as whole numbers of 1/unit, which are quick to compare and to add; and the unit."""
+    exact = [value if isinstance(value, Fraction) else Fraction(value) for value in values]
+    unit = lcm(*(value.denominator for value in exact))
+    return sorted(value.numerator * (unit // value.denominator) for value in exact), unit
 
 
 def rounded_root(number: Fraction, decimals: int) -> Decimal:

@@ -3,12 +3,12 @@
 from datetime import date, timedelta
 
 from dm_fhir.model.case import Therapy
-from dm_fhir.report.cohort import Patient
+from dm_fhir.statistics.cohort import Patient
 
 #: Statuses and intents of records that do not say that the drug was taken.
 NEVER_TAKEN = ("not-taken", "intended", "draft", "cancelled", "entered-in-error")
 NO_ORDER = ("proposal", "plan", "option")
-#: Drugs that a sentence names together.
+#: Drugs that are counted together.
 GROUPS = {
     "ivig": "immunoglobulin",
     "immunoglobulin": "immunoglobulin",

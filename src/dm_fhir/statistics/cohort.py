@@ -1,0 +1,139 @@
+"""Who is counted, and what is asked of a patient's times: the patients of the study and those left out."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import date, tzinfo
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from dm_fhir.model.case import Assessment, Case, Outcome
+from dm_fhir.model.dates import Span, day, first_day, last_day, span
+from dm_fhir.outcomes.baseline import current
+from dm_fhir.outcomes.battery import exposure_of, outcomes
+from dm_fhir.outcomes.exposure import Exposure
+
+#: Why a record is not a patient of the study, asked in this order.
+LEFT_OUT_REASONS = ("test patient", "replaced by another patient record", "no completed infusion")
+
+
+#: Beside the visits of the schedule: before the first exposure, and the last follow-up in time.
+BASELINE, LAST = "baseline", "last"
+_NOTHING: dict[str, Outcome] = {}
+
+
+class Patient:
+    """One patient who is counted: the case with its exposure, its outcomes and the start of its first exposure."""
+
+    def __init__(self, case: Case, exposed: Exposure) -> None:
+        self.case = case
+        self.exposed = exposed
+        self.zone: tzinfo = ZoneInfo(case.timezone)
+        self.started = exposed.infusions[0]
+
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The case's outcomes, computed here where the case does not carry them."""
+        return self.case.outcomes or outcomes(self.case)
+
+    @cached_property
+    def by_variable(self) -> dict[str, tuple[Outcome, ...]]:
+        """The outcomes by variable, each in the order of `outcomes`."""
+        found: dict[str, list[Outcome]] = {}
+        for one in self.outcomes:
+            found.setdefault(one.variable, []).append(one)
+        return {variable: tuple(alike) for variable, alike in found.items()}
+
+    def at(self, variables: Iterable[str], visit: str) -> Outcome | None:
+        """The outcome of these variables that stands for a visit, at `LAST` the latest in time; None if there is none."""
+        found = [one for name in variables if (one := self._at.get(name, _NOTHING).get(visit)) is not None]
+        return found[0] if len(found) == 1 else self.latest(found)
+
+    def latest(self, found: Sequence[Outcome]) -> Outcome | None:
+        """The latest of the outcomes in time, the first of those at one time; without any time the first of them."""
+        dated = [(moment.start, one) for one in found if (moment := self.span(one.when)) is not None]
+        return max(dated, key=lambda pair: pair[0])[1] if dated else next(iter(found), None)
+
+    @cached_property
+    def _at(self) -> dict[str, dict[str, Outcome]]:
+        """By variable and visit the outcome that stands for it."""
+        return {variable: self._by_visit(alike) for variable, alike in self.by_variable.items()}
+
+    def _by_visit(self, alike: Sequence[Outcome]) -> dict[str, Outcome]:
+        found: dict[str, Outcome] = {}
+        for one in alike:
+            if one.visit is not None:
+                found.setdefault(one.visit, one)
+        # A baseline stands for no visit; where nothing is told of the end of follow-up, the latest in time is the last.
+        latest = self.latest(alike)
+        return {BASELINE: latest, LAST: latest, **found} if latest is not None else found
+
+    @property
+    def first_day(self) -> date:
+        """The first day that the first exposure may mean; the day itself unless its date is partial."""
+        return first_day(self.started.span, self.zone)
+
+    def span(self, text: str | None) -> Span | None:
+        """The stretch of time that `text` names at the patient's site; None if it is absent or no date."""
+        try:
+            return span(text, self.zone) if text else None
+        except ValueError:
+            return None
+
+    def day(self, text: str | None) -> date | None:
+        """The calendar day that `text` names at the patient's site; None if it is absent, partial or no date."""
+        try:
+            return day(text, self.zone) if text else None
+        except ValueError:
+            return None
+
+    def by(self, text: str | None, limit: date) -> bool | None:
+        """Whether `text` lies on or before the day `limit`; None where a partial or absent date leaves it open."""
+        moment = self.span(text)
+        if moment is None:
+            return None
+        if last_day(moment, self.zone) <= limit:
+            return True
+        return False if first_day(moment, self.zone) > limit else None
+
+    @cached_property
+    def accepted(self) -> list[Assessment]:
+        """The assessments that count by their status, without those that an amendment replaced."""
+        return current(self.case)
+
+    @cached_property
+    def last_day(self) -> date | None:
+        """The end of follow-up: the day of the last infusion or accepted assessment; None if no day is known."""
+        infusions = [infusion.day for infusion in self.exposed.infusions]
+        seen = [self.day(one.time) for one in self.accepted]
+        return max(
+            (found for found in (*infusions, *seen) if found is not None and found >= self.first_day), default=None
+        )
+
+
+class Cohort:
+    """The patients who are counted, and by reason the ids of the records that are not."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.patients: list[Patient] = []
+        self.left_out: dict[str, list[str]] = defaultdict(list)
+        for case in cases:
+            exposed = exposure_of(case)
+            reason = _left_out(case, exposed)
+            if reason is None:
+                self.patients.append(Patient(case, exposed))
+            else:
+                self.left_out[reason].append(case.id)
+
+    @property
+    def n(self) -> int:
+        """How many patients are counted."""
+        return len(self.patients)
+
+
+def _left_out(case: Case, exposed: Exposure) -> str | None:
+    subject = case.subject
+    if subject and subject.test_patient:
+        return LEFT_OUT_REASONS[0]
+    if subject and any(link.type == "replaced-by" for link in subject.links):
+        return LEFT_OUT_REASONS[1]
+    return None if exposed.completed else LEFT_OUT_REASONS[2]

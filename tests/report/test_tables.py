@@ -1,0 +1,363 @@
+"""The paper's tables: what they count, of whom, and what they say where nothing can be counted."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dm_fhir.model.case import AdverseEvent, Case, Concept, Input, Outcome, Source, Suspect
+from dm_fhir.model.definitions import Definitions
+from dm_fhir.report.tables.paper import tables
+from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.table import Row, Table
+
+DRUG = "anifrolumab"
+DASH = "\N{EN DASH}"
+
+
+def all_tables(cases: Sequence[Case], suppress_below: int = 0, **states: dict[str, int]) -> dict[str, Table]:
+    found = tables(Cohort(cases), DRUG, Definitions(), suppress_below, states or None)
+    return {table.id: table for table in found}
+
+
+def shown(table: Table, heading: str | None = None) -> dict[str, tuple[str, ...]]:
+    """The text of each row by its id, of one group or of all."""
+    groups = [group for group in table.groups if heading is None or group.heading == heading]
+    assert groups, [group.heading for group in table.groups]
+    return {row.id: tuple(cell.text for cell in row.cells) for group in groups for row in group.rows}
+
+
+def row(table: Table, name: str) -> Row:
+    """The row of that name, of several groups the last: in the table of changes that of the last follow-up."""
+    return [one for one in table.rows if one.id == name][-1]
+
+
+def with_outcomes(case: Case, *outcomes: Outcome) -> Case:
+    return replace(case, outcomes=outcomes)
+
+
+def outcome(variable: str, number: Fraction | int | None = None, **values: Any) -> Outcome:
+    exact = None if number is None else Fraction(number)
+    return Outcome(variable, "R-TEST", "1", number=exact, when=values.pop("when", "2024-07-01"), **values)
+
+
+@pytest.fixture(scope="module")
+def of_four(four: tuple[Case, ...]) -> dict[str, Table]:
+    return all_tables(four)
+
+
+@pytest.fixture(scope="module")
+def of_24(twenty_four: tuple[Case, ...]) -> dict[str, Table]:
+    return all_tables(twenty_four)
+
+
+def test_every_table_has_a_cell_for_each_column_and_rows_of_their_own(of_24: dict[str, Table]) -> None:
+    assert len(of_24) == 10
+    for table in of_24.values():
+        assert table.title
+        assert table.notes or table.id == "flow"
+        for group in table.groups:
+            assert len({one.id for one in group.rows}) == len(group.rows), (table.id, group.heading)
+            assert all(len(one.cells) == len(table.columns) - 1 for one in group.rows)
+
+
+def test_table_1_has_the_papers_counts(of_24: dict[str, Table]) -> None:
+    table = of_24["characteristics"]
+    rows = shown(table, "Demographics")
+    assert rows["age_at_first_infusion_mean"] == ("53.9 ± 19.8", "0")
+    assert rows["female"] == ("20 of 24 (83 %)", "0")
+    assert rows["White"] == ("19 of 24 (79 %)", "0")
+    assert shown(table, "Disease")["paraneoplastic"] == ("5 of 24 (21 %)", "0")
+    assert shown(table, "Antibodies, of those tested")["anti_ars"] == ("3 of 24 (13 %)", "0")
+    assert shown(table, "Treatment begun before")["ruxolitinib"] == ("1 of 24 (4 %)", "0")
+    assert shown(table, "Treatment in force")["mycophenolate"] == ("5 of 24 (21 %)", "0")
+    assert shown(table, "csDMARD in force, exclusive groups")["TAC + MMF"] == ("1 of 24 (4 %)", "0")
+
+
+def test_the_numbers_behind_a_cell_are_exact(of_four: dict[str, Table]) -> None:
+    change = row(of_four["changes"], "cdasi_activity").cells
+    assert change[3].text == f"12 (5{DASH}21)"
+    assert change[3].values["mean"] == "12.5"
+    assert Fraction(change[4].values["median"]) == (Fraction(100, 3) + Fraction(850, 13)) / 2
+    assert (change[5].text, change[5].values["p"], change[5].values["method"]) == ("0.125", "0.125", "exact")
+    age = row(of_four["characteristics"], "age_at_first_infusion_mean").cells[0]
+    assert (age.values["mean"], age.values["n"]) == ("55", "4")
+
+
+def test_ages_come_with_their_n_and_the_interval_is_of_pairs_only(of_24: dict[str, Table]) -> None:
+    table = of_24["characteristics"]
+    labels = {one.id: one.label for one in table.rows}
+    assert labels["age_at_first_infusion_mean"].endswith("n = 24")
+    assert labels["age_at_diagnosis_mean"].endswith("n = 17")
+    assert labels["years_since_diagnosis_mean"].endswith("n = 15")
+    assert row(table, "years_since_diagnosis_median").cells[0].values["low"] == "2"
+    assert table.findings == ("not_comparable",)
+
+
+def test_impossible_ages_are_a_finding_and_withhold_what_rests_on_them(four: tuple[Case, ...]) -> None:
+    later = tuple(replace(c, conditions=tuple(replace(o, onset="2034-12-30") for o in c.conditions)) for c in four)
+    table = all_tables(later)["characteristics"]
+    assert table.findings == ("impossible_if_same_patients",)
+    assert not [one for one in table.rows if one.id.startswith("years_since_diagnosis")]
+    assert shown(table, "Demographics")["age_at_diagnosis_mean"][0] == "65.8 ± 9.5"  # of 63, 76, 54 and 70
+    assert row(table, "violation").cells[0].text == "4 of 4 (100 %)"
+    assert any("impossible in the same patients" in note for note in table.notes)
+
+
+def test_what_is_not_documented_is_not_nought(of_four: dict[str, Table]) -> None:
+    assert shown(of_four["characteristics"], "Disease")["none"] == ("not documented", "4")
+    assert shown(of_four["characteristics"], "Antibodies, of those tested")["positive"] == ("0 of 0", "4")
+
+
+def test_baselines_that_lack_are_named_beside_the_change(of_four: dict[str, Table]) -> None:
+    cells = row(of_four["changes"], "dlqi").cells
+    assert (cells[0].text, cells[-1].text) == ("2", "2 without baseline")
+    assert cells[-1].values == {"without baseline": "2"}
+
+
+def test_a_change_at_a_visit_is_of_the_assessment_that_stands_for_it(four: tuple[Case, ...]) -> None:
+    def seen(points: int, followup: str, **values: Any) -> Outcome:
+        inputs = (
+            Input("baseline", Source("x", "Observation/0"), "20"),
+            Input("followup", Source("x", "Observation/1"), followup),
+        )
+        return outcome("cdasi_activity_improvement", points, inputs=inputs, **values)
+
+    early = seen(4, "16", when="2024-05-01", visit="week_4", about="Observation/1")
+    late = seen(9, "11", when="2024-06-01", about="Observation/2")
+    others = [replace(case, outcomes=tuple(replace(one, visit=None) for one in case.outcomes)) for case in four[1:]]
+    cases = (with_outcomes(four[0], outcome("cdasi_activity_baseline", 20), late, early), *others)
+    table = all_tables(cases)["changes"]
+    assert [group.heading for group in table.groups] == ["week 4", "last follow-up"]
+    assert shown(table, "week 4")["cdasi_activity"][:4] == (
+        "1",
+        f"20 (20{DASH}20)",
+        f"16 (16{DASH}16)",
+        f"4 (4{DASH}4)",
+    )
+    assert shown(table, "week 4")["cdasi_activity"][-1] == "3 without follow-up"
+    assert row_of_last(table).cells[3].values["low"] == "5"
+
+
+def row_of_last(table: Table) -> Row:
+    return next(one for one in table.groups[-1].rows if one.id == "cdasi_activity")
+
+
+RESPONSES = (
+    ({"cdasi_a_mcid_4": "yes", "cdasi_a_mcid_5": "yes", "my_own": "no"}, {"cdasi_a_pct_50": "yes"}),
+    ({"cdasi_a_mcid_4": "yes", "cdasi_a_mcid_5": "no", "my_own": "yes"}, {"cdasi_a_pct_50": "no"}),
+    ({"cdasi_a_mcid_4": "no", "cdasi_a_mcid_5": "no", "my_own": "no"}, {}),
+)
+
+
+@pytest.fixture
+def responding(four: tuple[Case, ...]) -> tuple[Case, ...]:
+    """Three patients with verdicts, the third with a baseline of 0; the fourth without baseline."""
+    found = [
+        with_outcomes(
+            case,
+            outcome("cdasi_activity_baseline", 20, verdicts={"band": "mild" if len(percent) else "severe"}),
+            outcome("cdasi_activity_improvement", 5, verdicts={**points, "band": "mild"}, visit="week_4", about="Observation/1"),
+            outcome("cdasi_activity_percent_improvement", verdicts=percent, reasons=() if percent else ("baseline_zero",), about="Observation/1", visit="week_4"),
+        )
+        for case, (points, percent) in zip(four, RESPONSES, strict=False)
+    ]  # fmt: skip
+    missing = [
+        outcome(f"cdasi_activity_{part}", reasons=("baseline_missing",))
+        for part in ("baseline", "improvement", "percent_improvement")
+    ]
+    return (*found, with_outcomes(four[3], *missing))
+
+
+def test_any_definition_in_the_outcomes_is_a_row_in_a_fixed_order(responding: tuple[Case, ...]) -> None:
+    table = all_tables(responding)["responders"]
+    assert [group.heading for group in table.groups] == ["week 4", "last follow-up"]
+    assert list(shown(table, "last follow-up")) == ["cdasi_a_mcid_4", "cdasi_a_mcid_5", "cdasi_a_pct_50", "my_own"]
+
+
+def test_responders_are_of_those_of_whom_it_is_decided(responding: tuple[Case, ...]) -> None:
+    rows = shown(all_tables(responding)["responders"], "last follow-up")
+    words, source, met, interval, lacking = rows["cdasi_a_mcid_4"]
+    assert words == "CDASI activity better by at least 4 points"
+    assert source == "UPenn cohort, Anyanwu 2015 (confirmed)"
+    # Clopper-Pearson 2 of 3: 9.4 % to 99.2 % (R: binom.test(2, 3)).
+    assert (met, interval, lacking) == ("2 of 3 (66.7 %)", f"9.4{DASH}99.2 %", "1: baseline missing")
+    assert rows["cdasi_a_pct_50"][2] == "1 of 2 (50.0 %)"
+    assert rows["cdasi_a_pct_50"][4] == "1: baseline missing; 1: baseline is 0, so there is no percentage"
+    assert "not confirmed" in rows["cdasi_a_pct_50"][1]
+
+
+def test_no_definition_is_called_the_minimal_clinically_important_difference(responding: tuple[Case, ...]) -> None:
+    for one in all_tables(responding)["responders"].rows:
+        assert "MCID" not in " ".join((one.label, *(cell.text for cell in one.cells)))
+
+
+def test_bands_are_counted_at_baseline_and_afterwards(responding: tuple[Case, ...]) -> None:
+    table = all_tables(responding)["severity"]
+    assert [group.heading for group in table.groups] == ["baseline", "week 4", "last follow-up"]
+    assert shown(table, "baseline")["band: mild"][2] == "2 of 3 (66.7 %)"
+    assert shown(table, "baseline")["band: severe"][2] == "1 of 3 (33.3 %)"
+    assert shown(table, "last follow-up")["band: mild"][2] == "3 of 3 (100.0 %)"
+
+
+def test_a_last_follow_up_without_a_verdict_is_not_replaced_by_an_earlier_one(four: tuple[Case, ...]) -> None:
+    early = outcome("ck_improvement", 9, when="2024-05-01", verdicts={"mine": "yes"})
+    late = outcome("ck_improvement", when="2024-06-01", reasons=("comparator",))
+    rows = all_tables((with_outcomes(four[0], early, late), with_outcomes(four[1], early)))["responders"]
+    assert shown(rows, "last follow-up")["mine"][2:5:2] == ("1 of 1 (100.0 %)", "1: the value is only a bound (< or >)")
+
+
+def test_criteria_and_categories_count_those_of_whom_they_are_known(four: tuple[Case, ...]) -> None:
+    def at_week_12(category: str | None, imacs: str | None) -> tuple[Outcome, ...]:
+        lacking = ("measure_missing:haq_di",)
+        return (
+            outcome("tis_category", answer=category, visit="week_12", reasons=() if category else lacking),
+            outcome("imacs_improvement", answer=imacs, visit="week_12", reasons=() if imacs else lacking),
+        )
+
+    cases = [
+        with_outcomes(case, *at_week_12(*answers))
+        for case, answers in zip(
+            four, (("major", "yes"), ("minimal", "no"), ("no_improvement", None), (None, None)), strict=True
+        )
+    ]
+    rows = shown(all_tables(cases)["responders"], "week 12")
+    assert list(rows) == ["imacs_improvement", "tis_minimal", "tis_moderate", "tis_major"]
+    assert rows["imacs_improvement"][2] == "1 of 2 (50.0 %)"
+    assert rows["tis_minimal"][2] == "2 of 3 (66.7 %)"
+    assert rows["tis_moderate"][2] == "1 of 3 (33.3 %)"
+    assert rows["tis_major"][4] == "1: neither baseline nor follow-up (haq di)"
+
+
+def test_glucocorticoids_leave_those_without_a_dose_out_of_the_denominator(four: tuple[Case, ...]) -> None:
+    def course(start: int | None, end: int | None, status: str | None) -> tuple[Outcome, ...]:
+        dose = "prednisone_equivalent_mg_per_day"
+        return (
+            outcome(f"{dose}_baseline", start, reasons=() if start is not None else ("dose_unknown",)),
+            outcome(dose, end, visit="last", reasons=() if end is not None else ("dose_unknown",)),
+            outcome("glucocorticoid_status", answer=status, visit="last", reasons=() if status else ("dose_unknown",)),
+            outcome("methotrexate_change", answer="stopped" if start else "unknown", visit="last"),
+        )
+
+    given = ((20, 10, "tapered"), (10, 0, "discontinued"), (0, 0, "none_at_baseline"), (None, None, None))
+    table = all_tables([with_outcomes(case, *course(*one)) for case, one in zip(four, given, strict=True)])[
+        "glucocorticoids"
+    ]
+    assert shown(table, "Prednisone-equivalent, mg a day")["baseline"] == (f"10 (0{DASH}20)", "1")
+    rows = shown(table, "Glucocorticoids, last follow-up")
+    assert rows["tapered"] == ("1 of 2 (50 %)", "1")
+    assert rows["unchanged"] == ("0 of 2 (0 %)", "1")
+    assert rows["none_at_baseline"][0] == "1"
+    assert shown(table, "methotrexate") == {"stopped": ("2 of 2 (100 %)", "2")}
+
+
+def on_drug(case: Case, days: int | None, stopped: str | None, reason: str | None = None) -> Case:
+    return with_outcomes(
+        case,
+        outcome("days_on_drug", days, reasons=() if days is not None else ("first_day_unknown",)),
+        outcome("discontinued", answer=stopped),
+        outcome("discontinuation_reason", answer=reason),
+    )
+
+
+def test_drug_survival_censors_who_goes_on_and_who_was_lost(four: tuple[Case, ...]) -> None:
+    cases = (
+        on_drug(four[0], 100, "yes", "adverse_event"),
+        on_drug(four[1], 200, "no"),
+        on_drug(four[2], 250, "yes", "lost_to_follow_up"),
+        on_drug(four[3], None, "no"),
+    )
+    table = all_tables(cases)["drug_survival"]
+    rows = shown(table)
+    assert rows["3"] == ("3", "0", "100.0 %", DASH)
+    assert rows["6"][:3] == ("2", "1", "66.7 %")
+    assert "9" not in rows
+    assert "The median time on the drug was not reached." in table.notes
+    assert table.notes[-1].startswith("1 of 4 patients are not in it")
+
+
+def test_without_outcomes_of_time_on_the_drug_there_is_no_curve(of_four: dict[str, Table]) -> None:
+    assert of_four["drug_survival"].groups == ()
+    assert of_four["drug_survival"].notes[-1].startswith("4 of 4 patients are not in it")
+
+
+def event(number: int, date: str | None, related: str | None = None, **values: Any) -> AdverseEvent:
+    judged = (Suspect(drug=DRUG, relatedness=(Concept(variable=related),)),) if related else ()
+    return AdverseEvent(
+        Source("x", f"AdverseEvent/{number}"), Concept(variable="ae_cough"), date=date, suspects=judged, **values
+    )
+
+
+def test_events_and_patients_are_different_rows(four: tuple[Case, ...]) -> None:
+    first = replace(
+        four[0],
+        adverse_events=(event(1, "2024-05-01", "related", serious=True, led_to_stop=False), event(2, "2024-05-02")),
+    )
+    second = replace(four[1], adverse_events=(event(3, "2024-06-01"), event(4, None), event(5, "2030-01-01")))
+    table = all_tables((first, second, *four[2:]))["adverse_events"]
+    rows = shown(table, "All")
+    assert rows["any"][:2] == ("5", "2 of 4 (50 %)")
+    # 82 + 63 + 88 + 55 days are 0.7885 years: the three events that surely lie within make 380.5 per 100.
+    assert rows["any"][2].startswith("380.5 (78.5")
+    assert rows["serious"][:2] == ("1", "1 of 3 (33 %)")
+    assert rows["related"] == ("1", "1 of 3 (33 %)", DASH, "4")
+    assert rows["led_to_stop"] == ("0", "0 of 2 (0 %)", DASH, "4")
+    assert shown(table, "By kind")["cough"][0] == "5"
+    assert "1 of 4 patients have an undated event, which is counted." in table.notes
+    assert "2 events are in no rate: they do not surely lie within follow-up." in table.notes
+
+
+def test_no_adverse_event_is_a_result(of_four: dict[str, Table]) -> None:
+    rows = shown(of_four["adverse_events"], "All")
+    assert rows["any"][:2] == ("0", "0 of 4 (0 %)")
+    assert rows["any"][2] == f"0.0 (0.0{DASH}467.8)"  # 3.689 in 0.7885 years
+    assert rows["related"][:2] == ("0", "0 of 4 (0 %)")
+
+
+def test_the_flow_names_everybody_left_out(four: tuple[Case, ...]) -> None:
+    assert four[0].subject is not None
+    cases = (replace(four[0], subject=replace(four[0].subject, test_patient=True)), *four[1:])
+    states = {"case": 4, "no administration of the study drug": 3, "merged into another": 1}
+    table = all_tables(cases, baltimore=states, leon={"no administration of the study drug": 2})["flow"]
+    assert {name: cells[0] for name, cells in shown(table).items()} == {
+        "found": "10",
+        "found: merged into another": "1",
+        "found: no administration of the study drug": "5",
+        "cases": "4",
+        "cases: test patient": "1",
+        "analysed": "3",
+        "cdasi_at_baseline": "3",
+        "cdasi_at_follow_up": "3",
+    }
+
+
+def test_a_case_series_from_a_file_does_not_say_how_many_were_found(of_four: dict[str, Table]) -> None:
+    assert list(shown(of_four["flow"])) == ["cases", "analysed", "cdasi_at_baseline", "cdasi_at_follow_up"]
+    assert "not known how many patients were found" in of_four["flow"].notes[0]
+
+
+def test_reasons_are_counted_by_outcome_and_by_patient(of_four: dict[str, Table]) -> None:
+    rows = shown(of_four["not_computable"], "DLQI, baseline")
+    assert rows == {"baseline_missing": ("2", "2 of 4 (50 %)")}
+
+
+def test_of_nobody_there_are_tables_that_say_so() -> None:
+    found = all_tables(())
+    assert all(table.groups == () for name, table in found.items() if name not in ("flow", "characteristics"))
+    assert "%" not in str([cell.text for table in found.values() for one in table.rows for cell in one.cells])
+
+
+@pytest.mark.parametrize("size", [4, 24])
+def test_small_counts_are_in_no_cell(four: tuple[Case, ...], twenty_four: tuple[Case, ...], size: int) -> None:
+    cases = four if size == 4 else twenty_four
+    found = all_tables(cases, 5, x={"case": size, "no administration of the study drug": 2})
+    few = {str(number) for number in range(1, 5)}
+    for table in found.values():
+        for one in table.rows:
+            for cell in one.cells:
+                assert cell.text.split(" of ")[0] not in few, (table.id, one)
+                assert not few & {cell.values.get("count"), cell.values.get("n")}, (table.id, one)
+    # Two of 26 left out: the 26 would tell it, since the 24 stand everywhere.
+    assert shown(found["flow"])["found"][0] == "≥5"

@@ -858,6 +858,11 @@ def test_a_patient_who_is_gone_and_one_who_cannot_be_read(examine: Examine) -> N
 # --- how it may be asked
 
 
+@pytest.mark.parametrize(("said", "told"), [("", 500), ("patients_per_query = 7", 7)])
+def test_the_letter_says_how_many_patients_a_search_may_name(examine: Examine, said: str, told: int) -> None:
+    assert f"naming up to {told} patients" in examine(Clinic(), pull=said).letter
+
+
 def test_a_list_of_patients_that_is_not_honoured(examine: Examine) -> None:
     for has_totals in (True, False):
         done = examine(Clinic(first_of_lists_only=True, has_totals=has_totals))

@@ -16,7 +16,7 @@ _ESCAPED = re.compile(rb"\\u").search
 _ESCAPED_COLON = re.compile(rb"\\u003[aA]").search
 #: What differs between two records of a kind is mostly digits: of numbers, dates and ids, hexadecimal ones too.
 _ALIKE = bytes.maketrans(b"0123456789abcdef", b"1" * 16)
-_LONGEST_SHAPE, _SHAPES = 16_384, 1000
+_LONGEST_SHAPE, _SHAPES = 16_384, 4000
 
 
 def repaired(body: bytes) -> bytes:

@@ -6,6 +6,8 @@ from fractions import Fraction
 
 def to_text(number: Fraction) -> str:
     """`number` without loss: a decimal where it ends ("24.5"), else a fraction ("100/3")."""
+    if number.denominator == 1:  # most are, and a decimal takes its time
+        return str(number.numerator)
     decimal = to_decimal(number)
     return f"{decimal:f}" if decimal is not None else f"{number.numerator}/{number.denominator}"
 

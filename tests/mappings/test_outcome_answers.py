@@ -59,7 +59,7 @@ def test_it_is_valid_r4(answer: str) -> None:
     validator = Draft6Validator({"$ref": "#/definitions/Observation", "definitions": whole["definitions"]})
 
     assert list(validator.iter_errors(written(answer))) == []
-    assert list(validator.iter_errors({**written(answer), "valueCodeableConcept": answer}))
+    assert list(validator.iter_errors({**written(answer), "valueCodeableConcept": {"coding": answer}}))
 
 
 def test_whose_thresholds_were_used_is_noted() -> None:

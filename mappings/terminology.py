@@ -20,7 +20,7 @@ from dm_fhir.outcomes.labels import label
 BASE = "https://w3id.org/dm-fhir"
 OUTCOMES = f"{BASE}/ValueSet/outcome"
 WRITTEN_STATUSES = f"{BASE}/ValueSet/outcome-status"
-WRITTEN_ANSWERS = f"{BASE}/ValueSet/answer"
+WRITTEN_ANSWERS = f"{BASE}/ValueSet/outcome-answer"
 #: Codes of ours that are no variable: why a drug was given or stopped, as the report reads them.
 REASONS = {
     "indication-skin": "Given for refractory skin disease",
@@ -159,7 +159,7 @@ def _answer_system() -> Resource:
 
 def _answer_value_set() -> Resource:
     codes = [Coding(ANSWER_SYSTEM, own_code(answer), words) for answer, words in ANSWERS.items()]
-    return _composed("answer", "dm-fhir: answers", codes)
+    return _composed("outcome-answer", "dm-fhir: answers of a written outcome", codes)
 
 
 def _composed(name: str, title: str, codes: Iterable[Coding]) -> Resource:

@@ -27,7 +27,8 @@ from dm_fhir.report import safety, treatment
 
 Json = dict[str, Any]
 TABLES = load_tables()
-RESOURCES = {f"{one['resourceType']}-{one['id'].removeprefix('dm-fhir-')}": one for one in resources(TABLES)}
+ALL = resources(TABLES)
+RESOURCES = {f"{one['resourceType']}-{one['id'].removeprefix('dm-fhir-')}": one for one in ALL}
 PROFILE = RESOURCES["StructureDefinition-outcome-observation"]
 CONCEPTS = {one["code"]: one for one in RESOURCES["CodeSystem-measurement"]["concept"]}
 VALUE_SETS = {one["url"]: one for one in RESOURCES.values() if one["resourceType"] == "ValueSet"}
@@ -62,8 +63,8 @@ def test_the_sample_cohorts_use_no_other_code_of_ours() -> None:
 
 
 def test_each_resource_is_named_once() -> None:
-    assert len({one["url"] for one in RESOURCES.values()}) == len(RESOURCES)
-    assert len(bundle(RESOURCES.values())["entry"]) == len(RESOURCES)
+    assert len({one["url"] for one in ALL}) == len(RESOURCES) == len(ALL)
+    assert len(bundle(ALL)["entry"]) == len(ALL)
 
 
 def test_a_value_set_holds_what_is_read_and_not_what_is_left_out() -> None:

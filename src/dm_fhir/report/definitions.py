@@ -1,8 +1,8 @@
 """How each number of the report is defined, in words, with the rule's name and version."""
 
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes import baseline, exposure
-from dm_fhir.outcomes.ages import ADULT_YEARS
+from dm_fhir.outcomes import baseline, composites, exposure, imacs, inactive, tis
+from dm_fhir.outcomes.ages import ADULT_YEARS, Population
 from dm_fhir.outcomes.battery import DEFAULTS
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.instruments import defined
@@ -14,7 +14,7 @@ from dm_fhir.report.sentence import EN_DASH
 
 def definitions(chosen: Definitions = DEFAULTS) -> tuple[tuple[str, str], ...]:
     """Pairs of what is defined and how, with the definitions that the study chose."""
-    return (*_RULES, *map(_instrument, defined(chosen)), *_SENTENCES)
+    return (*_RULES, *map(_instrument, defined(chosen)), *_criteria(), *_SENTENCES)
 
 
 def _instrument(one: Instrument) -> tuple[str, str]:
@@ -29,6 +29,34 @@ def _instrument(one: Instrument) -> tuple[str, str]:
     return f"{label(one.name)} ({one.rule}, version {one.rule_version})", " ".join(said)
 
 
+def _criteria() -> tuple[tuple[str, str], ...]:
+    thresholds = "; ".join(
+        f"{whose} " + ", ".join(f"{name} {least}" for name, least in reversed(tis.THRESHOLDS[population]))
+        for whose, population in _POPULATIONS
+    )
+    limits = ", ".join(f"{label(variable)} {limit.words}" for variable, limit in inactive.LIMITS.items())
+    return (
+        (
+            f"{label('tis')} ({tis.RULE}, version {tis.VERSION})",
+            "The sum of the points of six core set measures at a visit, each by its improvement in percent of the range of its "
+            f"scale; none where one of the six is missing. Thresholds, included: {thresholds}.",
+        ),
+        *(
+            (
+                f"{label(rule.variable)} ({rule.id}, version {rule.version})",
+                f"In percent of baseline: {'; '.join(imacs.CRITERIA[rule.id])}.",
+            )
+            for rule in composites.RULES
+            if rule.id in imacs.CRITERIA
+        ),
+        (
+            f"{label('jdm_inactive')} ({inactive.RULE}, version {inactive.VERSION})",
+            f"At least {inactive.ENOUGH} of: {limits}. Decided where what is missing cannot change it.",
+        ),
+    )
+
+
+_POPULATIONS: tuple[tuple[str, Population], ...] = (("adults", "adult"), ("juvenile dermatomyositis under 18", "jdm"))
 _EARLIEST, _LATEST = exposure.SCHEDULED_INTERVAL_DAYS
 _RULES = (
     (

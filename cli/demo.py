@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from dm_fhir.cli.doctor import examined
 from dm_fhir.cli.push import result_lines
-from dm_fhir.cli.report import study_sentences, write_report
+from dm_fhir.cli.report import study_sentences, study_tables, write_report
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, opened_study, running
 from dm_fhir.cli.sync import synced
@@ -217,7 +218,22 @@ def _print_sentences(study: Study, paper: _Paper) -> None:
             click.echo(f"    not counted: {sentence.missing}")
         if sentence.id in printed:
             click.echo(f"    published:   {printed[sentence.id]}")
+    _print_comparison(study, paper)
     click.echo()
+
+
+def _print_comparison(study: Study, paper: _Paper) -> None:
+    """Every published figure beside the computed one, and how many are the same."""
+    from dm_fhir.demo.figures import compare
+
+    found = compare(paper.name, {one.id: one.values for one in study_sentences(study)}, study_tables(study))
+    click.echo(f"\n{paper.title}\neach figure: published / computed")
+    for one in found:
+        remark = f" [{one.figure.note}]" if one.figure.note else ""
+        click.echo(f"  {one.figure.says}: {one.figure.printed} / {one.computed or '-'}: {one.verdict}{remark}")
+    verdicts = Counter(one.verdict for one in found)
+    counted = "; ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    click.echo(f"  {len(found)} figures: {counted}")
 
 
 def _what_next(folder: Path, papers: Sequence[_Paper]) -> None:

@@ -12,6 +12,7 @@ from dm_fhir.errors import ConfigError
 
 if TYPE_CHECKING:
     from dm_fhir.report.sentence import Sentence
+    from dm_fhir.statistics.table import Table
 
 
 @click.command("report")
@@ -62,6 +63,18 @@ def study_sentences(study: Study) -> "tuple[Sentence, ...]":
 
     series = case_series(study.db, study.config, study.sites, identified=True)
     return sentences(series.cases, series.drug, study.config.suppress_below)
+
+
+def study_tables(study: Study) -> "tuple[Table, ...]":
+    """The paper's tables for the chosen sites, as computed from the store."""
+    from dm_fhir.report.series import case_series
+    from dm_fhir.report.tables.paper import tables
+    from dm_fhir.statistics.cohort import Cohort
+    from dm_fhir.store.cases import counts_by_state
+
+    series = case_series(study.db, study.config, study.sites, identified=True)
+    states = {site.name: counts_by_state(study.db, site.name) for site in study.sites}
+    return tables(Cohort(series.cases), series.drug, series.definitions, study.config.suppress_below, states)
 
 
 def _page(study: Study, *, identified: bool) -> str:

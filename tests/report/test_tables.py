@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from time import process_time
 from typing import Any
 
 import pytest
@@ -361,3 +362,26 @@ def test_small_counts_are_in_no_cell(four: tuple[Case, ...], twenty_four: tuple[
                 assert not few & {cell.values.get("count"), cell.values.get("n")}, (table.id, one)
     # Two of 26 left out: the 26 would tell it, since the 24 stand everywhere.
     assert shown(found["flow"])["found"][0] == "≥5"
+
+
+def test_five_hundred_patients_with_verdicts_at_every_visit_take_a_moment(twenty_four: tuple[Case, ...]) -> None:
+    visits = [visit.name for visit in Definitions().visits]
+
+    def more(number: int) -> tuple[Outcome, ...]:
+        return tuple(
+            outcome(
+                f"{name}_improvement", number % 9, visit=visit, verdicts={f"{name}_met": "yes" if number % 3 else "no"}
+            )
+            for name in ("a", "b", "c", "d", "e", "f")
+            for visit in visits
+        )
+
+    cases = []
+    for number in range(500):
+        case = twenty_four[number % 24]
+        cases.append(replace(case, id=f"Patient/{number}", outcomes=(*case.outcomes, *more(number))))
+    all_tables(cases[:2])  # the library of statistics is imported
+    begun = process_time()
+    found = all_tables(cases)
+    assert process_time() - begun < 5
+    assert shown(found["responders"], "week 4")["a_met"][2] == "333 of 500 (66.6 %)"

@@ -32,7 +32,7 @@ BELOW = {
     "sync": {"fhir", "store", "outcomes", "statistics", "model", "config", "validation"},
     "report": {"store", "outcomes", "statistics", "model", "config", "validation"},
     "mappings": {"outcomes", "model", "config", "validation"},
-    "demo": {"fhir", "config"},
+    "demo": {"fhir", "config", "model", "statistics"},
     "testing": {"mappings", "fhir", "model", "config"},
 }
 

@@ -1,5 +1,6 @@
 """The statistical methods against published examples. Each test names where its numbers are printed."""
 
+import sys
 from fractions import Fraction
 from itertools import product
 from math import inf
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from dm_fhir.errors import ConfigError
 from dm_fhir.model.exact import rounded
 from dm_fhir.statistics.intervals import proportion_interval, rate_interval
 from dm_fhir.statistics.signed_rank import MOST_EXACT, signed_rank
@@ -217,3 +219,12 @@ def test_quartiles_interpolate() -> None:
     assert quartiles([1, 2, 3, 4]) == Quartiles(Fraction("1.75"), Fraction("2.5"), Fraction("3.25"))
     assert quartiles([7]) == Quartiles(Fraction(7), Fraction(7), Fraction(7))
     assert quartiles([]) is None
+
+
+def test_without_the_library_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ConfigError) as caught:
+        proportion_interval(1, 2)
+    assert "pip install 'dm-fhir[report]'" in str(caught.value)
+    # Up to 50 patients the signs are counted here; nothing is missing for that.
+    assert signed_rank(map(Fraction, MAIZE)).method == "exact"

@@ -10,11 +10,13 @@ from dm_fhir.outcomes.labels import label
 from dm_fhir.outcomes.thresholds import STATUS
 from dm_fhir.outcomes.verdicts import definitions_of
 from dm_fhir.report.sentence import EN_DASH
+from dm_fhir.statistics.drug_survival import CENSORING
+from dm_fhir.statistics.signed_rank import MOST_EXACT
 
 
 def definitions(chosen: Definitions = DEFAULTS) -> tuple[tuple[str, str], ...]:
     """Pairs of what is defined and how, with the definitions that the study chose."""
-    return (*_RULES, *map(_instrument, defined(chosen)), *_criteria(), *_SENTENCES)
+    return (*_RULES, *map(_instrument, defined(chosen)), *_criteria(), *_SENTENCES, *_STATISTICS)
 
 
 def _instrument(one: Instrument) -> tuple[str, str]:
@@ -117,4 +119,23 @@ _SENTENCES = (
         "musculoskeletal involvement that was present at the first infusion and ended after it.",
     ),
     ("Adverse events", "All recorded since the day of the first infusion, whether or not the drug caused them."),
+)
+_STATISTICS = (
+    (
+        "Order of ages (R-AGE, version 1)",
+        "A diagnosis must lie on or before the day of the first infusion, in each patient and in the mean; what is impossible is "
+        "reported and nothing is repaired.",
+    ),
+    (
+        "Paired test",
+        "Wilcoxon signed-rank, two-sided; differences of 0 are left out, equal ones share their mean rank. Exact for up to "
+        f"{MOST_EXACT} differences, above that the normal approximation with corrections for ties and continuity.",
+    ),
+    (
+        "Intervals",
+        "95 %: of proportions exact (Clopper and Pearson), of rates exact (Poisson; Garwood, Ulm), of survival pointwise on the log-log "
+        "scale.",
+    ),
+    ("Quartiles", "By linear interpolation between the ordered values (Hyndman and Fan, definition 7)."),
+    ("Time on the drug", f"Kaplan-Meier. {CENSORING}"),
 )

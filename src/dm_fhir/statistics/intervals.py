@@ -3,6 +3,8 @@
 from fractions import Fraction
 from typing import NamedTuple
 
+from dm_fhir.statistics.library import scipy_stats
+
 CONFIDENCE = Fraction(95, 100)
 
 
@@ -23,7 +25,7 @@ def proportion_interval(count: int, n: int, confidence: Fraction = CONFIDENCE) -
         raise ValueError("a count lies from 0 to its denominator")
     if n == 0:
         return None
-    from scipy import stats
+    stats = scipy_stats()
 
     found = stats.binomtest(count, n).proportion_ci(float(confidence), method="exact")
     return Interval(Fraction(float(found.low)), Fraction(float(found.high)))
@@ -37,7 +39,7 @@ def rate_interval(events: int, time: Fraction, confidence: Fraction = CONFIDENCE
     """
     if time <= 0:
         return None
-    from scipy import stats
+    stats = scipy_stats()
 
     tail = (1 - float(confidence)) / 2
     low = stats.chi2.ppf(tail, 2 * events) / 2 if events else 0.0

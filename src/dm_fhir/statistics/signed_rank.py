@@ -8,6 +8,8 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Literal, NamedTuple
 
+from dm_fhir.statistics.library import scipy_stats
+
 #: Up to so many differences all signs they could have had are counted; above it the normal curve stands for them.
 MOST_EXACT = 50
 
@@ -67,7 +69,7 @@ def _exact(ranks: list[int], smaller: int) -> Fraction:
 
 
 def _approximate(ranks: list[int], differing: list[Fraction]) -> Fraction:
-    from scipy import stats
+    stats = scipy_stats()
 
     # Only signs and ranks matter to the test. Handed over as ranks, equal differences stay equal in binary floats.
     signed = [rank if one > 0 else -rank for rank, one in zip(ranks, differing, strict=True)]

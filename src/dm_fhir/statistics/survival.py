@@ -12,6 +12,7 @@ from math import isnan
 from typing import NamedTuple
 
 from dm_fhir.statistics.intervals import CONFIDENCE, Interval
+from dm_fhir.statistics.library import scipy_stats
 
 
 class Followed(NamedTuple):
@@ -72,7 +73,7 @@ def kaplan_meier(followed: Iterable[Followed], confidence: Fraction = CONFIDENCE
 def _intervals(everyone: Sequence[Followed], days: Sequence[int], confidence: Fraction) -> dict[int, Interval | None]:
     if not days:
         return {}
-    from scipy import stats
+    stats = scipy_stats()
 
     sample = stats.CensoredData(
         uncensored=[one.days for one in everyone if one.ended], right=[one.days for one in everyone if not one.ended]

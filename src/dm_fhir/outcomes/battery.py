@@ -11,14 +11,14 @@ from dm_fhir.model.case import Assessment, Case, Identifier, Input, Measured, Ou
 from dm_fhir.model.dates import Span
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
-from dm_fhir.outcomes import baseline, cdasi, ck, dlqi, exposure, mmt8
+from dm_fhir.outcomes import baseline, cdasi, ck, dlqi, exposure, follow_up, glucocorticoid_outcomes, mmt8
 from dm_fhir.outcomes.baseline import Baseline, Dated
 from dm_fhir.outcomes.change import Instrument, improvement, percent_improvement
 from dm_fhir.outcomes.exposure import Exposure, Infusion
 
 INSTRUMENTS = (cdasi.INSTRUMENT, mmt8.INSTRUMENT, dlqi.INSTRUMENT, ck.INSTRUMENT)
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
-VERSION = "2"
+VERSION = "3"
 DEFAULTS = Definitions()
 #: What an instrument's outcomes are called after its variable.
 PARTS = ("baseline", "improvement", "percent_improvement")
@@ -28,7 +28,8 @@ _EXPOSURE = ("infusions_completed", "cumulative_dose_mg", "first_exposure", "las
 def variables() -> tuple[str, ...]:
     """Every variable that an outcome can have."""
     followed = [name for one in INSTRUMENTS for name in dict.fromkeys((one.name, *one.variables))]
-    return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS))
+    courses = (*follow_up.variables(), *glucocorticoid_outcomes.variables())
+    return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS), *courses)
 
 
 def outcomes(
@@ -37,7 +38,12 @@ def outcomes(
     """Every outcome of `case`, in a fixed order. Those that cannot be computed are there with their reasons."""
     exposed = exposure_of(case, label_dose_mg)
     changes = [outcome for instrument in INSTRUMENTS for outcome in _instrument(instrument, case, exposed)]
-    return (*_exposure(exposed), *changes)
+    return (
+        *_exposure(exposed),
+        *changes,
+        *follow_up.outcomes(case, exposed),
+        *glucocorticoid_outcomes.outcomes(case, exposed, definitions),
+    )
 
 
 def exposure_of(case: Case, label_dose_mg: Fraction | None = None) -> Exposure:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dm_fhir.model.case import Therapy
 from dm_fhir.model.exact import shown
 from dm_fhir.outcomes.exposure import SCHEDULED_INTERVAL_DAYS
+from dm_fhir.outcomes.therapies import any_in_force, began_before, by_drug
 from dm_fhir.report.cohort import Cohort, Patient
 from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
-from dm_fhir.report.therapy import any_in_force, began_before, other_therapies
 from dm_fhir.report.words import drug_words
 from dm_fhir.statistics.summaries import count_of_n, median_range
 
@@ -100,14 +100,14 @@ def _prior(cohort: Cohort, drug: str) -> Sentence:
 def _by_patient(patient: Patient, drug: str) -> dict[str, bool | None]:
     """Each other drug, and whether a record of it began before the first infusion."""
     found = {}
-    for name, therapies in other_therapies(patient, drug).items():
-        began = [began_before(patient, one) for one in therapies]
+    for name, therapies in by_drug(patient.case.therapies, drug).items():
+        began = [began_before(one, patient.first_day, patient.zone) for one in therapies]
         found[name] = True if True in began else None if None in began else False
     return found
 
 
 def _concomitant(cohort: Cohort, drug: str) -> Sentence:
-    documented = [patient for patient in cohort.patients if other_therapies(patient, drug)]
+    documented = [patient for patient in cohort.patients if by_drug(patient.case.therapies, drug)]
     groups = [_csdmards(patient, drug) for patient in documented]
     known = [group for group in groups if group is not None]
     counts = ranked(group for group in known if group)
@@ -125,9 +125,10 @@ def _concomitant(cohort: Cohort, drug: str) -> Sentence:
 
 def _csdmards(patient: Patient, drug: str) -> str | None:
     """The csDMARDs in force on the first day, as one exclusive group; empty for none, None if the dates do not tell."""
-    therapies = other_therapies(patient, drug)
+    therapies = by_drug(patient.case.therapies, drug)
     found = {
-        short: any_in_force(patient, therapies.get(name, []), patient.first_day) for name, short in CSDMARDS.items()
+        short: any_in_force(therapies.get(name, []), patient.first_day, patient.zone)
+        for name, short in CSDMARDS.items()
     }
     return None if None in found.values() else " + ".join(short for short, taken in found.items() if taken)
 
@@ -150,7 +151,7 @@ def _stopped(cohort: Cohort, drug: str) -> Sentence:
 
 def _stopped_of(patient: Patient, drug: str) -> list[str] | None:
     """The drugs that were stopped; None if none was surely in force at the first infusion."""
-    therapies, end = other_therapies(patient, drug), patient.last_day
+    therapies, end = by_drug(patient.case.therapies, drug), patient.last_day
     taken = [name for name, records in therapies.items() if any_in_force(patient, records, patient.first_day)]
     if not taken or end is None:
         return None

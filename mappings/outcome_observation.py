@@ -21,7 +21,7 @@ from dm_fhir.mappings.datatypes import read
 from dm_fhir.model.case import Input, Outcome
 from dm_fhir.model.dates import with_zone
 from dm_fhir.model.exact import rounded, to_decimal
-from dm_fhir.outcomes.labels import label
+from dm_fhir.outcomes.labels import answer_words, label
 
 if TYPE_CHECKING:
     from fhir.resources.R4B.observation import Observation
@@ -114,6 +114,9 @@ def _value(outcome: Outcome, zone: tzinfo) -> dict[str, Any]:
         return {"valueQuantity": {"value": _decimal(outcome.number, unit), "unit": unit, "system": UCUM, "code": unit}}
     if outcome.date is not None:
         return {"valueDateTime": with_zone(outcome.date, zone)}
+    if outcome.answer is not None:
+        coding = {"system": OWN_SYSTEM, "code": outcome.answer.replace("_", "-")}
+        return {"valueCodeableConcept": {"coding": [coding], "text": answer_words(outcome.answer)}}
     # "unknown" is the plain one of the value set; the reasons themselves stand in the note.
     return {"dataAbsentReason": {"coding": [{"system": _ABSENT_SYSTEM, "code": "unknown"}]}}
 

@@ -217,6 +217,8 @@ def test_no_exposure_no_baseline(clinic: Any, compute: Any) -> None:
     assert {name for name, [one] in found.items() if one.reasons == ("no_exposure",)} == {
         *("cumulative_dose_mg", "first_exposure", "last_exposure"),
         *("cdasi_activity_baseline", "mmt8_baseline", "dlqi_baseline", "ck_baseline"),
+        *("follow_up_days", "days_on_drug", "discontinued", "discontinuation_reason"),
+        *("prednisone_equivalent_mg_per_day_baseline", "prednisone_equivalent_mg_per_day", "glucocorticoid_status"),
     }
     assert set(found) - {"infusions_completed"} == {name for name, [one] in found.items() if one.reasons}
 

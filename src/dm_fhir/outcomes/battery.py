@@ -11,7 +11,18 @@ from dm_fhir.model.case import Assessment, Case, Identifier, Input, Measured, Ou
 from dm_fhir.model.dates import Span
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
-from dm_fhir.outcomes import baseline, cdasi, ck, dlqi, exposure, follow_up, glucocorticoid_outcomes, mmt8
+from dm_fhir.outcomes import (
+    baseline,
+    cdasi,
+    ck,
+    discontinuation,
+    dlqi,
+    exposure,
+    follow_up,
+    glucocorticoid_outcomes,
+    mmt8,
+    other_therapies,
+)
 from dm_fhir.outcomes.baseline import Baseline, Dated
 from dm_fhir.outcomes.change import Instrument, improvement, percent_improvement
 from dm_fhir.outcomes.exposure import Exposure, Infusion
@@ -28,8 +39,9 @@ _EXPOSURE = ("infusions_completed", "cumulative_dose_mg", "first_exposure", "las
 def variables() -> tuple[str, ...]:
     """Every variable that an outcome can have."""
     followed = [name for one in INSTRUMENTS for name in dict.fromkeys((one.name, *one.variables))]
-    courses = (*follow_up.variables(), *glucocorticoid_outcomes.variables())
-    return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS), *courses)
+    courses = (*follow_up.variables(), *discontinuation.variables(), *glucocorticoid_outcomes.variables())
+    changes = other_therapies.variables()
+    return (*_EXPOSURE, *(f"{name}_{part}" for name in followed for part in PARTS), *courses, *changes)
 
 
 def outcomes(
@@ -42,7 +54,9 @@ def outcomes(
         *_exposure(exposed),
         *changes,
         *follow_up.outcomes(case, exposed),
+        *discontinuation.outcomes(case, exposed),
         *glucocorticoid_outcomes.outcomes(case, exposed, definitions),
+        *other_therapies.outcomes(case, exposed),
     )
 
 
@@ -265,7 +279,14 @@ def _infusion(infusion: Infusion) -> Outcome:
         reasons=() if infusion.dose_mg is not None else ("dose_unknown",),
         flags=() if infusion.ordinal is not None else ("partial",),
         inputs=tuple(Input("infusion", source) for source in infusion.sources),
+        verdicts=_interval(infusion),
     )
+
+
+def _interval(infusion: Infusion) -> dict[str, str]:
+    """The days since the infusion before, and what the label makes of them; nothing for the first, or if a day is not known."""
+    days = infusion.interval_days
+    return {"interval_days": str(days), "interval_class": exposure.interval_class(days)} if days is not None else {}
 
 
 def _cumulative_dose(infusions: Sequence[Infusion]) -> Fraction | None:

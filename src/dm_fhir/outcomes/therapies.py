@@ -7,7 +7,7 @@ Everything is three-valued: None is what a partial, absent or open date leaves u
 from collections.abc import Iterable
 from datetime import date, timedelta, tzinfo
 
-from dm_fhir.model.case import Therapy
+from dm_fhir.model.case import Case, Therapy
 from dm_fhir.model.dates import on_or_before
 from dm_fhir.outcomes.dosing import LOCAL_DRUG
 
@@ -69,3 +69,8 @@ def any_in_force(therapies: Iterable[Therapy], on: date, zone: tzinfo) -> bool |
     """Whether one of several records of a drug was in force; None if none surely was and some may have been."""
     found = [in_force(one, on, zone) for one in therapies]
     return True if True in found else None if None in found else False
+
+
+def study_drug(case: Case) -> str | None:
+    """What the tables call the study drug; None in a case that was never given it."""
+    return next((one.medication.variable for one in case.administrations if one.medication), None)

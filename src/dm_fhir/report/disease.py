@@ -3,14 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from dm_fhir.model.dates import last_day
+from dm_fhir.outcomes.manifestations import DIAGNOSES, is_manifestation
 from dm_fhir.report.cohort import Cohort, Patient
 from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
 from dm_fhir.report.words import antibody_words, condition_words
 from dm_fhir.statistics.summaries import count_of_n
 
-#: Conditions that are the disease itself, not what it does.
-DIAGNOSES = ("dermatomyositis", "dm_adult", "dm_adult_classic", "dm_amyopathic", "dm_juvenile", "dm_paraneoplastic",
-             "antisynthetase_syndrome")  # fmt: skip
 #: A patient with several diagnoses has the first of these subtypes.
 SUBTYPES = (
     ("antisynthetase_syndrome", "antisynthetase syndrome"),
@@ -54,11 +52,6 @@ def manifestations(patient: Patient) -> set[str]:
         for one in patient.case.conditions
         if is_manifestation(variable := one.concept.variable or "") and patient.by(one.onset, start) is not False
     }
-
-
-def is_manifestation(variable: str) -> bool:
-    """Whether a Condition's variable is a sign or symptom, neither the diagnosis nor one recognised to be excluded."""
-    return bool(variable) and variable not in DIAGNOSES and not variable.startswith("exclude_")
 
 
 def _subtypes(cohort: Cohort) -> Sentence:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from dm_fhir.model.case import Coding, Condition
 from dm_fhir.model.dates import completed_years, last_day
+from dm_fhir.outcomes.manifestations import DIAGNOSES
 from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.disease import DIAGNOSES
 from dm_fhir.report.sentence import (
     Sentence,
     lacking,

@@ -12,19 +12,26 @@ from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.exposure import infusions_before
 from dm_fhir.report.change import Change, last_assessed, last_change
 from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.sentence import EN_DASH, Sentence, lacking, mean_values, ranked, shown_counts, shown_mean
+from dm_fhir.report.sentence import (
+    EN_DASH,
+    FEW,
+    Sentence,
+    lacking,
+    mean_values,
+    members,
+    ranked,
+    shown_counts,
+    shown_mean,
+)
 from dm_fhir.report.words import condition_words
 from dm_fhir.statistics.summaries import (
     MedianRange,
-    count_of_n,
     mean_sd,
     median_range,
     of_evaluable,
 )
 
 DAYS_PER_MONTH = Fraction(304375, 10000)
-#: Up to so many patients are named in a sentence; more are in the table of patients.
-FEW = 10
 #: Manifestations outside the skin whose end counts as improvement.
 EXTRACUTANEOUS = (
     "arthritis",
@@ -95,15 +102,10 @@ def _infusions_before(cohort: Cohort) -> Sentence:
     )
     groups = {n: [name for name, own in found.items() if own == n] for n in sorted(set(found.values()), reverse=True)}
     if len(found) <= FEW:
-        text += f": {', '.join(f'after {n} in {_members(names, len(found))}' for n, names in groups.items())}"
+        text += f": {', '.join(f'after {n} in {members(names, len(found))}' for n, names in groups.items())}"
     values = {"n": str(len(found))} | {f"after_{n}": str(len(names)) for n, names in groups.items()}
     values |= {f"patients_after_{n}": ", ".join(names) for n, names in groups.items()}
     return Sentence("infusions_before_last_assessment", f"{text}.", values, missing)
-
-
-def _members(names: Sequence[str], n: int) -> str:
-    """How many; and who, where there are few enough for a reader to look them up."""
-    return count_of_n(len(names), n) + (f" [{', '.join(names)}]" if names and n <= FEW else "")
 
 
 def _improved(wording: Wording, changes: Sequence[Change]) -> Sentence:
@@ -169,7 +171,7 @@ def _extracutaneous(cohort: Cohort) -> Sentence:
     evaluable = {name: found for name, found in measures.items() if found}
     improved = [name for name, found in evaluable.items() if any(found.values())]
     counts = ranked(what for found in evaluable.values() for what, better in found.items() if better)
-    text = f"Outside the skin at least one measure improved in {_members(improved, len(evaluable))}"
+    text = f"Outside the skin at least one measure improved in {members(improved, len(evaluable))}"
     text += f": {', '.join(f'{what} {count}' for what, count in counts.items())}." if counts else "."
     text = text if evaluable else "Disease outside the skin is not documented at follow-up."
     missing = lacking({"without a measure outside the skin at baseline": cohort.n - len(evaluable)}, cohort.n)

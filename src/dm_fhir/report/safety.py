@@ -2,23 +2,14 @@
 
 from collections.abc import Iterator
 
-from dm_fhir.model.case import AdverseEvent, Therapy
 from dm_fhir.model.dates import last_day
+from dm_fhir.outcomes.adverse_events import Events, events
+from dm_fhir.outcomes.discontinuation import Discontinuation, discontinuation
+from dm_fhir.outcomes.manifestations import is_manifestation
 from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.disease import is_manifestation
 from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
-from dm_fhir.report.treatment import OWN_SYSTEM, study_orders
 from dm_fhir.report.words import condition_words, event_words
 from dm_fhir.statistics.summaries import count_of_n
-
-_HL7_REASON = "http://terminology.hl7.org/CodeSystem/medicationrequest-status-reason"
-#: Coded reasons for stopping that a paper tells apart; any other is shown in its own words.
-STOP_REASONS = {
-    (OWN_SYSTEM, "lost-to-follow-up"): "lost to follow-up",
-    (OWN_SYSTEM, "adverse-event"): "adverse event",
-    (_HL7_REASON, "salg"): "adverse event",
-    (_HL7_REASON, "sintol"): "adverse event",
-}
 
 
 def sentences_of_safety(cohort: Cohort, drug: str) -> Iterator[Sentence]:
@@ -29,45 +20,29 @@ def sentences_of_safety(cohort: Cohort, drug: str) -> Iterator[Sentence]:
 
 
 def _adverse_events(cohort: Cohort, drug: str) -> Sentence:
-    after = {patient.case.id: _after_start(patient) for patient in cohort.patients}
-    counts = ranked(event_words(_term(event)) for events in after.values() for event in events)
-    total, having = sum(counts.values()), sum(bool(events) for events in after.values())
+    found: list[Events] = [events(patient.case, patient.exposed) for patient in cohort.patients]
+    counts = ranked(event_words(one.term) for each in found for one in each.counted)
+    total, having = sum(counts.values()), sum(bool(each.counted) for each in found)
     text = f"Adverse events recorded since the first infusion: {total} event{'s' * (total != 1)} in "
     text += f"{count_of_n(having, cohort.n)} patients"
     text += f" ({', '.join(f'{term} {count}' for term, count in counts.items())})" if counts else ""
-    judged = [found for events in after.values() for one in events if (found := _related(one, drug)) is not None]
+    judged = [one.related for each in found for one in each.counted if one.related is not None]
     related = f"judged at least possibly related to {drug} in {count_of_n(sum(judged), len(judged))} judged"
     text += f"; {related if judged else 'whether the drug caused them was not judged'}." if counts else "."
-    undated = sum(any(patient.span(e.date) is None for e in patient.case.adverse_events) for patient in cohort.patients)
-    missing = lacking({"with an undated adverse event, which is counted": undated}, cohort.n)
+    missing = lacking(
+        {
+            "with an undated adverse event, which is counted": sum(bool(each.undated) for each in found),
+            "with a copy of an adverse event, which is not": sum(_has_copies(each) for each in found),
+        },
+        cohort.n,
+    )
     values = shown_counts({"patients": having}, cohort.n) | {"events": str(total)}
     values |= {"judged": str(len(judged)), "related": str(sum(judged))} if judged else {}
     return Sentence("adverse_events", text, values | {term: str(count) for term, count in counts.items()}, missing)
 
 
-def _after_start(patient: Patient) -> list[AdverseEvent]:
-    """The events not surely before the day of the first infusion."""
-    return [e for e in patient.case.adverse_events if not _before(patient, e.date)]
-
-
-def _related(event: AdverseEvent, drug: str) -> bool | None:
-    """Whether any judgement finds it at least possible that the drug caused it; None if nobody judged that drug."""
-    judged = {one.variable for suspect in event.suspects if suspect.drug == drug for one in suspect.relatedness}
-    return bool(judged & _RELATED) if judged & (_RELATED | _UNRELATED) else None
-
-
-_RELATED = {"related", "probably_related", "possibly_related"}
-_UNRELATED = {"unlikely_related", "not_related"}
-
-
-def _before(patient: Patient, date: str | None) -> bool:
-    moment = patient.span(date)
-    return moment is not None and last_day(moment, patient.zone) < patient.first_day
-
-
-def _term(event: AdverseEvent) -> str:
-    displays = (coding.display or coding.code for coding in event.event.codings)
-    return event.event.variable or event.event.text or next((name for name in displays if name), "not coded")
+def _has_copies(found: Events) -> bool:
+    return any(reason == "duplicate" for _, reason in found.left_out)
 
 
 def _new_signs(cohort: Cohort) -> Sentence:
@@ -89,27 +64,25 @@ def _new(patient: Patient) -> set[str]:
 
 
 def _discontinuation(cohort: Cohort, drug: str) -> Sentence:
-    ordered = [orders for patient in cohort.patients if (orders := study_orders(patient, drug))]
-    reasons = [_stop_reason(orders) for orders in ordered]
-    counts = ranked(reason for reason in reasons if reason is not None)
+    found = [discontinuation(patient.case, patient.exposed) for patient in cohort.patients]
+    known = [one for one in found if one.stopped is not None]
+    counts = ranked(_reason_words(one) for one in known if one.stopped)
     stopped = sum(counts.values())
-    text = f"{drug.capitalize()} was documented as stopped in {count_of_n(stopped, len(ordered))}; "
-    text += listed({"for an adverse event": counts.get("adverse event", 0)}, len(ordered))
+    text = f"{drug.capitalize()} was documented as stopped in {count_of_n(stopped, len(known))}; "
+    text += listed({"for an adverse event": counts.get("adverse event", 0)}, len(known))
     others = {reason: count for reason, count in counts.items() if reason != "adverse event"}
-    text += f", {listed(others, len(ordered))}." if others else "."
-    text = text if ordered else f"Whether {drug} was stopped is not documented."
-    values = shown_counts({"stopped": stopped, "adverse event": 0, **counts}, len(ordered))
-    return Sentence("discontinuation", text, values, lacking({"without an order": cohort.n - len(ordered)}, cohort.n))
+    text += f", {listed(others, len(known))}." if others else "."
+    text = text if known else f"Whether {drug} was stopped is not documented."
+    values = shown_counts({"stopped": stopped, "adverse event": 0, **counts}, len(known))
+    missing = lacking({"where no record tells whether it was stopped": cohort.n - len(known)}, cohort.n)
+    return Sentence("discontinuation", text, values, missing)
 
 
-def _stop_reason(orders: list[Therapy]) -> str | None:
-    """Why the study drug was stopped; None if no order says that it was, or a newer one is active."""
-    stopped = [order for order in orders if order.status == "stopped"]
-    if not stopped or any(order.status == "active" for order in orders):
-        return None
-    reason = next((one for order in stopped for one in order.status_reasons), None)
-    if reason is None:
+def _reason_words(found: Discontinuation) -> str:
+    """A reason that a paper tells apart, else the record's own words."""
+    if found.reason is None:
         return "reason not documented"
-    told = (STOP_REASONS.get((coding.system or "", coding.code or "")) for coding in reason.codings)
-    displays = (coding.display for coding in reason.codings)
-    return next((name for name in (*told, reason.text, *displays) if name), "reason not documented")
+    if found.reason != "other" or found.recorded is None:
+        return found.reason.replace("_", " ").replace("follow up", "follow-up")
+    displays = (coding.display for coding in found.recorded.codings)
+    return next((name for name in (found.recorded.text, *displays) if name), "reason not documented")

@@ -1,7 +1,7 @@
 """A sentence of the paper, with its numbers beside it, and how counts are put into words."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -10,6 +10,8 @@ from dm_fhir.statistics.summaries import MeanSd, count_of_n, percent_of_count
 
 #: Between the ends of a range, as papers print it.
 EN_DASH = "\N{EN DASH}"
+#: Up to so many patients are named in a sentence; more are in the table of patients.
+FEW = 10
 
 
 class Sentence(msgspec.Struct, frozen=True):
@@ -34,6 +36,11 @@ def ranked(keys: Iterable[str]) -> dict[str, int]:
 def listed(counts: Mapping[str, int], n: int, words: Callable[[str], str] = str) -> str:
     """ "pruritus 22 of 24 (92 %), alopecia 11 of 24 (46 %)"."""
     return ", ".join(f"{words(key)} {count_of_n(count, n)}" for key, count in counts.items())
+
+
+def members(names: Sequence[str], n: int) -> str:
+    """How many of n; and who, where there are few enough for a reader to look them up."""
+    return count_of_n(len(names), n) + (f" [{', '.join(names)}]" if names and n <= FEW else "")
 
 
 def shown_counts(counts: Mapping[str, int], n: int) -> dict[str, str]:

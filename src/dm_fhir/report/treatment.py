@@ -5,18 +5,21 @@ from collections.abc import Iterator
 
 from dm_fhir.model.case import Therapy
 from dm_fhir.model.exact import shown
+from dm_fhir.outcomes import glucocorticoid_outcomes, other_therapies
+from dm_fhir.outcomes.discontinuation import OWN_SYSTEM
 from dm_fhir.outcomes.exposure import SCHEDULED_INTERVAL_DAYS
 from dm_fhir.outcomes.therapies import any_in_force, began_before, by_drug
 from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.sentence import Sentence, lacking, listed, ranked, shown_counts
+from dm_fhir.report.sentence import Sentence, lacking, listed, members, ranked, shown_counts
 from dm_fhir.report.words import drug_words
 from dm_fhir.statistics.summaries import count_of_n, median_range
 
-#: Where reasons and status reasons without a standard code have theirs.
-OWN_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 INDICATIONS = {"indication-skin": "skin", "indication-musculoskeletal": "musculoskeletal"}
 #: The conventional synthetic drugs that the papers group, with their abbreviations, in the order they are printed.
 CSDMARDS = {"methotrexate": "MTX", "tacrolimus": "TAC", "mycophenolate": "MMF", "azathioprine": "AZA"}
+
+#: Answers that mean less of a drug.
+LESS = ("tapered", "discontinued", "reduced", "stopped")
 
 
 def sentences_of_treatment(cohort: Cohort, drug: str) -> Iterator[Sentence]:
@@ -26,7 +29,8 @@ def sentences_of_treatment(cohort: Cohort, drug: str) -> Iterator[Sentence]:
     yield _indication(cohort, drug)
     yield _prior(cohort, drug)
     yield _concomitant(cohort, drug)
-    yield _stopped(cohort, drug)
+    yield _lessened(cohort)
+    yield _spaced(cohort)
 
 
 def study_orders(patient: Patient, drug: str) -> list[Therapy]:
@@ -133,26 +137,47 @@ def _csdmards(patient: Patient, drug: str) -> str | None:
     return None if None in found.values() else " + ".join(short for short, taken in found.items() if taken)
 
 
-def _stopped(cohort: Cohort, drug: str) -> Sentence:
-    """What can be said of stopping; lower doses are not counted here."""
-    verdicts = [found for patient in cohort.patients if (found := _stopped_of(patient, drug)) is not None]
-    counts = ranked(name for stopped in verdicts for name in stopped)
-    having = sum(bool(stopped) for stopped in verdicts)
-    text = "Another drug in force at the first infusion was no longer in force at the end of follow-up in "
-    text += count_of_n(having, len(verdicts))
-    text += f": {', '.join(f'{drug_words(name)} {count}' for name, count in counts.items())}" if counts else ""
-    text += "; lower doses are not counted."
-    text = text if verdicts else "Whether other drugs were stopped is not documented."
-    missing = lacking(
-        {"without another drug surely in force at the first infusion": cohort.n - len(verdicts)}, cohort.n
+def _lessened(cohort: Cohort) -> Sentence:
+    """The glucocorticoid (R-GC-COURSE) and the other systemic drugs (R-OTHER), at the end of follow-up."""
+    found = {p.case.id: _became(p) for p in cohort.patients}
+    having = [name for name, became in found.items() if any(answer in LESS for answer in became.values())]
+    # Who took less of something did; that somebody took less of nothing is known only where every answer is.
+    known = [name for name, became in found.items() if name in having or (became and None not in became.values())]
+    counts = ranked(
+        f"{drug_words(drug)} {answer}" for became in found.values() for drug, answer in became.items() if answer in LESS
     )
-    return Sentence("other_treatment_stopped", text, shown_counts({"any": having, **counts}, len(verdicts)), missing)
+    text = "Systemic treatment, glucocorticoids included, was reduced or stopped by the end of follow-up in "
+    text += members(having, len(known))
+    text += f": {', '.join(f'{what} {count}' for what, count in counts.items())}." if counts else "."
+    text = text if known else "Whether other systemic treatment was reduced or stopped is not documented."
+    taking_none = sum(not became for became in found.values())
+    missing = lacking(
+        {
+            "without another systemic drug since the first infusion": taking_none,
+            "where the records leave it open": cohort.n - len(known) - taking_none,
+        },
+        cohort.n,
+    )
+    values = shown_counts({"any": len(having), **counts}, len(known)) | {"patients": ", ".join(having)}
+    return Sentence("other_treatment_stopped", text, values, missing)
 
 
-def _stopped_of(patient: Patient, drug: str) -> list[str] | None:
-    """The drugs that were stopped; None if none was surely in force at the first infusion."""
-    therapies, end = by_drug(patient.case.therapies, drug), patient.last_day
-    taken = [name for name, records in therapies.items() if any_in_force(patient, records, patient.first_day)]
-    if not taken or end is None:
-        return None
-    return [name for name in taken if any_in_force(patient, therapies[name], end) is False]
+def _spaced(cohort: Cohort) -> Sentence:
+    """A longer interval is an event of its own, and counted among all patients: nobody is denied it by silence."""
+    counts = ranked(
+        drug_words(drug) for p in cohort.patients for drug, answer in _became(p).items() if answer == "spaced"
+    )
+    text = f"A documented longer interval between doses of another drug: {listed(counts, cohort.n)}."
+    text = text if counts else "A longer interval between doses of another drug is not documented in any patient."
+    return Sentence("other_treatment_spaced", text, shown_counts(counts, cohort.n))
+
+
+def _became(patient: Patient) -> dict[str, str | None]:
+    """What became of each systemic drug by the end of follow-up, None where unknown; those that were not taken are left out."""
+    found: dict[str, str | None] = {}
+    for one in patient.outcomes:
+        if one.rule == other_therapies.RULE:
+            found[one.variable.removesuffix("_change")] = one.answer
+        elif one.variable == glucocorticoid_outcomes.STATUS and one.visit == glucocorticoid_outcomes.LAST:
+            found["glucocorticoid"] = one.answer
+    return {drug: answer for drug, answer in found.items() if answer != "none_at_baseline"}

@@ -37,7 +37,8 @@ def case_lines(case: "Case") -> list[str]:
 
 def outcome_lines(one: "Explained") -> list[str]:
     """An outcome and its way back."""
-    from dm_fhir.report.words import reason_words, unit_words
+    from dm_fhir.outcomes.labels import answer_words
+    from dm_fhir.report.words import reason_words, unit_words, verdict_words
 
     lines = [f"  {one.name}: {one.label}"]
     if one.number is not None:
@@ -45,11 +46,14 @@ def outcome_lines(one: "Explained") -> list[str]:
         lines.append(f"    value      {one.shown} {unit_words(one.unit)}{exact}{f', {one.when}' if one.when else ''}")
     elif one.date is not None:
         lines.append(f"    value      {one.date}")
+    elif one.answer is not None:
+        lines.append(f"    answer     {answer_words(one.answer)} ({one.answer}){f', {one.when}' if one.when else ''}")
     else:
         lines += [f"    no value   {reason_words(reason)} ({reason})" for reason in one.reasons]
     lines.append(f"    rule       {one.rule}, version {one.rule_version}: docs/outcomes.md")
     lines += [f"    reckoned   {one.arithmetic} = {one.number}"] if one.arithmetic else []
     lines += [f"    flags      {', '.join(one.flags)}"] if one.flags else []
+    lines += [f"    by         {verdict_words(name)}: {value}" for name, value in one.verdicts.items()]
     for record in one.inputs:
         lines += _record(record)
     if one.not_used:

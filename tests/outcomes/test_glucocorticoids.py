@@ -333,9 +333,7 @@ def test_a_dose_says_how_it_was_reckoned() -> None:
     )
     found = case(*said)
     outcomes = computed(found)
-    told = [
-        reckoned(found, exposed(found), outcomes[name], Definitions()) for name in ((BASELINE, None), (DOSE, "last"))
-    ]
+    told = [reckoned(found, exposed(found), outcomes[name]) for name in ((BASELINE, None), (DOSE, "last"))]
     assert told == ["(14 x (16 x 5/4 + 5) + 14 x (8 x 5/4 + 5)) / 28", "(8 x 5/4 + 5)"]
     assert outcomes[BASELINE, None].number == 20
 

@@ -29,6 +29,8 @@ BASELINE = f"{DOSE}_baseline"
 LAST = "last"
 UNIT = "mg/d"
 _DAY = timedelta(days=1)
+#: How the name of a verdict begins that is the factor of a drug.
+_FACTOR = "factor_"
 
 
 class Seen(NamedTuple):
@@ -81,17 +83,25 @@ def follow_up_days(case: Case, day_0: date, last: date, definitions: Definitions
     return {**days, LAST: last}
 
 
-def reckoned(case: Case, exposed: Exposure, outcome: Outcome, definitions: Definitions) -> str | None:
+def reckoned(case: Case, exposed: Exposure, outcome: Outcome) -> str | None:
     """How a dose was reckoned, with exact values: `(14 x 20 + 14 x 10) / 28`, `16 x 5/4 + 5 x 1`; None where nothing was."""
     first, end = exposed.first, end_of_follow_up(case, exposed)
     if outcome.number is None or first is None or first.day is None or end is None or outcome.when is None:
         return None
-    whole = whole_course(case, first.day, end.day, definitions)
+    whole = whole_course(case, first.day, end.day, Definitions(prednisone_factors=factors_of(outcome)))
     if outcome.variable == BASELINE:
         window = whole.between(first.day - timedelta(days=BASELINE_DAYS), first.day - _DAY)
         return f"({' + '.join(f'{one.days} x {_sum(one)}' for one in window)}) / {BASELINE_DAYS}"
     found = whole.on(date.fromisoformat(outcome.when))
     return _sum(found) if found is not None and found.doses else None
+
+
+def factors_of(outcome: Outcome) -> dict[str, Fraction]:
+    """The factors that an outcome was computed with, by drug."""
+    named = (
+        (name.removeprefix(_FACTOR), value) for name, value in outcome.verdicts.items() if name.startswith(_FACTOR)
+    )
+    return {drug: Fraction(value) for drug, value in named}
 
 
 def _sum(one: Stretch) -> str:
@@ -202,7 +212,7 @@ def _amounts(stretch: Stretch) -> Mapping[str, Fraction]:
 def _factors(stretches: tuple[Stretch, ...]) -> dict[str, str]:
     """The factor used for each drug."""
     used = {dose.drug: dose.factor for one in stretches for dose in one.doses if dose.mg_per_day}
-    return {f"factor_{drug}": to_text(used[drug]) for drug in sorted(used)}
+    return {f"{_FACTOR}{drug}": to_text(used[drug]) for drug in sorted(used)}
 
 
 def _flags(whole: Course, mg: Fraction | None) -> tuple[str, ...]:

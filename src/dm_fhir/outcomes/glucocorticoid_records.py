@@ -118,11 +118,14 @@ def records(case: Case, definitions: Definitions) -> Records:
         found += _of_administration(administration, by_drug.get(_drug(administration)), zone)
     said = [one for one in found if isinstance(one, Said)]
     apart = [one for one in found if isinstance(one, Without)]
-    copies = [Without(one.source, _drug(one), "duplicate") for one in (*statements[1], *orders[1], *given[1])]
+    copies: list[Therapy | Administration] = [*statements[1], *orders[1], *given[1]]
     return Records(
         said=tuple(_without_shared_days(said)),
         depots=tuple(one.source for one in apart if one.reason == "depot_injection"),
-        left_out=(*(one for one in apart if one.reason != "depot_injection"), *copies),
+        left_out=(
+            *(one for one in apart if one.reason != "depot_injection"),
+            *(Without(one.source, _drug(one), "duplicate") for one in copies),
+        ),
         flags=("duplicate_suspected",) if statements[2] or orders[2] or given[2] else (),
     )
 
@@ -139,12 +142,14 @@ def _of_therapy(therapy: Therapy, factor: Fraction | None, zone: tzinfo) -> Iter
         reason = "status_excluded" if therapy.status == "on-hold" else "dose_missing"
         yield _said(therapy, None, None, f"{reason}:{drug}", factor, zone)
     else:
-        for dosing in therapy.dosings:
+        for index, dosing in enumerate(therapy.dosings):
+            source = therapy.source_of(index)
             apart = _apart(dosing.systemic, dosing.route.variable if dosing.route else None, drug)
             if apart is not None:
-                yield Without(therapy.source, drug, apart)
+                yield Without(source, drug, apart)
             else:
-                yield _said(therapy, dosing, dosing.mg_per_day, _no_dose(dosing, drug), factor, zone)
+                said = _said(therapy, dosing, dosing.mg_per_day, _no_dose(dosing, drug), factor, zone)
+                yield said._replace(source=source)
 
 
 def _of_administration(given: Administration, factor: Fraction | None, zone: tzinfo) -> Iterator[Said | Without]:

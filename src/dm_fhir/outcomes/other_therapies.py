@@ -196,9 +196,10 @@ def _open(therapies: Iterable[Therapy], on: date, zone: tzinfo) -> list[str]:
     reasons = []
     for one in therapies:
         if in_force(one, on, zone) is None:
-            ends = one.period is not None and one.period.end is not None
-            begins = _start(one) is not None
-            missing = "start_missing" if not begins else "end_missing" if not ends else "partial_date"
+            begun, end = on_or_before(_start(one), on, zone), one.period.end if one.period else None
+            missing = (
+                "start_missing" if _start(one) is None else "end_missing" if begun and end is None else "partial_date"
+            )
             reasons.append(f"{missing}:{one.medication.variable}")
     return list(dict.fromkeys(reasons))
 

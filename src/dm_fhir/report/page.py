@@ -15,7 +15,7 @@ from dm_fhir.model.exact import rounded, shown
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
 from dm_fhir.outcomes.battery import INSTRUMENTS, outcomes
 from dm_fhir.outcomes.change import Instrument
-from dm_fhir.outcomes.labels import label
+from dm_fhir.outcomes.labels import answer_words, label
 from dm_fhir.report.change import Change, last_change
 from dm_fhir.report.cohort import Cohort, Patient
 from dm_fhir.report.definitions import definitions
@@ -167,7 +167,7 @@ def _outcome_row(outcome: Outcome) -> OutcomeRow:
         value=value or f"not computable: {reasons}",
         computed=value is not None,
         when=_date(outcome.when),
-        record=outcome.about or "",
+        record=outcome.about or outcome.visit or "",
         rule=f"{outcome.rule} v{outcome.rule_version}",
         remarks=", ".join(map(reason_words, outcome.flags)),
     )
@@ -177,7 +177,7 @@ def _value(outcome: Outcome) -> str | None:
     if outcome.date is not None:
         return _date(outcome.date)
     if outcome.number is None:
-        return None
+        return answer_words(outcome.answer) if outcome.answer is not None else None
     number = f"{rounded(outcome.number, 1)}" if outcome.unit == "%" else shown(outcome.number)
     return f"{number} {unit_words(outcome.unit)}".rstrip()
 

@@ -17,7 +17,7 @@ from dm_fhir.model.case import (
 )
 from dm_fhir.model.exact import shown, to_text
 from dm_fhir.outcomes.considered import arithmetic, considered
-from dm_fhir.outcomes.labels import label
+from dm_fhir.outcomes.labels import answer_words, label
 from dm_fhir.report.naming import name_of
 from dm_fhir.report.places import Part, Place, Taken, places, recorded, result_of, variable_of
 from dm_fhir.report.words import unit_words
@@ -104,7 +104,8 @@ class NotUsed(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """An outcome walked back to its records. `number` is exact, `shown` rounded; both None where there is none: see `reasons`.
 
-    `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum.
+    `arithmetic` is what was reckoned with exact values, None where that is no more than a value or a sum. `verdicts` are what
+    published definitions make of it, and the definitions used, by their names.
     """
 
     name: str
@@ -122,6 +123,9 @@ class Explained(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
     inputs: list[Record]
     not_used: list[NotUsed]
+    answer: str | None = None
+    visit: str | None = None
+    verdicts: dict[str, str] = {}
 
 
 class Walker(NamedTuple):
@@ -147,7 +151,7 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
         about=outcome.about,
         rule=outcome.rule,
         rule_version=outcome.rule_version,
-        arithmetic=arithmetic(outcome),
+        arithmetic=arithmetic(walker.case, outcome),
         reasons=outcome.reasons,
         flags=outcome.flags,
         inputs=[_record(walker, one.role, one.source) for one in outcome.inputs],
@@ -158,6 +162,9 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
             )
             for one in considered(walker.case, outcome)
         ],
+        answer=outcome.answer,
+        visit=outcome.visit,
+        verdicts=outcome.verdicts,
     )  # fmt: skip
 
 
@@ -234,7 +241,7 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
     return [
         ListedOutcome(
             name_of(one),
-            one.date if one.number is None else f"{shown(one.number)} {unit_words(one.unit)}".rstrip(),
+            _value(one),
             to_text(one.number) if one.number is not None else None,
             one.unit,
             one.when,
@@ -243,6 +250,13 @@ def listed_outcomes(case: Case) -> list[ListedOutcome]:
         )
         for one in case.outcomes
     ]
+
+
+def _value(one: Outcome) -> str | None:
+    """A number, date or answer for people; None where there is none."""
+    if one.number is not None:
+        return f"{shown(one.number)} {unit_words(one.unit)}".rstrip()
+    return one.date if one.answer is None else answer_words(one.answer)
 
 
 def listed_values(case: Case) -> list[ListedValue]:

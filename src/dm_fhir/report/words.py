@@ -79,10 +79,23 @@ _REASONS = {
     "duplicate_suspected": "a record with the same content was taken for a copy",
     "censored_at_death": "follow-up ends with the death",
     "death_date_missing": "the patient died, the day is not known",
+    "not_in_force": "not in force on the days that count",
     "not_in_force_at_end": "no longer in force at the end of follow-up",
     "implausible": "implausibly high",
     "not_given": "it was not given",
     "entered_in_error": "it was entered in error",
+}
+_VERDICTS = {
+    "ge_25": "reduced by 25 % or more",
+    "ge_50": "reduced by 50 % or more",
+    "le_7_5": "7.5 mg a day or less",
+    "le_5": "5 mg a day or less",
+    "coverage_days": "documented days of the 28 before the first infusion",
+    "pulses_in_baseline": "days with a pulse among them",
+    "zero_days": "consecutive days documented as 0 mg",
+    "reduction_percent": "reduction since baseline in %",
+    "interval_days": "days between doses",
+    "interval_days_baseline": "days between doses at the first infusion",
 }
 _UNITS = {"{score}": "points", "{infusion}": "infusions"}
 
@@ -111,6 +124,11 @@ def reason_words(reason: str) -> str:
     """Why something could not be computed; a name behind a colon is kept."""
     code, _, name = reason.partition(":")
     return _REASONS.get(code, _plain(code)) + (f" ({_plain(name)})" if name else "")
+
+
+def verdict_words(name: str) -> str:
+    """What a verdict is about: a threshold, a band, or a definition that was used."""
+    return _VERDICTS.get(name, _plain(name))
 
 
 def unit_words(unit: str | None) -> str:

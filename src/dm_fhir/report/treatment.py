@@ -153,7 +153,7 @@ def _lessened(cohort: Cohort) -> Sentence:
     taking_none = sum(not became for became in found.values())
     missing = lacking(
         {
-            "without another systemic drug since the first infusion": taking_none,
+            "without another systemic drug at the first infusion": taking_none,
             "where the records leave it open": cohort.n - len(known) - taking_none,
         },
         cohort.n,
@@ -173,11 +173,11 @@ def _spaced(cohort: Cohort) -> Sentence:
 
 
 def _became(patient: Patient) -> dict[str, str | None]:
-    """What became of each systemic drug by the end of follow-up, None where unknown; those that were not taken are left out."""
+    """What became of each systemic drug that was taken at the first infusion, None where unknown."""
     found: dict[str, str | None] = {}
     for one in patient.outcomes:
         if one.rule == other_therapies.RULE:
             found[one.variable.removesuffix("_change")] = one.answer
         elif one.variable == glucocorticoid_outcomes.STATUS and one.visit == glucocorticoid_outcomes.LAST:
             found["glucocorticoid"] = one.answer
-    return {drug: answer for drug, answer in found.items() if answer != "none_at_baseline"}
+    return {drug: answer for drug, answer in found.items() if answer not in ("none_at_baseline", "started")}

@@ -31,6 +31,8 @@ _CAME_TO = {
     "worse_2_cm": "worse by >= 2 cm:",
     "kept": "kept:",
 }
+#: Said by the criteria already.
+_IN_CRITERIA = {"population"}
 _MOST_QUERIES = 3
 _MOST_NOT_USED = 20
 
@@ -76,7 +78,7 @@ def outcome_lines(one: "Explained") -> list[str]:
     lines += _working(one.working) if one.working is not None else []
     lines += [f"    flags      {', '.join(one.flags)}"] if one.flags else []
     lines += [f"    visit      stands for {one.visit}"] if one.visit and one.about else []
-    lines += [_verdict(held) for held in one.verdicts if held.words]
+    lines += [_verdict(held) for held in one.verdicts if held.words or held.id not in _IN_CRITERIA]
     for record in one.inputs:
         lines += _record(record)
     if one.not_used:
@@ -196,8 +198,12 @@ def _resource(one: "Resource") -> list[str]:
 
 
 def _verdict(one: "HeldAgainst") -> str:
-    """A published definition, what it says of this number, and who says so."""
+    """A published definition, what it says of this number, and who says so; or a definition that was used."""
+    from dm_fhir.report.words import verdict_words
+
     said = (one.verdict or "not decided").replace("_", " ")
+    if not one.words:
+        return f"    by         {verdict_words(one.id)}: {said}"
     return f"    by         {one.id}: {said} ({one.words}; {one.source}; {one.status})"
 
 

@@ -21,16 +21,7 @@ from dm_fhir.mappings.datatypes import (
 from dm_fhir.mappings.dose import PIECES, dose_by_strength, dose_in_mg
 from dm_fhir.model import case
 from dm_fhir.model.case import Concept, Dose, Dosing, Ratio
-from dm_fhir.outcomes.dosing import times_per_day
-
-#: Routes that take a drug to the whole body, and those that treat one place. Of any other nothing is known.
-SYSTEMIC_ROUTES = ("route_oral", "route_intravenous", "route_intramuscular", "route_subcutaneous")
-LOCAL_ROUTES = (
-    "route_topical", "route_ophthalmic", "route_otic", "route_nasal", "route_inhaled", "route_rectal", "route_vaginal",
-    "route_intra_articular",
-)  # fmt: skip
-#: How the variable of a drug ends that has a systemic and a local form, where the code means the local one.
-LOCAL_DRUG = "_nonsystemic"
+from dm_fhir.outcomes.dosing import is_systemic, times_per_day
 
 _CONCEPT = ("coding.system", "coding.code", "coding.display", "text")
 _QUANTITY = ("value", "comparator", "unit", "system", "code")
@@ -160,14 +151,6 @@ def route_in(route: CodeableConcept | None, tables: Tables) -> Concept | None:
     """A route with the tables' name for it; None stays None."""
     found = concept_in(route)
     return tables.concept("route", found.codings, found.text) if found else None
-
-
-def is_systemic(route: Concept | None, medication: Concept) -> bool | None:
-    """Whether a drug given by this route reaches the whole body; None where neither route nor drug tells."""
-    variable = route.variable if route else None
-    if variable in LOCAL_ROUTES or (medication.variable or "").endswith(LOCAL_DRUG):
-        return False
-    return True if variable in SYSTEMIC_ROUTES else None
 
 
 def _rate_of_the_code(timing: case.Timing | None, tables: Tables) -> Fraction | None:

@@ -36,7 +36,7 @@ def _elements(outcomes: str, statuses: str, answers: str) -> Iterator[Resource]:
     yield _element("code.text", min=1, short="The outcome in words")
     yield _element("subject", min=1, type=[{"code": "Reference", "targetProfile": [f"{_CORE}/Patient"]}])
     yield _element("effective[x]", min=1, type=[{"code": "dateTime"}], short="When the follow-up was assessed")
-    yield _element("value[x]", type=[{"code": "Quantity"}, {"code": "dateTime"}, {"code": "CodeableConcept"}])
+    yield _element("value[x]", type=[{"code": code} for code in ("Quantity", "dateTime", "CodeableConcept")])
     yield _element("note", short="The reasons why there is no value, and what is doubtful about one")
     yield _element("method", min=1)
     yield _element("method.text", min=1, short="The rule and its version")

@@ -13,6 +13,7 @@ from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Row, Tables, own_code
 from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM
 from dm_fhir.mappings.outcome_profile import outcome_profile
 from dm_fhir.model.case import Coding
+from dm_fhir.outcomes import other_therapies
 from dm_fhir.outcomes.answers import ANSWERS
 from dm_fhir.outcomes.battery import variables
 from dm_fhir.outcomes.labels import label
@@ -40,7 +41,7 @@ def resources(tables: Tables) -> list[Resource]:
     found = [
         _code_system(rows),
         *(_value_set(kind, some) for kind, some in kinds.items() if some),
-        _outcome_value_set(),
+        _outcome_value_set(rows),
         _status_value_set(),
         _answer_system(),
         _answer_value_set(),
@@ -86,7 +87,11 @@ def _checked(document: Resource) -> Resource:
 
 def _code_system(rows: Iterable[Row]) -> Resource:
     concepts: dict[str, Resource] = {}
-    for one in (*map(_variable_concept, rows), *map(_outcome_concept, variables()), *_reason_concepts()):
+    for one in (
+        *map(_variable_concept, rows),
+        *map(_outcome_concept, _outcomes(rows)),
+        *_reason_concepts(),
+    ):
         # A site may call a condition and an adverse event alike: then the code is both kinds.
         same = concepts.setdefault(one["code"], one)
         same["property"] += [said for said in one["property"] if said not in same["property"]]
@@ -111,6 +116,12 @@ def _variable_concept(row: Row) -> Resource:
     return _concept(own_code(row.variable), own or label(row.variable), row.kind.replace("_", "-"), row.unit)
 
 
+def _outcomes(rows: Iterable[Row]) -> Iterable[str]:
+    """Every outcome: those of the rules, and one for each drug that a site's table adds."""
+    drugs = (row.variable for row in rows if row.kind == "medication")
+    return dict.fromkeys((*variables(), *other_therapies.variables(drugs)))
+
+
 def _outcome_concept(variable: str) -> Resource:
     return _concept(own_code(variable), label(variable), "outcome")
 
@@ -133,8 +144,8 @@ def _value_set(kind: str, rows: Iterable[Row]) -> Resource:
     return _composed(name, f"dm-fhir: codes read as {kind.replace('_', ' ')}", codes.values())
 
 
-def _outcome_value_set() -> Resource:
-    codes = [Coding(OWN_SYSTEM, own_code(variable), label(variable)) for variable in variables()]
+def _outcome_value_set(rows: Iterable[Row]) -> Resource:
+    codes = [Coding(OWN_SYSTEM, own_code(variable), label(variable)) for variable in _outcomes(rows)]
     return _composed("outcome", "dm-fhir: computed outcomes", codes)
 
 

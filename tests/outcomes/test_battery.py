@@ -218,6 +218,8 @@ def test_no_exposure_no_baseline(clinic: Any, compute: Any) -> None:
         *("cumulative_dose_mg", "first_exposure", "last_exposure"),
         *("cdasi_activity_baseline", "mmt8_baseline", "dlqi_baseline", "ck_baseline"),
         *("tis", "imacs_improvement", "imacs_worsening", "proderm_deterioration"),
+        *("follow_up_days", "days_on_drug", "discontinued", "discontinuation_reason"),
+        *("prednisone_equivalent_mg_per_day_baseline", "prednisone_equivalent_mg_per_day", "glucocorticoid_status"),
     }
     assert set(found) - {"infusions_completed"} == {name for name, [one] in found.items() if one.reasons}
 

@@ -77,6 +77,12 @@ def test_patients_one_to_three_improved_outside_the_skin(said_of_four: Mapping[s
     assert (values["improved"], values["improved_percent"]) == ("3", "75")
 
 
+def test_patients_one_and_four_took_less_of_something(said_of_four: Mapping[str, Sentence]) -> None:
+    values = said_of_four["other_treatment_stopped"].values
+    assert (values["any"], values["n"], values["patients"]) == ("2", "4", "Patient/bal-1, Patient/bal-4")
+    assert said_of_four["other_treatment_stopped"].missing == ""
+
+
 def test_missing_baselines_are_missing_and_not_failures(said_of_four: Mapping[str, Sentence]) -> None:
     assert said_of_four["dlqi_improved"].missing == "2 of 4 without baseline"
     assert said_of_four["dlqi_change"].missing == "2 of 4 without baseline"
@@ -118,6 +124,7 @@ COUNTS_OF_24 = {
     },
     "discontinuation": {"stopped": (1, "4"), "lost to follow-up": (1, "4"), "adverse event": (0, "0")},
     "new_signs": {"patients": (1, "4"), "gowers_sign": (1, "4")},
+    "other_treatment_spaced": {"intravenous immunoglobulin": (2, "8")},
 }  # fmt: skip
 
 

@@ -159,6 +159,23 @@ def test_a_drug_that_was_not_taken_does_not_count(four: tuple[Case, ...], status
     assert "rituximab" not in said((*four[:2], anew(four[2], therapies=moved), four[3]))["prior_treatment"].values
 
 
+def test_less_of_one_drug_decides_and_what_is_open_is_neither(four: tuple[Case, ...]) -> None:
+    def running_out(case: Case) -> Case:
+        """Its statements no longer say that a drug was stopped."""
+        return anew(case, therapies=tuple(replace(one, status="unknown") for one in case.therapies))
+
+    # The taper of the first stands, though its other drug is open; the second's equal dose and the fourth's do not tell.
+    values = said(tuple(map(running_out, four)))["other_treatment_stopped"]
+    assert (values.values["any"], values.values["n"], values.values["patients"]) == ("1", "1", "Patient/bal-1")
+    assert values.missing == "3 of 4 where the records leave it open"
+
+
+def test_who_took_nothing_else_is_not_counted_among_those_who_took_less(four: tuple[Case, ...]) -> None:
+    sentence = said((anew(four[2], therapies=other_therapies(four[2], "methotrexate")), *four[:2]))
+    assert sentence["other_treatment_stopped"].values["n"] == "2"
+    assert sentence["other_treatment_stopped"].missing == "1 of 3 without another systemic drug at the first infusion"
+
+
 def test_a_patient_without_any_other_drug_is_missing(four: tuple[Case, ...]) -> None:
     own = tuple(therapies(four[0], DRUG))
     found = said((anew(four[0], therapies=own), *four[1:]))

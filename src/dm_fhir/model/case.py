@@ -350,6 +350,11 @@ class Therapy(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     supplied_during: Period | None = None
     supplied_for: Quantity | None = None
 
+    def source_of(self, index: int) -> Source:
+        """Where one of `dosings` stands in the record."""
+        element = "dosageInstruction" if self.source.reference.startswith("MedicationRequest/") else "dosage"
+        return msgspec.structs.replace(self.source, path=f"{element}[{index}]")
+
 
 class Suspect(msgspec.Struct, frozen=True, omit_defaults=True):
     """What may have caused an adverse event, by reference or by name, and how likely those who judged it found that.

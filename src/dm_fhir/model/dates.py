@@ -91,6 +91,17 @@ def last_day(moment: Span, zone: tzinfo) -> date:
     return end.astimezone(zone).date()
 
 
+def on_or_before(text: str | None, limit: date, zone: tzinfo) -> bool | None:
+    """Whether `text` lies on or before the day `limit` in `zone`; None where it is absent, partial or no date and so leaves that open."""
+    try:
+        moment = span(text or "", zone)
+    except ValueError:
+        return None
+    if last_day(moment, zone) <= limit:
+        return True
+    return False if first_day(moment, zone) > limit else None
+
+
 def completed_years(birth: str, when: str, zone: tzinfo) -> tuple[int, int]:
     """The least and the greatest age in completed years that the two dates allow; equal where the age is certain."""
     born, seen = span(birth, zone), span(when, zone)

@@ -14,15 +14,16 @@ ANSWERS = {
     "unchanged": "unchanged",
     "increased": "increased",
     "started": "started",
-    "none_at_baseline": "none at baseline",
+    "none_at_baseline": "none, and none at baseline",
     "stopped": "stopped",
     "reduced": "reduced",
-    "spaced": "given at longer intervals",
+    "spaced": "longer interval between doses",
     "unknown": "unknown",
     # Why the study drug was stopped.
     "adverse_event": "adverse event",
     "lost_to_follow_up": "lost to follow-up",
     "death": "death",
+    "other": "another reason",
 }
 
 

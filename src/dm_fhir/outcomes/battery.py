@@ -6,7 +6,17 @@ from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Case, Outcome
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes import composites, core_set, exposure, infusions, instruments
+from dm_fhir.outcomes import (
+    composites,
+    core_set,
+    discontinuation,
+    exposure,
+    follow_up,
+    glucocorticoid_outcomes,
+    infusions,
+    instruments,
+    other_therapies,
+)
 from dm_fhir.outcomes.exposure import Exposure
 from dm_fhir.outcomes.followed import followed, unexposed
 from dm_fhir.outcomes.measured import Records, records_of
@@ -18,7 +28,9 @@ DEFAULTS = Definitions()
 
 def variables() -> tuple[str, ...]:
     """Every variable that an outcome can have."""
-    return (*infusions.VARIABLES, *instruments.variables(), *composites.variables())
+    courses = (*follow_up.variables(), *discontinuation.variables(), *glucocorticoid_outcomes.variables())
+    changes = other_therapies.variables()
+    return (*infusions.VARIABLES, *instruments.variables(), *composites.variables(), *courses, *changes)
 
 
 def outcomes(
@@ -27,8 +39,15 @@ def outcomes(
     """Every outcome of `case`, in a fixed order. Those that cannot be computed are there with their reasons."""
     exposed = exposure_of(case, label_dose_mg)
     records = records_of(case)
-    criteria = composites.composites(case, exposed.first, records.of(core_set.VARIABLES), definitions)
-    return (*infusions.of_exposure(exposed), *_of_instruments(records, exposed, definitions), *criteria)
+    return (
+        *infusions.of_exposure(exposed),
+        *_of_instruments(records, exposed, definitions),
+        *composites.composites(case, exposed.first, records.of(core_set.VARIABLES), definitions),
+        *follow_up.outcomes(case, exposed),
+        *discontinuation.outcomes(case, exposed),
+        *glucocorticoid_outcomes.outcomes(case, exposed, definitions),
+        *other_therapies.outcomes(case, exposed),
+    )
 
 
 def exposure_of(case: Case, label_dose_mg: Fraction | None = None) -> Exposure:

@@ -7,12 +7,25 @@ from typing import NamedTuple
 from dm_fhir.model.case import Administration, Assessment, Case, Outcome, Source
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
-from dm_fhir.outcomes import baseline, battery, cdasi, composites, core_set, exposure, inactive
+from dm_fhir.outcomes import (
+    baseline,
+    battery,
+    cdasi,
+    composites,
+    core_set,
+    exposure,
+    glucocorticoid_outcomes,
+    glucocorticoids,
+    inactive,
+    other_therapies,
+)
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.followed import DAMAGE
+from dm_fhir.outcomes.glucocorticoid_records import records as glucocorticoid_records
 from dm_fhir.outcomes.instruments import whose
 from dm_fhir.outcomes.measured import Records, records_of
 from dm_fhir.outcomes.series import Candidates, candidates, starts_of
+from dm_fhir.outcomes.therapies import GROUPS, is_taken
 
 
 class Considered(NamedTuple):
@@ -35,6 +48,8 @@ def considered(case: Case, outcome: Outcome, definitions: Definitions = battery.
     used = {one.source.place for one in outcome.inputs}
     if outcome.variable in composites.variables():
         return tuple(sorted(_of_composite(case, outcome, used, definitions), key=_candidates_first))
+    if outcome.rule in _DRUGS:
+        return tuple(_other_drugs(case, outcome))
     if outcome.rule == exposure.RULE:
         return tuple(_administrations(case)) if outcome.about is None else ()
     found = whose(outcome.variable)
@@ -58,8 +73,33 @@ def considered(case: Case, outcome: Outcome, definitions: Definitions = battery.
     return tuple(sorted(others, key=_candidates_first))
 
 
-def arithmetic(outcome: Outcome) -> str | None:
+_DRUGS = (glucocorticoids.RULE, other_therapies.RULE)
+
+
+def _other_drugs(case: Case, outcome: Outcome) -> Iterator[Considered]:
+    """The records of the drug, or of all glucocorticoids, on which the outcome does not rest."""
+    used = {one.source.reference for one in outcome.inputs}
+    found = glucocorticoid_records(case, Definitions(prednisone_factors=glucocorticoid_outcomes.factors_of(outcome)))
+    reasons = {one.source.reference: one.reason for one in found.left_out}
+    reasons |= {one.reference: "depot_injection" for one in found.depots}
+    group = "glucocorticoid" if outcome.rule == glucocorticoids.RULE else outcome.variable.removesuffix("_change")
+    for one in case.therapies:
+        variable = one.medication.variable or ""
+        if GROUPS.get(variable, variable) == group and one.source.reference not in used:
+            why = reasons.get(one.source.reference, "not_in_force" if is_taken(one) else "status_excluded")
+            yield Considered(one.source, variable, one.period.start if one.period else None, None, None, why)
+    for given in case.other_administrations:
+        variable = (given.medication.variable if given.medication else None) or ""
+        if GROUPS.get(variable, variable) == group and given.source.reference not in used:
+            when = given.when or (given.during.start if given.during else None)
+            why = reasons.get(given.source.reference, "not_in_force")
+            yield Considered(given.source, variable, when, given.dose_mg, "mg", why)
+
+
+def arithmetic(case: Case, outcome: Outcome) -> str | None:
     """What was reckoned, with the exact values: `100 x (28 - 12) / 28`; None where nothing was or it is a plain sum."""
+    if outcome.rule == glucocorticoids.RULE:
+        return glucocorticoid_outcomes.reckoned(case, battery.exposure_of(case), outcome)
     found = whose(outcome.variable)
     first, last = _value(outcome, "baseline"), _value(outcome, "followup")
     if found is None or outcome.number is None:

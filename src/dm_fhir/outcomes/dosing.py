@@ -1,4 +1,4 @@
-"""How often a drug is taken, and so how much of it a day (R-GC-COURSE: daily dose = dose x times / period).
+"""How often a drug is taken, and so how much of it a day (R-GC-COURSE: daily dose = dose x times / period); and where it acts.
 
 https://hl7.org/fhir/R4/datatypes.html#Timing. Nothing is guessed: where the record leaves the rate open, there is none,
 and the reason says what is missing.
@@ -6,7 +6,16 @@ and the reason says what is missing.
 
 from fractions import Fraction
 
-from dm_fhir.model.case import Timing
+from dm_fhir.model.case import Concept, Timing
+
+#: Routes that take a drug to the whole body, and those that treat one place. Of any other nothing is known.
+SYSTEMIC_ROUTES = ("route_oral", "route_intravenous", "route_intramuscular", "route_subcutaneous")
+LOCAL_ROUTES = (
+    "route_topical", "route_ophthalmic", "route_otic", "route_nasal", "route_inhaled", "route_rectal", "route_vaginal",
+    "route_intra_articular",
+)  # fmt: skip
+#: How the variable of a drug ends that has a systemic and a local form, where the code means the local one.
+LOCAL_DRUG = "_nonsystemic"
 
 #: Days in one unit of time. A week has seven; months and years are UCUM's mean ones (mo = 30.4375 d, a = 365.25 d).
 DAYS = {
@@ -18,6 +27,14 @@ DAYS = {
     "mo": Fraction(487, 16),
     "a": Fraction(1461, 4),
 }
+
+
+def is_systemic(route: Concept | None, medication: Concept) -> bool | None:
+    """Whether a drug given by this route reaches the whole body; None where neither route nor drug tells."""
+    variable = route.variable if route else None
+    if variable in LOCAL_ROUTES or (medication.variable or "").endswith(LOCAL_DRUG):
+        return False
+    return True if variable in SYSTEMIC_ROUTES else None
 
 
 def times_per_day(timing: Timing | None, of_the_code: Fraction | None = None) -> tuple[Fraction | None, str | None]:

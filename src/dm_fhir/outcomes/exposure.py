@@ -16,6 +16,7 @@ from dm_fhir.model.dates import Span, day, span
 RULE, VERSION = "R-EXP", "1"
 SHORTEST_INTERVAL_DAYS = 14
 SCHEDULED_INTERVAL_DAYS = (21, 35)  # 28 +- 7, both ends included
+INTERVAL_CLASSES = ("below_label_minimum", "early", "on_schedule", "late", "unknown")
 _TAKEN = ("completed", "stopped")
 
 
@@ -110,6 +111,15 @@ def interval_class(days: int) -> str:
         return "below_label_minimum"
     first, last = SCHEDULED_INTERVAL_DAYS
     return "early" if days < first else "on_schedule" if days <= last else "late"
+
+
+def intervals(exposed: Exposure) -> dict[str, int]:
+    """How many intervals of each class there were; those of which a day is not known are "unknown"."""
+    found = dict.fromkeys(INTERVAL_CLASSES, 0)
+    for infusion in exposed.infusions[1:]:
+        days = infusion.interval_days
+        found[interval_class(days) if days is not None else "unknown"] += 1
+    return found
 
 
 def infusions_before(exposed: Exposure, moment: Span) -> int:

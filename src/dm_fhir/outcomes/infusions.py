@@ -48,7 +48,14 @@ def _infusion(infusion: Infusion) -> Outcome:
         reasons=() if infusion.dose_mg is not None else ("dose_unknown",),
         flags=() if infusion.ordinal is not None else ("partial",),
         inputs=tuple(Input("infusion", source) for source in infusion.sources),
+        verdicts=_interval(infusion),
     )
+
+
+def _interval(infusion: Infusion) -> dict[str, str]:
+    """The days since the infusion before, and what the label makes of them; nothing for the first, or if a day is not known."""
+    days = infusion.interval_days
+    return {"interval_days": str(days), "interval_class": exposure.interval_class(days)} if days is not None else {}
 
 
 def _cumulative_dose(infusions: Sequence[Infusion]) -> Fraction | None:

@@ -39,12 +39,15 @@ _VARIABLES = {
     "cat_bm_activity": "CAT-BM activity",
     "cat_bm_damage": "CAT-BM damage",
     "chq_phs": "CHQ physical summary",
+    "prednisone_equivalent_mg_per_day": "systemic glucocorticoid, mg of prednisone-equivalent a day",
+    "scig": "subcutaneous immunoglobulin",
 }
 _PARTS = {
     "_percent_improvement": "percent improvement since baseline",
     "_improvement": "improvement since baseline (positive = better)",
     "_baseline": "baseline",
     "_x_uln": "multiple of the upper limit of normal",
+    "_change": "change since the first exposure",
 }
 _WHOLE = {
     "infusions_completed": "completed infusions of the study drug",
@@ -61,6 +64,11 @@ _WHOLE = {
     "printo_improvement": "improvement by the PRINTO definition (JDM)",
     "jdm_inactive": "clinically inactive JDM (PRINTO)",
     "jdm_inactive_phga": "clinically inactive JDM, physician's global activity mandatory",
+    "follow_up_days": "days from the first exposure to the end of follow-up",
+    "days_on_drug": "days on the study drug",
+    "discontinued": "whether the study drug was discontinued",
+    "discontinuation_reason": "why the study drug was discontinued",
+    "glucocorticoid_status": "systemic glucocorticoid since baseline",
 }
 
 

@@ -1,7 +1,19 @@
 """How each number of the report is defined, in words, with the rule's name and version."""
 
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes import baseline, composites, exposure, imacs, inactive, tis
+from dm_fhir.outcomes import (
+    adverse_events,
+    baseline,
+    composites,
+    discontinuation,
+    exposure,
+    follow_up,
+    glucocorticoids,
+    imacs,
+    inactive,
+    other_therapies,
+    tis,
+)
 from dm_fhir.outcomes.ages import ADULT_YEARS, Population
 from dm_fhir.outcomes.battery import DEFAULTS
 from dm_fhir.outcomes.change import Instrument
@@ -110,15 +122,36 @@ _SENTENCES = (
         "prednisolone, methylprednisolone, deflazacort and the other systemic glucocorticoids.",
     ),
     (
-        "Follow-up",
-        "From the first infusion to the last documented infusion or accepted assessment; a month is 30.4375 days.",
+        f"Follow-up ({follow_up.RULE}, version {follow_up.VERSION})",
+        "From the first infusion to the last documented infusion or accepted assessment, at the latest to the death; a "
+        "month is 30.4375 days.",
+    ),
+    (
+        f"Glucocorticoids ({glucocorticoids.RULE}, version {glucocorticoids.VERSION})",
+        "Systemic ones as prednisone. Baseline is the mean of the "
+        f"{glucocorticoids.BASELINE_DAYS} days before the first infusion, only if all are documented. Discontinued is 0 mg, "
+        f"documented on {glucocorticoids.ZERO_DAYS} consecutive days up to the end; tapered is less than at baseline. What is "
+        "not documented is unknown, and who took none at baseline is not counted. Pulses and depot injections stand apart.",
+    ),
+    (
+        f"Other treatment reduced or stopped ({other_therapies.RULE}, version {other_therapies.VERSION})",
+        "In force at the first infusion and over at the end of follow-up by an explicit stop, or fewer mg a day. A longer "
+        f"interval between doses at least {other_therapies.SPACED_FROM_DAYS} days apart is an event of its own.",
+    ),
+    (
+        f"Discontinuation ({discontinuation.RULE}, version {discontinuation.VERSION})",
+        "An adverse event that led to it, an order or statement that was stopped, or death. An active order or statement "
+        "means that it was not; that nothing is documented means neither.",
     ),
     (
         "Outside the skin",
         "Better is: MMT8 higher or CK lower than at baseline by any amount; arthritis, synovitis, dysphagia, weakness or "
         "musculoskeletal involvement that was present at the first infusion and ended after it.",
     ),
-    ("Adverse events", "All recorded since the day of the first infusion, whether or not the drug caused them."),
+    (
+        f"Adverse events ({adverse_events.RULE}, version {adverse_events.VERSION})",
+        "All recorded since the day of the first infusion, whether or not the drug caused them; copies count once.",
+    ),
 )
 _STATISTICS = (
     (

@@ -14,6 +14,7 @@ from dm_fhir.model.case import Case, Outcome
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import rounded, shown
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
+from dm_fhir.outcomes.answers import answer_words
 from dm_fhir.outcomes.battery import DEFAULTS, outcomes
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.instruments import CORE
@@ -170,7 +171,7 @@ def _outcome_row(outcome: Outcome) -> OutcomeRow:
         value=value or f"not computable: {reasons}",
         computed=value is not None,
         when=_date(outcome.when),
-        record=outcome.about or "",
+        record=outcome.about or outcome.visit or "",
         rule=f"{outcome.rule} v{outcome.rule_version}",
         remarks=", ".join(map(reason_words, outcome.flags)),
     )
@@ -180,7 +181,7 @@ def _value(outcome: Outcome) -> str | None:
     if outcome.date is not None:
         return _date(outcome.date)
     if outcome.number is None:
-        return None
+        return answer_words(outcome.answer) if outcome.answer is not None else None
     number = f"{rounded(outcome.number, 1)}" if outcome.unit == "%" else shown(outcome.number)
     return f"{number} {unit_words(outcome.unit)}".rstrip()
 

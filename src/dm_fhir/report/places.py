@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from dm_fhir.model.case import (
     Administration,
     AdverseEvent,
@@ -54,10 +52,8 @@ def places(case: Case) -> Iterator[Place]:
     for therapy in case.therapies:
         when = therapy.period.start if therapy.period else None
         yield Place(therapy.source, therapy, when, therapy.status)
-        element = "dosageInstruction" if therapy.source.reference.startswith("MedicationRequest/") else "dosage"
         for index, dosing in enumerate(therapy.dosings):
-            source = msgspec.structs.replace(therapy.source, path=f"{element}[{index}]")
-            yield Place(source, Taken(therapy, dosing), when, therapy.status)
+            yield Place(therapy.source_of(index), Taken(therapy, dosing), when, therapy.status)
     for condition in case.conditions:
         yield Place(condition.source, condition, condition.onset, condition.verification_status)
     for event in case.adverse_events:

@@ -9,7 +9,7 @@ from dm_fhir.model.exact import rounded, shown
 from dm_fhir.outcomes import cdasi, ck, dlqi, mmt8
 from dm_fhir.outcomes.change import Instrument
 from dm_fhir.report.change import lack_words
-from dm_fhir.report.sentence import EN_DASH, Counted, Sentence, lacking, mean_values, shown_mean
+from dm_fhir.report.sentence import EN_DASH, FEW, Counted, Sentence, lacking, mean_values, shown_mean
 from dm_fhir.report.words import condition_words
 from dm_fhir.statistics.change import Change, last_change
 from dm_fhir.statistics.cohort import Cohort
@@ -17,9 +17,6 @@ from dm_fhir.statistics.follow_up import DAYS_PER_MONTH, extracutaneous, followe
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.summaries import MedianRange, mean_sd, median_range
 from dm_fhir.statistics.tally import ranked
-
-#: Up to so many patients are named in a sentence; more are in the table of patients.
-FEW = 10
 
 
 class Wording(NamedTuple):

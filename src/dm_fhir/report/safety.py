@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from dm_fhir.outcomes.adverse_events import Events, events
 from dm_fhir.report.sentence import Counted, Sentence, lacking
 from dm_fhir.report.words import condition_words, event_words
 from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.disease import new_manifestations
-from dm_fhir.statistics.events import events_since_start, related, term, with_undated_event
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.tally import ranked
 from dm_fhir.statistics.treatment import discontinuations
@@ -20,17 +20,21 @@ def sentences_of_safety(cohort: Cohort, drug: str, small: SmallCells) -> Iterato
 
 
 def _adverse_events(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
-    after = [events_since_start(patient) for patient in cohort.patients]
-    counts = ranked(event_words(term(event)) for events in after for event in events)
-    total, having = sum(counts.values()), sum(bool(events) for events in after)
+    found = [events(patient.case, patient.exposed) for patient in cohort.patients]
+    counts = ranked(event_words(one.term) for each in found for one in each.counted)
+    total, having = sum(counts.values()), sum(bool(each.counted) for each in found)
     of_terms = Counted(counts, total, small, exclusive=True)
     text = f"Adverse events recorded since the first infusion: {small.number(total)} event{'s' * (total != 1)} in "
     text += f"{small.of(having, cohort.n)} patients"
     text += f" ({of_terms.named()})" if counts else ""
-    judged = [found for events in after for one in events if (found := related(one, drug)) is not None]
+    judged = [one.related for each in found for one in each.counted if one.related is not None]
     causal = f"judged at least possibly related to {drug} in {small.of(sum(judged), len(judged))} judged"
     text += f"; {causal if judged else 'whether the drug caused them was not judged'}." if counts else "."
-    missing = lacking({"with an undated adverse event, which is counted": with_undated_event(cohort)}, cohort.n, small)
+    lacks = {
+        "with an undated adverse event, which is counted": sum(bool(each.undated) for each in found),
+        "with a copy of an adverse event, which is not": sum(_has_copies(each) for each in found),
+    }
+    missing = lacking(lacks, cohort.n, small)
     values = Counted({"patients": having}, cohort.n, small).values() | {"events": small.number(total)}
     if judged:
         related_of = small.instead(sum(judged), len(judged)) or str(sum(judged))
@@ -39,6 +43,10 @@ def _adverse_events(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
     return Sentence(
         "adverse_events", text, values | {name: hidden.get(name, str(n)) for name, n in counts.items()}, missing
     )
+
+
+def _has_copies(found: Events) -> bool:
+    return any(reason == "duplicate" for _, reason in found.left_out)
 
 
 def _new_signs(cohort: Cohort, small: SmallCells) -> Sentence:
@@ -51,7 +59,7 @@ def _new_signs(cohort: Cohort, small: SmallCells) -> Sentence:
 
 
 def _discontinuation(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
-    tally = discontinuations(cohort, drug)
+    tally = discontinuations(cohort)
     stopped = sum(tally.counts.values())
     others = {reason: count for reason, count in tally.counts.items() if reason != "adverse event"}
     for_event = Counted({"for an adverse event": tally.counts.get("adverse event", 0)}, tally.n, small)

@@ -10,6 +10,8 @@ from dm_fhir.statistics.summaries import MeanSd, percent_of_count
 
 #: Between the ends of a range, as papers print it.
 EN_DASH = "\N{EN DASH}"
+#: Up to so many patients are named in a sentence; more are in the table of patients.
+FEW = 10
 
 
 class Sentence(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from dm_fhir.report.sentence import Counted, Sentence, lacking
+from dm_fhir.report.sentence import FEW, Counted, Sentence, lacking
 from dm_fhir.report.words import drug_words
 from dm_fhir.statistics import treatment
 from dm_fhir.statistics.cohort import Cohort
@@ -16,7 +16,8 @@ def sentences_of_treatment(cohort: Cohort, drug: str, small: SmallCells) -> Iter
     yield _indication(cohort, drug, small)
     yield _prior(cohort, drug, small)
     yield _concomitant(cohort, drug, small)
-    yield _stopped(cohort, drug, small)
+    yield _lessened(cohort, small)
+    yield _spaced(cohort, small)
 
 
 def _period(cohort: Cohort, small: SmallCells) -> Sentence:
@@ -65,13 +66,27 @@ def _concomitant(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
     return Sentence("concomitant_csdmard", text, values, lacking(tally.lacking, cohort.n, small))
 
 
-def _stopped(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
-    """What can be said of stopping; lower doses are not counted here."""
-    tally, having = treatment.stopped_others(cohort, drug)
-    counted = Counted({"any": having, **tally.counts}, tally.n, small)
-    text = "Another drug in force at the first infusion was no longer in force at the end of follow-up in "
-    text += small.of(having, tally.n)
-    text += f": {Counted(tally.counts, tally.n, small).named(drug_words)}" if tally.counts else ""
-    text += "; lower doses are not counted."
-    text = text if tally.n else "Whether other drugs were stopped is not documented."
-    return Sentence("other_treatment_stopped", text, counted.values(), lacking(tally.lacking, cohort.n, small))
+def _lessened(cohort: Cohort, small: SmallCells) -> Sentence:
+    found = treatment.lessened(cohort)
+    counted = Counted(found.tally.counts, found.known, small)
+    named = f" [{', '.join(found.having)}]" if found.having and found.known <= FEW and not small.below else ""
+    text = "Systemic treatment, glucocorticoids included, was reduced or stopped by the end of follow-up in "
+    text += small.of(len(found.having), found.known) + named
+    text += f": {counted.named(_drug_and_answer)}." if found.tally.counts else "."
+    text = text if found.known else "Whether other systemic treatment was reduced or stopped is not documented."
+    values = Counted({"any": len(found.having), **found.tally.counts}, found.known, small).values()
+    values |= {} if small.below else {"patients": ", ".join(found.having)}
+    return Sentence("other_treatment_stopped", text, values, lacking(found.tally.lacking, cohort.n, small))
+
+
+def _drug_and_answer(key: str) -> str:
+    drug, answer = key.split(" ")
+    return f"{drug_words(drug)} {answer}"
+
+
+def _spaced(cohort: Cohort, small: SmallCells) -> Sentence:
+    tally = treatment.spaced(cohort)
+    counted = Counted(tally.counts, tally.n, small)
+    text = f"A documented longer interval between doses of another drug: {counted.listed(drug_words)}."
+    text = text if tally.counts else "A longer interval between doses of another drug is not documented in any patient."
+    return Sentence("other_treatment_spaced", text, counted.values())

@@ -173,7 +173,7 @@ def explain_outcome(walker: Walker, outcome: Outcome) -> Explained:
         about=outcome.about,
         rule=outcome.rule,
         rule_version=outcome.rule_version,
-        arithmetic=arithmetic(outcome),
+        arithmetic=arithmetic(walker.case, outcome),
         reasons=outcome.reasons,
         flags=outcome.flags,
         inputs=[_record(walker, one.role, one.source) for one in outcome.inputs],

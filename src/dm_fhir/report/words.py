@@ -71,8 +71,42 @@ _REASONS = {
     "not_latest": "a later value stands before the first infusion",
     "less_precise": "another value's date is more precise",
     "blocked_by_conflict": "later values contradict each other, and an older one is not taken instead",
+    "days_known": "the days of the 28 before the first infusion that are documented",
+    "not_documented": "no record tells the dose of the day",
+    "no_factor": "no factor to prednisone is known for the drug",
+    "start_missing": "the record does not say when it began",
+    "end_missing": "the record does not say until when it held",
+    "partial_date": "a partial date leaves the day undecided",
+    "overlap_unclear": "an entry without an end beside a later one: in its place, or with it?",
+    "pulse_reported_separately": "a pulse, which is listed apart",
+    "first_day_unknown": "the day of the first infusion is not known",
+    "last_day_unknown": "the day of the last infusion is not known",
+    "stop_not_documented": "no record tells whether it was stopped",
+    "not_discontinued": "it was not discontinued",
+    "reason_missing": "no record tells why",
+    "regimen_missing": "given, but no record says how it is to be given",
+    "period_reversed": "the record ends before it begins",
+    "depot_injection": "a depot injection, which has no daily dose",
+    "duplicate_suspected": "a record with the same content was taken for a copy",
+    "censored_at_death": "follow-up ends with the death",
+    "death_date_missing": "the patient died, the day is not known",
+    "not_in_force": "not in force on the days that count",
+    "not_in_force_at_end": "no longer in force at the end of follow-up",
+    "implausible": "implausibly high",
     "not_given": "it was not given",
     "entered_in_error": "it was entered in error",
+}
+_VERDICTS = {
+    "ge_25": "reduced by 25 % or more",
+    "ge_50": "reduced by 50 % or more",
+    "le_7_5": "7.5 mg a day or less",
+    "le_5": "5 mg a day or less",
+    "coverage_days": "documented days of the 28 before the first infusion",
+    "pulses_in_baseline": "days with a pulse among them",
+    "zero_days": "consecutive days documented as 0 mg",
+    "reduction_percent": "reduction since baseline in %",
+    "interval_days": "days between doses",
+    "interval_days_baseline": "days between doses at the first infusion",
 }
 _UNITS = {"{score}": "points", "{infusion}": "infusions", "{ULN}": "x ULN"}
 
@@ -106,6 +140,11 @@ def reason_words(reason: str) -> str:
 def visit_words(visit: str) -> str:
     """The name of a visit; "last" is the last follow-up."""
     return "last follow-up" if visit == "last" else _plain(visit)
+
+
+def verdict_words(name: str) -> str:
+    """What a verdict is about: a threshold, a band, or a definition that was used."""
+    return _VERDICTS.get(name, _plain(name))
 
 
 def unit_words(unit: str | None) -> str:

@@ -7,10 +7,11 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Assessment, Case, Outcome
-from dm_fhir.model.dates import Span, day, first_day, last_day, span
+from dm_fhir.model.dates import Span, day, first_day, on_or_before, span
 from dm_fhir.outcomes.baseline import current
 from dm_fhir.outcomes.battery import exposure_of, outcomes
 from dm_fhir.outcomes.exposure import Exposure
+from dm_fhir.outcomes.follow_up import end_of_follow_up
 
 #: Why a record is not a patient of the study, asked in this order.
 LEFT_OUT_REASONS = ("test patient", "replaced by another patient record", "no completed infusion")
@@ -88,12 +89,7 @@ class Patient:
 
     def by(self, text: str | None, limit: date) -> bool | None:
         """Whether `text` lies on or before the day `limit`; None where a partial or absent date leaves it open."""
-        moment = self.span(text)
-        if moment is None:
-            return None
-        if last_day(moment, self.zone) <= limit:
-            return True
-        return False if first_day(moment, self.zone) > limit else None
+        return on_or_before(text, limit, self.zone)
 
     @cached_property
     def accepted(self) -> list[Assessment]:
@@ -102,12 +98,9 @@ class Patient:
 
     @cached_property
     def last_day(self) -> date | None:
-        """The end of follow-up: the day of the last infusion or accepted assessment; None if no day is known."""
-        infusions = [infusion.day for infusion in self.exposed.infusions]
-        seen = [self.day(one.time) for one in self.accepted]
-        return max(
-            (found for found in (*infusions, *seen) if found is not None and found >= self.first_day), default=None
-        )
+        """The end of follow-up (R-FOLLOW-UP); None if no day is known."""
+        end = end_of_follow_up(self.case, self.exposed)
+        return end.day if end else None
 
 
 class Cohort:

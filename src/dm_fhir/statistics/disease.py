@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from dm_fhir.model.dates import last_day
 from dm_fhir.outcomes.ages import DIAGNOSES
+from dm_fhir.outcomes.manifestations import is_manifestation
 from dm_fhir.statistics.cohort import Cohort, Patient
 from dm_fhir.statistics.tally import Tally, ranked
 
@@ -76,11 +77,6 @@ def new_manifestations(patient: Patient) -> set[str]:
         for one in patient.case.conditions
         if is_manifestation(variable := one.concept.variable or "") and patient.by(one.onset, start) is False
     }
-
-
-def is_manifestation(variable: str) -> bool:
-    """Whether a Condition's variable is a sign or symptom, neither the diagnosis nor one recognised to be excluded."""
-    return bool(variable) and variable not in DIAGNOSES and not variable.startswith("exclude_")
 
 
 def manifestations_of(cohort: Cohort) -> Tally:

@@ -1,29 +1,24 @@
 """How the patients were treated: the study drug, why it was given, what went before and alongside, counted."""
 
 from collections import Counter
+from typing import NamedTuple
 
 from dm_fhir.model.case import Therapy
 from dm_fhir.model.exact import shown
+from dm_fhir.outcomes import glucocorticoid_outcomes, other_therapies
+from dm_fhir.outcomes.discontinuation import OWN_SYSTEM, Discontinuation, discontinuation
 from dm_fhir.outcomes.exposure import SCHEDULED_INTERVAL_DAYS
+from dm_fhir.outcomes.therapies import any_in_force, began_before, by_drug
 from dm_fhir.statistics.cohort import Cohort, Patient
 from dm_fhir.statistics.summaries import median_range
 from dm_fhir.statistics.tally import Tally, ranked
-from dm_fhir.statistics.therapies import any_in_force, began_before, other_therapies
 
-#: Where reasons and status reasons without a standard code have theirs.
-OWN_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 INDICATIONS = {"indication-skin": "skin", "indication-musculoskeletal": "musculoskeletal"}
 #: The conventional synthetic drugs that the papers group, with their abbreviations, in the order they are printed.
 CSDMARDS = {"methotrexate": "MTX", "tacrolimus": "TAC", "mycophenolate": "MMF", "azathioprine": "AZA"}
-_HL7_REASON = "http://terminology.hl7.org/CodeSystem/medicationrequest-status-reason"
-#: Coded reasons for stopping that a paper tells apart; any other is shown in its own words.
-STOP_REASONS = {
-    (OWN_SYSTEM, "lost-to-follow-up"): "lost to follow-up",
-    (OWN_SYSTEM, "adverse-event"): "adverse event",
-    (_HL7_REASON, "salg"): "adverse event",
-    (_HL7_REASON, "sintol"): "adverse event",
-}
 REASON_UNKNOWN = "reason not documented"
+#: Answers that mean less of a drug.
+LESS = ("tapered", "discontinued", "reduced", "stopped")
 
 
 def study_orders(patient: Patient, drug: str) -> list[Therapy]:
@@ -58,7 +53,7 @@ def prior(cohort: Cohort, drug: str) -> Tally:
 
 def concomitant_csdmards(cohort: Cohort, drug: str) -> Tally:
     """The csDMARDs in force on the first day, in exclusive groups; those with none are in no group."""
-    documented = [patient for patient in cohort.patients if other_therapies(patient, drug)]
+    documented = [patient for patient in cohort.patients if by_drug(patient.case.therapies, drug)]
     groups = [_csdmards(patient, drug) for patient in documented]
     known = [group for group in groups if group is not None]
     lacking = {
@@ -70,9 +65,12 @@ def concomitant_csdmards(cohort: Cohort, drug: str) -> Tally:
 
 def concomitant(cohort: Cohort, drug: str) -> Tally:
     """Every other systemic drug surely in force on the first day, among patients with any other drug documented."""
-    documented = [drugs for p in cohort.patients if (drugs := other_therapies(p, drug))]
+    documented = [drugs for p in cohort.patients if (drugs := by_drug(p.case.therapies, drug))]
     in_force = [
-        [(name, any_in_force(p, records, p.first_day)) for name, records in other_therapies(p, drug).items()]
+        [
+            (name, any_in_force(records, p.first_day, p.zone))
+            for name, records in by_drug(p.case.therapies, drug).items()
+        ]
         for p in cohort.patients
     ]
     counts = ranked(name for drugs in in_force for name, taken in drugs if taken)
@@ -83,22 +81,48 @@ def concomitant(cohort: Cohort, drug: str) -> Tally:
     return Tally(len(documented), counts, lacking)
 
 
-def stopped_others(cohort: Cohort, drug: str) -> tuple[Tally, int]:
-    """Other drugs in force at the first infusion and surely no longer at the end of follow-up; and of how many patients.
+class Lessened(NamedTuple):
+    """What became of the systemic drugs that were taken at the first infusion, by the end of follow-up.
 
-    Lower doses are not counted. The denominator are the patients with a drug surely in force at the first infusion.
+    `having` are the patients who took less of one at least, `known` those of whom it is known either way, `tally` the
+    drugs with what became of them.
     """
-    verdicts = [found for patient in cohort.patients if (found := _stopped(patient, drug)) is not None]
-    counts = ranked(name for stopped in verdicts for name in stopped)
-    lacking = {"without another drug surely in force at the first infusion": cohort.n - len(verdicts)}
-    return Tally(len(verdicts), counts, lacking), sum(bool(stopped) for stopped in verdicts)
+
+    having: tuple[str, ...]
+    known: int
+    tally: Tally
 
 
-def discontinuations(cohort: Cohort, drug: str) -> Tally:
-    """Why the study drug was stopped, by its orders, among patients with an order; those who go on are in no count."""
-    ordered = [orders for patient in cohort.patients if (orders := study_orders(patient, drug))]
-    counts = ranked(reason for orders in ordered if (reason := _stop_reason(orders)) is not None)
-    return Tally(len(ordered), counts, {"without an order": cohort.n - len(ordered)})
+def lessened(cohort: Cohort) -> Lessened:
+    """The glucocorticoid (R-GC-COURSE) and the other systemic drugs (R-OTHER), tapered, reduced or stopped.
+
+    Who took less of something did; that somebody took less of nothing is known only where every answer is.
+    """
+    found = {p.case.id: _became(p) for p in cohort.patients}
+    having = tuple(name for name, became in found.items() if any(answer in LESS for answer in became.values()))
+    known = [name for name, became in found.items() if name in having or (became and None not in became.values())]
+    counts = Counter((drug, answer) for became in found.values() for drug, answer in became.items() if answer in LESS)
+    taking_none = sum(not became for became in found.values())
+    lacking = {
+        "without another systemic drug at the first infusion": taking_none,
+        "where the records leave it open": cohort.n - len(known) - taking_none,
+    }
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return Lessened(having, len(known), Tally(len(known), {f"{d} {a}": n for (d, a), n in ordered}, lacking))
+
+
+def spaced(cohort: Cohort) -> Tally:
+    """Other drugs with a documented longer interval: an event of its own, counted among all patients, for silence denies nobody."""
+    counts = ranked(drug for p in cohort.patients for drug, answer in _became(p).items() if answer == "spaced")
+    return Tally(cohort.n, counts, {})
+
+
+def discontinuations(cohort: Cohort) -> Tally:
+    """Why the study drug was stopped (R-STOP), among patients of whom it is known; those who go on are in no count."""
+    found = [discontinuation(patient.case, patient.exposed) for patient in cohort.patients]
+    known = [one for one in found if one.stopped is not None]
+    counts = ranked(_stop_reason(one) for one in known if one.stopped)
+    return Tally(len(known), counts, {"where no record tells whether it was stopped": cohort.n - len(known)})
 
 
 def _regimen(patient: Patient) -> str | None:
@@ -125,38 +149,38 @@ def _indication(patient: Patient, drug: str) -> str:
 def _begun_before(patient: Patient, drug: str) -> dict[str, bool | None]:
     """Each other drug, and whether a record of it began before the first infusion."""
     found = {}
-    for name, therapies in other_therapies(patient, drug).items():
-        began = [began_before(patient, one) for one in therapies]
+    for name, therapies in by_drug(patient.case.therapies, drug).items():
+        began = [began_before(one, patient.first_day, patient.zone) for one in therapies]
         found[name] = True if True in began else None if None in began else False
     return found
 
 
 def _csdmards(patient: Patient, drug: str) -> str | None:
     """The csDMARDs in force on the first day, as one exclusive group; empty for none, None if the dates do not tell."""
-    therapies = other_therapies(patient, drug)
+    therapies = by_drug(patient.case.therapies, drug)
     found = {
-        short: any_in_force(patient, therapies.get(name, []), patient.first_day) for name, short in CSDMARDS.items()
+        short: any_in_force(therapies.get(name, []), patient.first_day, patient.zone)
+        for name, short in CSDMARDS.items()
     }
     return None if None in found.values() else " + ".join(short for short, taken in found.items() if taken)
 
 
-def _stopped(patient: Patient, drug: str) -> list[str] | None:
-    """The drugs that were stopped; None if none was surely in force at the first infusion."""
-    therapies, end = other_therapies(patient, drug), patient.last_day
-    taken = [name for name, records in therapies.items() if any_in_force(patient, records, patient.first_day)]
-    if not taken or end is None:
-        return None
-    return [name for name in taken if any_in_force(patient, therapies[name], end) is False]
+def _became(patient: Patient) -> dict[str, str | None]:
+    """What became of each systemic drug that was taken at the first infusion, None where unknown."""
+    found: dict[str, str | None] = {}
+    for one in patient.outcomes:
+        if one.rule == other_therapies.RULE:
+            found[one.variable.removesuffix("_change")] = one.answer
+        elif one.variable == glucocorticoid_outcomes.STATUS and one.visit == glucocorticoid_outcomes.LAST:
+            found["glucocorticoid"] = one.answer
+    return {drug: answer for drug, answer in found.items() if answer not in ("none_at_baseline", "started")}
 
 
-def _stop_reason(orders: list[Therapy]) -> str | None:
-    """Why the study drug was stopped; None if no order says that it was, or a newer one is active."""
-    stopped = [order for order in orders if order.status == "stopped"]
-    if not stopped or any(order.status == "active" for order in orders):
-        return None
-    reason = next((one for order in stopped for one in order.status_reasons), None)
-    if reason is None:
+def _stop_reason(found: Discontinuation) -> str:
+    """A reason that a paper tells apart, else the record's own words."""
+    if found.reason is None:
         return REASON_UNKNOWN
-    told = (STOP_REASONS.get((coding.system or "", coding.code or "")) for coding in reason.codings)
-    displays = (coding.display for coding in reason.codings)
-    return next((name for name in (*told, reason.text, *displays) if name), REASON_UNKNOWN)
+    if found.reason != "other" or found.recorded is None:
+        return found.reason.replace("_", " ").replace("follow up", "follow-up")
+    displays = (coding.display for coding in found.recorded.codings)
+    return next((name for name in (found.recorded.text, *displays) if name), REASON_UNKNOWN)

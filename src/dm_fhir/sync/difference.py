@@ -172,15 +172,22 @@ def _what_changed(before: _Value, after: _Value) -> str:
 
 
 def _outcome_changes(old: tuple[Outcome, ...], new: tuple[Outcome, ...]) -> Iterator[_Change]:
-    before, after = ({(one.variable, one.about or ""): one for one in some} for some in (old, new))
+    before, after = ({(one.variable, one.about or "", one.visit or ""): one for one in some} for some in (old, new))
     for key in sorted({*before, *after}):
         one, other = before.get(key), after.get(key)
         if one != other:
             yield _Change(key[0], _how(one, other), key[1])
 
 
+def _result(one: Outcome | None) -> Fraction | str | None:
+    """What an outcome comes to: its number, date or answer; None where there is none."""
+    if one is None:
+        return None
+    return one.number if one.number is not None else one.date or one.answer
+
+
 def _how(old: Outcome | None, new: Outcome | None) -> str:
-    before, after = (None if one is None else one.number if one.number is not None else one.date for one in (old, new))
+    before, after = (_result(one) for one in (old, new))
     if before is None and after is not None:
         return "newly computed"
     if before is not None and after is None:

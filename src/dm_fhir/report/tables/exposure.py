@@ -91,7 +91,7 @@ def _follow_up(cohort: Cohort, small: SmallCells) -> Iterator[Row]:
 
 
 def _discontinuations(cohort: Cohort, drug: str, small: SmallCells) -> list[Row]:
-    tally = treatment.discontinuations(cohort, drug)
+    tally = treatment.discontinuations(cohort)
     lacking = sum(tally.lacking.values())
     counts = {"adverse event": 0, **tally.counts}
     return [

@@ -124,7 +124,7 @@ COUNTS_OF_24 = {
     },
     "discontinuation": {"stopped": (1, "4"), "lost to follow-up": (1, "4"), "adverse event": (0, "0")},
     "new_signs": {"patients": (1, "4"), "gowers_sign": (1, "4")},
-    "other_treatment_spaced": {"intravenous immunoglobulin": (2, "8")},
+    "other_treatment_spaced": {"immunoglobulin": (2, "8")},
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ The enzyme that is followed is the one that is most abnormal at baseline: the hi
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import tzinfo
 from fractions import Fraction
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -193,7 +194,7 @@ def variable_of(one: Assessment) -> str:
     return one.measured.concept.variable or ""
 
 
-def windows(one: Assessment, first: Span, schedule: Sequence[Visit], zone: ZoneInfo) -> list[tuple[str, str]]:
+def windows(one: Assessment, first: Span, schedule: Sequence[Visit], zone: tzinfo) -> list[tuple[str, str]]:
     """The visits whose window an assessment touches, and why it does not stand for it; no visit where it touches none."""
     try:
         moment = span(one.time or "", zone)
@@ -228,7 +229,7 @@ def _series(case: Case, measured: Sequence[Assessment], first: Span, schedule: S
     return found
 
 
-def _at(later: Sequence[Dated], first: Span, schedule: Sequence[Visit], zone: ZoneInfo) -> dict[str, Dated]:
+def _at(later: Sequence[Dated], first: Span, schedule: Sequence[Visit], zone: tzinfo) -> dict[str, Dated]:
     """What stands for each visit that has something in its window."""
     near: dict[str, list[Dated]] = defaultdict(list)
     for one in later:

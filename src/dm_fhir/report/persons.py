@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from dm_fhir.outcomes.ages import ADULT_YEARS
 from dm_fhir.report.sentence import Counted, Sentence, lacking, mean_values, shown_mean
 from dm_fhir.statistics import persons
-from dm_fhir.statistics.ages import ADULT_YEARS, Ages, adult_onset, age_at_first_infusion, ages
+from dm_fhir.statistics.ages import Ages, adult_onset, age_at_first_infusion, ages
 from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.summaries import mean_sd

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from dm_fhir.outcomes.ages import ADULT_YEARS
 from dm_fhir.report.tables.cells import counted_rows, mean, median, middle_half, number
 from dm_fhir.report.words import antibody_words, condition_words, drug_words
 from dm_fhir.statistics import disease, persons, treatment
-from dm_fhir.statistics.ages import ADULT_YEARS, Ages, adult_onset, ages
+from dm_fhir.statistics.ages import Ages, adult_onset, ages
 from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Cell, Group, Row, Table, grouped

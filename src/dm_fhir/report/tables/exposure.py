@@ -37,7 +37,7 @@ def exposure(cohort: Cohort, drug: str, small: SmallCells) -> Table:
         *grouped("Intervals between infusions", list(_intervals(cohort, small))),
         *grouped("Regimen (most frequent dose, median interval)", _regimens(cohort, small)),
         *grouped("Follow-up", list(_follow_up(cohort, small))),
-        *grouped("Discontinuation", _discontinuations(cohort, drug, small)),
+        *grouped("Discontinuation", _discontinuations(cohort, small)),
     )
     return Table("exposure", f"Exposure to {drug}", COLUMNS, groups if cohort.n else (), NOTES)
 
@@ -90,7 +90,7 @@ def _follow_up(cohort: Cohort, small: SmallCells) -> Iterator[Row]:
     yield Row("patient_years", "patient-years, sum", (whole, lacking))
 
 
-def _discontinuations(cohort: Cohort, drug: str, small: SmallCells) -> list[Row]:
+def _discontinuations(cohort: Cohort, small: SmallCells) -> list[Row]:
     tally = treatment.discontinuations(cohort)
     lacking = sum(tally.lacking.values())
     counts = {"adverse event": 0, **tally.counts}

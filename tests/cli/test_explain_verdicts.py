@@ -85,6 +85,7 @@ def test_a_multiple_of_the_upper_limit_is_walked_back(chosen: Study) -> None:
     assert "    value      0.9 x ULN, 2025-03-28" in lines
     assert "    reckoned   180 / 200 = 0.9" in lines
     assert "    flags      uln_configured" in lines
+    assert "  considered and not used:" not in lines  # it is made of one record alone
 
 
 def test_a_total_without_damage_is_named_where_the_activity_is_missing(study: Study) -> None:

@@ -17,6 +17,7 @@ from dm_fhir.model.case import Assessment, Case, Outcome
 from dm_fhir.model.definitions import MONTHS, Definitions
 from dm_fhir.outcomes import battery, instruments
 from dm_fhir.outcomes.instruments import CORE, INSTRUMENTS
+from dm_fhir.outcomes.measured import measured_as
 
 INFUSION = "2024-04-15T10:00:00-04:00"
 BEFORE, AFTER = "2024-04-08", "2024-07-08"  # the follow-up is day 84: week 12
@@ -252,6 +253,27 @@ def test_whoever_is_worse_has_improved_by_no_definition(clinic: Any, data: st.Da
     assert {verdicts.get(one.id) for one in thresholds} <= {"no", "worse", None}
 
 
+def test_each_outcome_has_the_verdicts_that_belong_to_it_and_no_other(clinic: Any, compute: Any) -> None:
+    found = compute(clinic.score("a", "cdasi-activity", 20, BEFORE), clinic.score("b", "cdasi-activity", 12, AFTER))
+    verdicts = {name: one.verdicts for name, [one] in found.items() if name.startswith("cdasi")}
+
+    assert verdicts == {
+        "cdasi_activity_baseline": {
+            "cdasi_a_band_stanford_14": "not_mild",
+            "cdasi_a_band_upenn_19": "moderate_severe",
+            "cdasi_a_entry_ge_14": "yes",
+        },
+        "cdasi_activity_improvement": {
+            "cdasi_a_mcid_4": "yes",
+            "cdasi_a_mcid_5": "yes",
+            "cdasi_a_band_stanford_14": "mild",
+            "cdasi_a_band_upenn_19": "mild",
+            "cdasi_a_entry_ge_14": "no",
+        },
+        "cdasi_activity_percent_improvement": {"cdasi_a_pct_40": "yes", "cdasi_a_pct_50": "no"},
+    }
+
+
 def test_a_band_of_the_follow_up_stands_also_where_there_is_no_baseline(clinic: Any, compute: Any) -> None:
     found = compute(clinic.score("b", "cdasi-activity", 12, AFTER))
     [points], [percent] = found["cdasi_activity_improvement"], found["cdasi_activity_percent_improvement"]
@@ -454,3 +476,10 @@ def test_the_order_of_records_changes_nothing(crowded: Any, data: st.DataObject)
     chosen = Definitions(activity_from_total=True, uln_u_per_l={"ldh": Fraction(240)})
 
     assert battery.outcomes(shuffled, definitions=chosen) == battery.outcomes(crowded, definitions=chosen)
+
+
+def test_records_come_in_the_order_of_the_case_with_their_parts_behind_them(clinic: Any) -> None:
+    case = clinic.case([panel(clinic, "b", AFTER, 40, damage=10), clinic.score("a", "cdasi-total", 30, BEFORE)], [])
+    found = measured_as(case, {"cdasi_total", "cdasi_damage"})
+
+    assert [one.source.place for one in found] == ["Observation/b", "Observation/b#component[0]", "Observation/a"]

@@ -46,12 +46,15 @@ def _says_something(one: Assessment, records: Records) -> bool:
 
 
 def _beside(total: Assessment, damages: Sequence[Dated], records: Records) -> Assessment | None:
-    """The damage of the total's assessment; None if there is none, several, or one of the two is only a bound."""
+    """The damage of the total's assessment; None if there is none, or one of the two is only a bound."""
     if total.measured.result.number is None or total.measured.result.bound != "exact":
         return None
+    # Damages of one time that disagree are a conflict, and not among these.
     own = [one.assessment for one in damages if one.assessment.source.reference == total.source.reference]
-    found = own or [one.assessment for one in damages if _together(total, one.assessment, records)]
-    return found[0] if len(found) == 1 and found[0].measured.result.bound == "exact" else None
+    found = next(iter(own), None) or next(
+        (d.assessment for d in damages if _together(total, d.assessment, records)), None
+    )
+    return found if found is not None and found.measured.result.bound == "exact" else None
 
 
 def _together(one: Assessment, other: Assessment, records: Records) -> bool:

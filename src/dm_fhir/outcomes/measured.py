@@ -28,15 +28,20 @@ def records_of(case: Case) -> Records:
     found: dict[str, list[Assessment]] = {}
     for assessment in case.assessments:
         for one in _parts(assessment):
-            variable = one.measured.concept.variable
+            variable = _variable(one)
             if variable is not None:
                 found.setdefault(variable, []).append(one)
     return Records(found, ZoneInfo(case.timezone), accepted_statuses(case))
 
 
 def measured_as(case: Case, variables: Iterable[str]) -> list[Assessment]:
-    """The case's assessments of these variables; a part of a panel stands alone, under the panel's time and status."""
-    return records_of(case).of(variables)
+    """The case's assessments of these variables, in its order; a part of a panel stands alone, under its time and status."""
+    wanted = frozenset(variables)
+    return [one for assessment in case.assessments for one in _parts(assessment) if _variable(one) in wanted]
+
+
+def _variable(one: Assessment) -> str | None:
+    return one.measured.concept.variable
 
 
 def _parts(assessment: Assessment) -> Iterator[Assessment]:

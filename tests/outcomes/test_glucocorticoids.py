@@ -236,6 +236,13 @@ def test_a_pulse_alone_is_no_daily_dose_and_nothing_is_known_after_it() -> None:
     ]
 
 
+def test_what_is_put_on_the_skin_or_into_a_joint_leaves_the_days_known() -> None:
+    oral, skin = statement("1", "prednisone", TO_THE_END, dosage(10)), dosage(20, "topical")
+    joint = administration("3", "triamcinolone", str(LAST), 40, "intra-articular")
+    found = case(oral, statement("2", "methylprednisolone", TO_THE_END, skin), given=[joint])
+    assert dose_on(found).mg_per_day == 10
+
+
 def test_a_depot_injection_stands_apart() -> None:
     depot = administration("1", "triamcinolone", "2024-04-01", 40, "intramuscular")
     baseline = computed(case(statement("1", "prednisone", TO_THE_END, dosage(10)), given=[depot]))[BASELINE, None]

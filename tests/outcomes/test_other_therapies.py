@@ -1,6 +1,7 @@
 """What became of the other systemic drugs: every answer, and what leaves it open. Days are since the first infusion."""
 
 import random
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.model.case import Case, Therapy
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes import battery, other_therapies
 
 from .pharmacy import administration, case, computed, days, dosage, infusion, order, statement
@@ -122,6 +124,15 @@ def test_neither_the_study_drug_nor_glucocorticoids_are_other_drugs() -> None:
     said = [statement(name, name, days(-90)) for name in ("anifrolumab", "prednisone", "methotrexate")]
     found = computed(followed(*said))
     assert [name for name, _ in found if name.endswith("_change")] == ["methotrexate_change"]
+
+
+def test_a_drug_to_which_the_study_gives_a_factor_to_prednisone_is_a_glucocorticoid() -> None:
+    said = statement("1", "corticotropin", days(-200), dosage(10, "oral"))
+    own = Definitions(prednisone_factors={"corticotropin": Fraction(2)})
+    found = computed(followed(said), own)
+    assert ("corticotropin_change", "last") not in found
+    assert found["prednisone_equivalent_mg_per_day", "last"].number == 20
+    assert ("corticotropin_change", "last") in computed(followed(said))
 
 
 def test_what_is_only_given_has_no_documented_regimen() -> None:

@@ -21,7 +21,7 @@ from dm_fhir.model.dates import first_day, last_day, span
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes.dosing import is_systemic
 from dm_fhir.outcomes.exposure import status_of
-from dm_fhir.outcomes.therapies import is_order, is_taken
+from dm_fhir.outcomes.therapies import GLUCOCORTICOIDS, is_order, is_taken
 
 RULE, VERSION = "R-GC", "1"
 PULSE_MG = 250
@@ -36,9 +36,6 @@ FACTORS = {
     "betamethasone": Fraction(25, 3),
     "deflazacort": Fraction(5, 6),
 }
-#: Systemic glucocorticoids for which no factor is published.
-WITHOUT_FACTOR = ("meprednisone", "systemic_glucocorticoid_no_factor")
-GLUCOCORTICOIDS = (*FACTORS, *WITHOUT_FACTOR)
 #: Of two kinds of record that tell of one drug on one day the first is believed.
 ADMINISTRATION, STATEMENT, ORDER = range(3)
 _PULSED, _DEPOTS = "methylprednisolone", ("triamcinolone", "methylprednisolone", "betamethasone")
@@ -50,7 +47,7 @@ class Said(NamedTuple):
     It surely holds from `sure_from` to `sure_to` and possibly from `may_from` to `may_to`; `date.min` and `date.max` mean
     that nothing bounds it. `mg_per_day` is mg of the drug itself, None where that is not known: see `reason`, which also
     says why its days are not sure. `factor` is None for a drug without one. `stopped` is whether its end is an explicit
-    stop, `pulse_route` whether it was given intravenously.
+    stop, `intravenous` the route.
     """
 
     drug: str

@@ -617,7 +617,7 @@ def test_a_dose_as_prednisone_says_how_it_was_reckoned_from_which_dosing(study: 
         line.startswith("  baseline: MedicationStatement/before#dosage[0], methylprednisolone") for line in status
     )
     assert "    reckoned   8 x 5/4 = 10" in dose
-    assert "    by         factor methylprednisolone: 5/4" in dose
+    assert "    by         factor methylprednisolone: 1.25" in dose
     assert "    MedicationStatement/before, methylprednisolone, 2024-01-01: not in force on the days that count" in dose
     listed = study.type("explain", "p1").lines
     assert "    glucocorticoid_status@last: tapered, 2025-04-03" in listed

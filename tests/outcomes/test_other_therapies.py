@@ -148,6 +148,15 @@ def test_orders_count_like_statements_and_plans_do_not() -> None:
     assert became(order("1", "methotrexate", days(-90, 30), status="stopped", intent="plan")) is None
 
 
+def test_a_renewal_that_overlaps_is_no_higher_dose() -> None:
+    old, renewed = methotrexate("1", days(-90, 90), 15), methotrexate("2", days(80), 15)
+    together = methotrexate("3", days(-90, 90), 5)
+    ordered = order("4", "methotrexate", days(-80, 90), dosage(15, "oral", **WEEKLY))
+    assert became(old, renewed).reasons == ("overlap_unclear:methotrexate",)
+    assert became(old, together).answer == "unchanged"
+    assert became(old, ordered).answer == "unchanged"
+
+
 def test_every_shipped_drug_has_its_variable() -> None:
     shipped = (variable for kind, variable in load_tables().rows if kind == "medication")
     assert sorted(other_therapies.variables(shipped)) == sorted(other_therapies.variables())

@@ -25,7 +25,7 @@ from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes.dosing import LOCAL_DRUG, times_per_day
 from dm_fhir.outcomes.exposure import Exposure, status_of
 from dm_fhir.outcomes.follow_up import end_of_follow_up
-from dm_fhir.outcomes.therapies import GLUCOCORTICOIDS, GROUPS, any_in_force, by_drug, in_force, study_drug
+from dm_fhir.outcomes.therapies import GLUCOCORTICOIDS, GROUPS, any_in_force, by_drug, in_force, is_order, study_drug
 
 RULE, VERSION = "R-OTHER", "1"
 LAST = "last"
@@ -127,7 +127,19 @@ def change(therapies: Sequence[Therapy], day_0: date, last: date, zone: tzinfo) 
 
 
 def regimen(therapies: Iterable[Therapy], on: date, zone: tzinfo) -> Regimen:
-    """How a drug is taken on a day by the records in force on it; what treats one place only does not count."""
+    """How a drug is taken on a day by the records in force on it: by statements, else by orders. Local doses do not count."""
+    every = list(therapies)
+    kinds = [[one for one in every if is_order(one) is ordered] for ordered in (False, True)]
+    found = [_regimen(some, on, zone) for some in kinds if some]
+    known = (one for one in found if one.mg_per_day is not None)
+    return next(known, found[0] if found else Regimen(None, None, ("dose_missing",)))
+
+
+def _regimen(therapies: Iterable[Therapy], on: date, zone: tzinfo) -> Regimen:
+    """The regimen by records of one kind. Those side by side that did not begin together may be a renewal or a dose on top."""
+    therapies = list(therapies)
+    if len({_start(one) for one in therapies}) > 1:
+        return Regimen(None, None, (f"overlap_unclear:{therapies[0].medication.variable}",))
     dosings = [
         dosing
         for one in therapies

@@ -590,3 +590,37 @@ def test_a_preliminary_value_is_considered_where_the_table_takes_them(study: Stu
     outcome = told(study, "p1", "ck_baseline")["outcome"]
     assert outcome["number"] == "9"
     assert [(one["reference"], one["reason"]) for one in outcome["not_used"]] == [("Observation/older", "not_latest")]
+
+
+def test_a_dose_as_prednisone_says_how_it_was_reckoned_from_which_dosing(study: Study) -> None:
+    def stated(id: str, atc: str, mg: int, period: dict[str, str]) -> dict[str, Any]:
+        repeat = {"frequency": 1, "period": 1, "periodUnit": "d"}
+        dosage = {"timing": {"repeat": repeat}, "doseAndRate": [{"doseQuantity": {"value": mg, "unit": "mg"}}]}
+        return {
+            "resourceType": "MedicationStatement", "id": id, "status": "active", "subject": {"reference": "Patient/p1"},
+            "medicationCodeableConcept": concept("http://www.whocc.no/atc", atc), "effectivePeriod": period,
+            "dosage": [dosage],
+        }  # fmt: skip
+
+    put(
+        study.db, patient("p1"), infusion("i1", "p1", "2025-03-06"), infusion("i2", "p1", "2025-04-03"),
+        stated("before", "H02AB04", 16, {"start": "2024-01-01", "end": "2025-03-20"}),
+        stated("after", "H02AB04", 8, {"start": "2025-03-21"}),
+    )  # fmt: skip
+    study.type("compute")
+    status = study.type("explain", "p1", "glucocorticoid_status@last").lines
+    dose = study.type("explain", "p1", "prednisone_equivalent_mg_per_day@last").lines
+
+    assert "    answer     tapered (tapered), 2025-04-03" in status
+    assert {"    by         reduction since baseline in %: 50", "    by         reduced by 50 % or more: yes"} <= set(
+        status
+    )
+    assert any(
+        line.startswith("  baseline: MedicationStatement/before#dosage[0], methylprednisolone") for line in status
+    )
+    assert "    reckoned   8 x 5/4 = 10" in dose
+    assert "    by         factor methylprednisolone: 1.25" in dose
+    assert "    MedicationStatement/before, methylprednisolone, 2024-01-01: not in force on the days that count" in dose
+    listed = study.type("explain", "p1").lines
+    assert "    glucocorticoid_status@last: tapered, 2025-04-03" in listed
+    assert "    discontinued: not computed (no record tells whether it was stopped)" in listed

@@ -132,6 +132,8 @@ def test_the_last_administration_that_was_not_given_may_tell_the_reason_but_is_n
     assert answers(case(infusions=[*SITTING, missed])) == (None, None)
     assert answers(case(drug_order("stopped"), infusions=[*SITTING, missed])) == ("yes", "adverse_event")
     assert answers(case(drug_order("stopped"), infusions=[*SITTING, missed, again])) == ("yes", None)
+    given = replace(missed, status="completed")
+    assert answers(case(drug_order("stopped"), infusions=[*SITTING, given])) == ("yes", None)
 
 
 def test_an_adverse_event_that_led_to_stopping_stands_over_an_order_that_is_still_active() -> None:

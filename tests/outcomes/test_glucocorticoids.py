@@ -236,6 +236,13 @@ def test_a_pulse_alone_is_no_daily_dose_and_nothing_is_known_after_it() -> None:
     ]
 
 
+def test_what_is_put_on_the_skin_or_into_a_joint_leaves_the_days_known() -> None:
+    oral, skin = statement("1", "prednisone", TO_THE_END, dosage(10)), dosage(20, "topical")
+    joint = administration("3", "triamcinolone", str(LAST), 40, "intra-articular")
+    found = case(oral, statement("2", "methylprednisolone", TO_THE_END, skin), given=[joint])
+    assert dose_on(found).mg_per_day == 10
+
+
 def test_a_depot_injection_stands_apart() -> None:
     depot = administration("1", "triamcinolone", "2024-04-01", 40, "intramuscular")
     baseline = computed(case(statement("1", "prednisone", TO_THE_END, dosage(10)), given=[depot]))[BASELINE, None]
@@ -261,13 +268,25 @@ def test_a_day_shared_by_two_records_of_a_drug_is_that_of_the_later() -> None:
     assert dose_on(case(*said), DAY_0 - timedelta(days=1)).mg_per_day == 20
 
 
-def test_two_records_with_ends_add_up_and_one_without_end_beside_a_later_one_is_unclear() -> None:
-    half = statement("1", "prednisone", days(-100, 84), dosage(5))
-    later = statement("2", "prednisone", days(-50, 84), dosage(2))
-    assert dose_on(case(half, later)).mg_per_day == 7
-    assert dose_on(case(statement("1", "prednisone", days(-100), dosage(5)), later)).reasons == (
-        "overlap_unclear:prednisone",
-    )
+@pytest.mark.parametrize("end", [84, None])
+@pytest.mark.parametrize("record", [statement, order])
+def test_records_that_began_together_add_up_and_others_side_by_side_are_unclear(record: Any, end: int | None) -> None:
+    morning, evening = (record(id, "prednisone", days(-100, 84), dosage(mg)) for id, mg in (("1", 5), ("2", 2)))
+    renewed = record("3", "prednisone", days(50, end), dosage(5))
+    assert dose_on(case(morning, evening)).mg_per_day == 7
+    reason = "end_missing" if record is order and end is None else "overlap_unclear"
+    assert dose_on(case(morning, renewed)).reasons == (f"{reason}:prednisone",)
+    assert dose_on(case(morning, renewed), DAY_0 + timedelta(days=49)).mg_per_day == 5
+
+
+def test_an_order_that_carries_out_another_is_not_a_second_dose() -> None:
+    def named(id: str, **elements: Any) -> Therapy:
+        return order(id, "prednisone", TO_THE_END, dosage(10), identifier=[{"value": id}], **elements)
+
+    whole, part = named("1"), named("2", intent="instance-order", basedOn=[{"reference": "MedicationRequest/1"}])
+    assert dose_on(case(whole, part)).mg_per_day == 10
+    assert dose_on(case(whole, named("2"))).mg_per_day == 20
+    assert dose_on(case(named("1", intent="plan"), part)).mg_per_day == 10
 
 
 def test_a_course_that_ended_nobody_knows_when_is_over_once_the_next_of_the_drug_begins() -> None:

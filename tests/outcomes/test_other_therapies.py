@@ -1,6 +1,7 @@
 """What became of the other systemic drugs: every answer, and what leaves it open. Days are since the first infusion."""
 
 import random
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.model.case import Case, Therapy
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes import battery, other_therapies
 
 from .pharmacy import administration, case, computed, days, dosage, infusion, order, statement
@@ -124,6 +126,15 @@ def test_neither_the_study_drug_nor_glucocorticoids_are_other_drugs() -> None:
     assert [name for name, _ in found if name.endswith("_change")] == ["methotrexate_change"]
 
 
+def test_a_drug_to_which_the_study_gives_a_factor_to_prednisone_is_a_glucocorticoid() -> None:
+    said = statement("1", "corticotropin", days(-200), dosage(10, "oral"))
+    own = Definitions(prednisone_factors={"corticotropin": Fraction(2)})
+    found = computed(followed(said), own)
+    assert ("corticotropin_change", "last") not in found
+    assert found["prednisone_equivalent_mg_per_day", "last"].number == 20
+    assert ("corticotropin_change", "last") in computed(followed(said))
+
+
 def test_what_is_only_given_has_no_documented_regimen() -> None:
     given = administration("r", "rituximab", "2024-05-01", 1000, "intravenous")
     earlier = administration("r", "rituximab", "2024-01-01", 1000, "intravenous")
@@ -135,6 +146,15 @@ def test_orders_count_like_statements_and_plans_do_not() -> None:
     stopped = order("1", "methotrexate", days(-90, 30), dosage(15, "oral", **WEEKLY), status="stopped")
     assert became(stopped).answer == "stopped"
     assert became(order("1", "methotrexate", days(-90, 30), status="stopped", intent="plan")) is None
+
+
+def test_a_renewal_that_overlaps_is_no_higher_dose() -> None:
+    old, renewed = methotrexate("1", days(-90, 90), 15), methotrexate("2", days(80), 15)
+    together = methotrexate("3", days(-90, 90), 5)
+    ordered = order("4", "methotrexate", days(-80, 90), dosage(15, "oral", **WEEKLY))
+    assert became(old, renewed).reasons == ("overlap_unclear:methotrexate",)
+    assert became(old, together).answer == "unchanged"
+    assert became(old, ordered).answer == "unchanged"
 
 
 def test_every_shipped_drug_has_its_variable() -> None:

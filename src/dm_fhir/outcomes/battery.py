@@ -46,7 +46,7 @@ def outcomes(
         *follow_up.outcomes(case, exposed),
         *discontinuation.outcomes(case, exposed),
         *glucocorticoid_outcomes.outcomes(case, exposed, definitions),
-        *other_therapies.outcomes(case, exposed),
+        *other_therapies.outcomes(case, exposed, definitions),
     )
 
 

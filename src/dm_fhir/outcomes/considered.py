@@ -25,7 +25,7 @@ from dm_fhir.outcomes.glucocorticoid_records import records as glucocorticoid_re
 from dm_fhir.outcomes.instruments import whose
 from dm_fhir.outcomes.measured import Records, records_of
 from dm_fhir.outcomes.series import Candidates, candidates, starts_of
-from dm_fhir.outcomes.therapies import GROUPS, is_taken
+from dm_fhir.outcomes.therapies import GLUCOCORTICOIDS, GROUPS, is_taken
 
 
 class Considered(NamedTuple):
@@ -79,18 +79,20 @@ _DRUGS = (glucocorticoids.RULE, other_therapies.RULE)
 def _other_drugs(case: Case, outcome: Outcome) -> Iterator[Considered]:
     """The records of the drug, or of all glucocorticoids, on which the outcome does not rest."""
     used = {one.source.reference for one in outcome.inputs}
-    found = glucocorticoid_records(case, Definitions(prednisone_factors=glucocorticoid_outcomes.factors_of(outcome)))
+    factors = glucocorticoid_outcomes.factors_of(outcome)
+    found = glucocorticoid_records(case, Definitions(prednisone_factors=factors))
     reasons = {one.source.reference: one.reason for one in found.left_out}
     reasons |= {one.reference: "depot_injection" for one in found.depots}
-    group = "glucocorticoid" if outcome.rule == glucocorticoids.RULE else outcome.variable.removesuffix("_change")
+    drug = outcome.variable.removesuffix("_change")
+    names = {*GLUCOCORTICOIDS, *factors} if outcome.rule == glucocorticoids.RULE else {drug}
     for one in case.therapies:
         variable = one.medication.variable or ""
-        if GROUPS.get(variable, variable) == group and one.source.reference not in used:
+        if {variable, GROUPS.get(variable, variable)} & names and one.source.reference not in used:
             why = reasons.get(one.source.reference, "not_in_force" if is_taken(one) else "status_excluded")
             yield Considered(one.source, variable, one.period.start if one.period else None, None, None, why)
     for given in case.other_administrations:
         variable = (given.medication.variable if given.medication else None) or ""
-        if GROUPS.get(variable, variable) == group and given.source.reference not in used:
+        if {variable, GROUPS.get(variable, variable)} & names and given.source.reference not in used:
             when = given.when or (given.during.start if given.during else None)
             why = reasons.get(given.source.reference, "not_in_force")
             yield Considered(given.source, variable, when, given.dose_mg, "mg", why)

@@ -93,7 +93,9 @@ def reckoned(case: Case, exposed: Exposure, outcome: Outcome) -> str | None:
         window = whole.between(first.day - timedelta(days=BASELINE_DAYS), first.day - _DAY)
         return f"({' + '.join(f'{one.days} x {_sum(one)}' for one in window)}) / {BASELINE_DAYS}"
     found = whole.on(date.fromisoformat(outcome.when))
-    return _sum(found) if found is not None and found.doses else None
+    if found is None or (len(found.doses) < 2 and all(dose.factor == 1 for dose in found.doses)):
+        return None
+    return _sum(found)
 
 
 def factors_of(outcome: Outcome) -> dict[str, Fraction]:

@@ -10,7 +10,7 @@ without a factor has no equivalent. Topical, nasal, inhaled, rectal and intra-ar
 betamethasone are taken for depot injections, which have no daily dose. Source: the clinical reference's section 6.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from datetime import date, timedelta, tzinfo
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from dm_fhir.model.dates import first_day, last_day, span
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.outcomes.dosing import is_systemic
 from dm_fhir.outcomes.exposure import status_of
-from dm_fhir.outcomes.therapies import is_order, is_taken
+from dm_fhir.outcomes.therapies import GLUCOCORTICOIDS, is_order, is_taken
 
 RULE, VERSION = "R-GC", "1"
 PULSE_MG = 250
@@ -36,9 +36,6 @@ FACTORS = {
     "betamethasone": Fraction(25, 3),
     "deflazacort": Fraction(5, 6),
 }
-#: Systemic glucocorticoids for which no factor is published.
-WITHOUT_FACTOR = ("meprednisone", "systemic_glucocorticoid_no_factor")
-GLUCOCORTICOIDS = (*FACTORS, *WITHOUT_FACTOR)
 #: Of two kinds of record that tell of one drug on one day the first is believed.
 ADMINISTRATION, STATEMENT, ORDER = range(3)
 _PULSED, _DEPOTS = "methylprednisolone", ("triamcinolone", "methylprednisolone", "betamethasone")
@@ -50,7 +47,7 @@ class Said(NamedTuple):
     It surely holds from `sure_from` to `sure_to` and possibly from `may_from` to `may_to`; `date.min` and `date.max` mean
     that nothing bounds it. `mg_per_day` is mg of the drug itself, None where that is not known: see `reason`, which also
     says why its days are not sure. `factor` is None for a drug without one. `stopped` is whether its end is an explicit
-    stop, `pulse_route` whether it was given intravenously.
+    stop, `intravenous` the route.
     """
 
     drug: str
@@ -74,11 +71,6 @@ class Said(NamedTuple):
     def is_sure(self, on: date) -> bool:
         """Whether it surely holds on that day."""
         return self.sure_from <= on <= self.sure_to
-
-    @property
-    def is_open(self) -> bool:
-        """Whether no end is recorded and it goes on."""
-        return self.sure_to == date.max
 
 
 class Without(NamedTuple):
@@ -109,7 +101,10 @@ def records(case: Case, definitions: Definitions) -> Records:
     names = {*GLUCOCORTICOIDS, *by_drug}
     therapies = [one for one in case.therapies if _drug(one) in names]
     statements = _once((one for one in therapies if not is_order(one)), _content_of_therapy)
-    orders = _once((one for one in therapies if is_order(one)), _content_of_therapy)
+    ordered = {(one.source.reference, _drug(one)) for one in therapies if is_order(one) and is_taken(one)}
+    carried_out = [one for one in therapies if is_order(one) and _is_part_of(one, ordered)]
+    whole = (one for one in therapies if is_order(one) and not _is_part_of(one, ordered))
+    orders = _once(whole, _content_of_therapy)
     given = _once((one for one in case.other_administrations if _drug(one) in names), _content_of_administration)
     found: list[Said | Without] = []
     for therapy in (*statements[0], *orders[0]):
@@ -118,7 +113,7 @@ def records(case: Case, definitions: Definitions) -> Records:
         found += _of_administration(administration, by_drug.get(_drug(administration)), zone)
     said = [one for one in found if isinstance(one, Said)]
     apart = [one for one in found if isinstance(one, Without)]
-    copies: list[Therapy | Administration] = [*statements[1], *orders[1], *given[1]]
+    copies: list[Therapy | Administration] = [*statements[1], *carried_out, *orders[1], *given[1]]
     return Records(
         said=tuple(_without_shared_days(said)),
         depots=tuple(one.source for one in apart if one.reason == "depot_injection"),
@@ -272,6 +267,11 @@ def _once(found: Iterable[Record], content: Callable[[Record], Hashable]) -> tup
         names |= own
         contents[said] = contents.get(said, False) or not own
     return kept, copies, suspected
+
+
+def _is_part_of(order: Therapy, ordered: Collection[tuple[str, str]]) -> bool:
+    """Whether an order carries out another one of the same drug, which says as much."""
+    return any((one, _drug(order)) in ordered and one != order.source.reference for one in order.based_on)
 
 
 def _content_of_therapy(one: Therapy) -> Hashable:

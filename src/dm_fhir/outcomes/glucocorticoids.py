@@ -4,8 +4,8 @@ Inputs: every record of a systemic glucocorticoid (R-GC). A day is known inside 
 after an explicit stop (status stopped or completed, with an end) until the next record of any glucocorticoid: then it is
 0. A record that merely runs out leaves the days after it unknown, and so do an order without an end and a record without
 a start. An active statement without an end goes on. Formula: different drugs add up; of one drug administrations are
-believed before statements before orders, and the records of one kind add up. Where one of them has no end and another
-begins later, they may replace or join each other: unknown. A pulse (R-GC) and a depot injection are not in the daily dose.
+believed before statements before orders; those of one day add up, and so do statements or orders that began together.
+Two that run side by side and did not begin together may be a renewal or a dose on top: unknown. A pulse (R-GC) and a depot injection are not in the daily dose.
 Baseline = mean of the days -28 to -1 before the first exposure, only if all 28 are known. Follow-up = the dose in force on
 the follow-up day. Status: `discontinued` is 0 mg with evidence on 28 consecutive days up to the follow-up day; else
 `tapered` below the baseline, `unchanged`, `increased`; `none_at_baseline` and `started` where the baseline is 0.
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from dm_fhir.model.case import Case, Source
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes.glucocorticoid_records import PULSE_MG, Records, Said, records
+from dm_fhir.outcomes.glucocorticoid_records import ADMINISTRATION, PULSE_MG, Records, Said, records
 
 RULE, VERSION = "R-GC-COURSE", "1"
 BASELINE_DAYS = 28
@@ -211,12 +211,18 @@ def _of_drug(said: Sequence[Said], day: date) -> tuple[list[Said], list[str]]:
         why = [one.reason or f"partial_date:{one.drug}" for one in unsure]
         why += [one.reason or f"dose_missing:{one.drug}" for one in sure if one.mg_per_day is None]
         why += [f"no_factor:{one.drug}" for one in sure if one.factor is None and one.mg_per_day != 0]
-        if any(one.is_open and other.sure_from > one.sure_from for one in sure for other in sure):
+        if kind != ADMINISTRATION and _overlap(sure):
             why.append(f"overlap_unclear:{sure[0].drug}")
         if not why:
             return sure, []
         reasons += why
     return [], reasons
+
+
+def _overlap(sure: Iterable[Said]) -> bool:
+    """Whether records of one drug run side by side that did not begin together: a renewal, or a dose on top?"""
+    begun = {one.source.reference: one.sure_from for one in sure}
+    return len(set(begun.values())) > 1
 
 
 def _is_followed(one: Said, sure: Iterable[Said], day: date) -> bool:

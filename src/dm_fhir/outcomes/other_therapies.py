@@ -20,12 +20,12 @@ from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Case, Dosing, Input, Outcome, Therapy
 from dm_fhir.model.dates import on_or_before
+from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes.dosing import LOCAL_DRUG, times_per_day
 from dm_fhir.outcomes.exposure import Exposure, status_of
 from dm_fhir.outcomes.follow_up import end_of_follow_up
-from dm_fhir.outcomes.glucocorticoid_records import GLUCOCORTICOIDS
-from dm_fhir.outcomes.therapies import GROUPS, any_in_force, by_drug, in_force, study_drug
+from dm_fhir.outcomes.therapies import GLUCOCORTICOIDS, GROUPS, any_in_force, by_drug, in_force, is_order, study_drug
 
 RULE, VERSION = "R-OTHER", "1"
 LAST = "last"
@@ -64,12 +64,12 @@ def variables(drugs: Iterable[str] = DRUGS) -> tuple[str, ...]:
     return tuple(f"{drug}_change" for drug in dict.fromkeys(groups) if drug != "glucocorticoid")
 
 
-def outcomes(case: Case, exposed: Exposure) -> Iterator[Outcome]:
+def outcomes(case: Case, exposed: Exposure, definitions: Definitions) -> Iterator[Outcome]:
     """An answer for each other systemic drug that may have been taken since the first exposure; none without one."""
     first, end = exposed.first, end_of_follow_up(case, exposed)
     if first is None or first.day is None or end is None:
         return
-    for drug, found in changes(case, first.day, end.day).items():
+    for drug, found in changes(case, first.day, end.day, definitions).items():
         yield Outcome(
             f"{drug}_change",
             RULE,
@@ -87,15 +87,20 @@ def outcomes(case: Case, exposed: Exposure) -> Iterator[Outcome]:
         )
 
 
-def changes(case: Case, day_0: date, last: date) -> dict[str, Change]:
-    """What became of each drug between the two days, in order of the drugs' names."""
+def changes(case: Case, day_0: date, last: date, definitions: Definitions) -> dict[str, Change]:
+    """What became of each drug between the two days, in order of the drugs' names.
+
+    A drug to which the study gives a factor to prednisone is a glucocorticoid, and not among them.
+    """
     zone = ZoneInfo(case.timezone)
     found = {}
-    for drug, therapies in _by_drug(case).items():
+    for drug, therapies in _by_drug(case, definitions).items():
         concerned = [one for one in therapies if _concerns(one, day_0, last, zone)]
         if concerned:
             found[drug] = change(concerned, day_0, last, zone)
-    return {name: found[name] for name in sorted(found)} | _only_given(case, found, day_0, last)
+    return {name: found[name] for name in sorted(found)} | _only_given(
+        case, {*found, *definitions.prednisone_factors}, day_0, last
+    )
 
 
 def change(therapies: Sequence[Therapy], day_0: date, last: date, zone: tzinfo) -> Change:
@@ -122,7 +127,19 @@ def change(therapies: Sequence[Therapy], day_0: date, last: date, zone: tzinfo) 
 
 
 def regimen(therapies: Iterable[Therapy], on: date, zone: tzinfo) -> Regimen:
-    """How a drug is taken on a day by the records in force on it; what treats one place only does not count."""
+    """How a drug is taken on a day by the records in force on it: by statements, else by orders. Local doses do not count."""
+    every = list(therapies)
+    kinds = [[one for one in every if is_order(one) is ordered] for ordered in (False, True)]
+    found = [_regimen(some, on, zone) for some in kinds if some]
+    known = (one for one in found if one.mg_per_day is not None)
+    return next(known, found[0] if found else Regimen(None, None, ("dose_missing",)))
+
+
+def _regimen(therapies: Iterable[Therapy], on: date, zone: tzinfo) -> Regimen:
+    """The regimen by records of one kind. Those side by side that did not begin together may be a renewal or a dose on top."""
+    therapies = list(therapies)
+    if len({_start(one) for one in therapies}) > 1:
+        return Regimen(None, None, (f"overlap_unclear:{therapies[0].medication.variable}",))
     dosings = [
         dosing
         for one in therapies
@@ -162,12 +179,11 @@ def _ended(before: tuple[Therapy, ...], over: Sequence[Therapy]) -> Change:
     return Change(None, before, (), ("stop_not_documented",))
 
 
-def _by_drug(case: Case) -> dict[str, list[Therapy]]:
+def _by_drug(case: Case, definitions: Definitions) -> dict[str, list[Therapy]]:
     """The records of every other systemic drug; what treats one place only is none."""
     systemic = [one for one in case.therapies if not one.dosings or any(d.systemic is not False for d in one.dosings)]
     found = by_drug(systemic, study_drug(case))
-    found.pop("glucocorticoid", None)
-    return found
+    return {name: found[name] for name in found.keys() - {"glucocorticoid", *definitions.prednisone_factors}}
 
 
 def _only_given(case: Case, stated: Iterable[str], day_0: date, last: date) -> dict[str, Change]:

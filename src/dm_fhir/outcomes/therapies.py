@@ -14,16 +14,16 @@ from dm_fhir.outcomes.dosing import LOCAL_DRUG
 #: Statuses and intents of records that do not say that the drug was taken.
 NEVER_TAKEN = ("not-taken", "intended", "draft", "cancelled", "entered-in-error")
 NO_ORDER = ("proposal", "plan", "option")
+GLUCOCORTICOIDS = (
+    "prednisone", "prednisolone", "methylprednisolone", "dexamethasone", "hydrocortisone", "deflazacort", "betamethasone",
+    "triamcinolone", "cortisone", "meprednisone", "systemic_glucocorticoid_no_factor",
+)  # fmt: skip
 #: Drugs that are spoken of together.
 GROUPS = {
     "ivig": "immunoglobulin",
     "immunoglobulin": "immunoglobulin",
-    **dict.fromkeys(
-        ("prednisone", "prednisolone", "methylprednisolone", "dexamethasone", "hydrocortisone", "deflazacort",
-         "betamethasone", "triamcinolone", "cortisone", "meprednisone", "systemic_glucocorticoid_no_factor"),
-        "glucocorticoid",
-    ),
-}  # fmt: skip
+    **dict.fromkeys(GLUCOCORTICOIDS, "glucocorticoid"),
+}
 
 
 def is_order(therapy: Therapy) -> bool:

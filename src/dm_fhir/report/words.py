@@ -77,7 +77,7 @@ _REASONS = {
     "start_missing": "the record does not say when it began",
     "end_missing": "the record does not say until when it held",
     "partial_date": "a partial date leaves the day undecided",
-    "overlap_unclear": "an entry without an end beside a later one: in its place, or with it?",
+    "overlap_unclear": "two entries run side by side: a renewal, or a dose on top?",
     "pulse_reported_separately": "a pulse, which is listed apart",
     "first_day_unknown": "the day of the first infusion is not known",
     "last_day_unknown": "the day of the last infusion is not known",

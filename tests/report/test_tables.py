@@ -210,6 +210,52 @@ def test_a_last_follow_up_without_a_verdict_is_not_replaced_by_an_earlier_one(fo
     assert shown(rows, "last follow-up")["mine"][2:5:2] == ("1 of 1 (100.0 %)", "1: the value is only a bound (< or >)")
 
 
+def test_the_baseline_lacks_first_of_a_change_and_not_of_a_value(four: tuple[Case, ...]) -> None:
+    whole = (
+        outcome("dlqi_baseline", 10, verdicts={"how_bad": "moderate"}),
+        outcome("dlqi_improvement", 5, verdicts={"mine": "yes", "how_bad": "small"}),
+    )
+    lacking = (
+        outcome("dlqi_baseline", reasons=("baseline_missing",)),
+        outcome("dlqi_improvement", reasons=("followup_missing",)),
+    )
+    found = all_tables([with_outcomes(four[0], *whole), with_outcomes(four[1], *lacking)])
+    assert shown(found["responders"], "last follow-up")["mine"][4] == "1: baseline missing"
+    assert shown(found["severity"], "last follow-up")["how_bad: small"][3] == "1: follow-up missing"
+    assert shown(found["severity"], "baseline")["how_bad: moderate"][3] == "1: baseline missing"
+
+
+def test_facts_beside_an_outcome_are_no_definitions(four: tuple[Case, ...]) -> None:
+    facts = (
+        outcome("tis", 40, visit="week_12", verdicts={"population": "adult"}),
+        outcome(
+            "prednisone_equivalent_mg_per_day_baseline", 10, verdicts={"coverage_days": "28", "factor_prednisone": "1"}
+        ),
+        outcome(
+            "glucocorticoid_status",
+            answer="tapered",
+            visit="last",
+            verdicts={"ge_25": "yes", "reduction_percent": "200/3"},
+        ),
+    )
+    found = all_tables([with_outcomes(four[0], *facts)])
+    assert list(shown(found["responders"], "last follow-up")) == ["ge_25"]
+    assert found["severity"].groups == ()
+
+
+def test_a_change_in_either_direction_is_two_rows(four: tuple[Case, ...]) -> None:
+    said = ("better", "worse", "no", "better")
+    cases = [
+        with_outcomes(case, outcome("physician_global_vas_improvement", 1, verdicts={"phga_change_2cm": verdict}))
+        for case, verdict in zip(four, said, strict=True)
+    ]
+    rows = shown(all_tables(cases)["responders"], "last follow-up")
+    assert {name: cells[2] for name, cells in rows.items()} == {
+        "phga_change_2cm: better": "2 of 4 (50.0 %)",
+        "phga_change_2cm: worse": "1 of 4 (25.0 %)",
+    }
+
+
 def test_criteria_and_categories_count_those_of_whom_they_are_known(four: tuple[Case, ...]) -> None:
     def at_week_12(category: str | None, imacs: str | None) -> tuple[Outcome, ...]:
         lacking = ("measure_missing:haq_di",)

@@ -33,7 +33,7 @@ NOTES = (
 
 def responders(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Table:
     """Every definition of a change and every criterion, at each visit and at the last follow-up."""
-    of_changes = [one for one in definitions_seen(cohort, tuple(DEFINITIONS)) if not one.at_baseline]
+    of_changes = [one for one in definitions_seen(cohort, tuple(DEFINITIONS)) if one.is_of_a_change]
     groups = [
         group
         for visit in visits_seen(cohort, schedule)
@@ -45,7 +45,7 @@ def responders(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> 
 
 def severity(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Table:
     """Every definition of severity, at baseline, at each visit and at the last follow-up."""
-    of_value = [one for one in definitions_seen(cohort, tuple(DEFINITIONS)) if one.at_baseline]
+    of_value = [one for one in definitions_seen(cohort, tuple(DEFINITIONS)) if one.is_of_a_value]
     groups = [
         group
         for visit in (BASELINE, *visits_seen(cohort, schedule))

@@ -611,7 +611,7 @@ def test_a_dose_as_prednisone_says_how_it_was_reckoned_from_which_dosing(study: 
     status = study.type("explain", "p1", "glucocorticoid_status@last").lines
     dose = study.type("explain", "p1", "prednisone_equivalent_mg_per_day@last").lines
 
-    assert "    answer     tapered (tapered), 2025-04-03" in status
+    assert "    answer     tapered, 2025-04-03" in status
     assert {"    by         reduction since baseline in %: 50", "    by         reduced by 50 % or more: yes"} <= set(
         status
     )

@@ -255,7 +255,7 @@ def test_whoever_is_worse_has_improved_by_no_definition(clinic: Any, data: st.Da
 
 def test_each_outcome_has_the_verdicts_that_belong_to_it_and_no_other(clinic: Any, compute: Any) -> None:
     found = compute(clinic.score("a", "cdasi-activity", 20, BEFORE), clinic.score("b", "cdasi-activity", 12, AFTER))
-    verdicts = {name: one.verdicts for name, [one] in found.items() if name.startswith("cdasi")}
+    verdicts = {name: ones[0].verdicts for name, ones in found.items() if name.startswith("cdasi")}
 
     assert verdicts == {
         "cdasi_activity_baseline": {

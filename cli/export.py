@@ -26,10 +26,12 @@ def command(ctx: click.Context, sites: tuple[str, ...], form: str, output: str, 
       dm-fhir export --site leon --format json -o leon.json
     """
     from dm_fhir.model.document import encode
-    from dm_fhir.report.series import case_series
+    from dm_fhir.report.series import case_series, check_key
     from dm_fhir.validation import faults
 
     with opened(ctx, sites) as study:
+        if not identified:
+            check_key(study.config)
         series = case_series(study.db, study.config, study.sites, identified=identified)
         data = encode(series)
         found = faults(_parsed(data), "case-series")

@@ -245,7 +245,7 @@ def test_a_case_series_is_checked_and_a_later_format_refused_with_its_line(study
     line = 1 + next(number for number, one in enumerate(text.splitlines()) if '"sex": "female"' in one)
     assert [(one["line"], one["path"]) for one in wrong["faults"]] == [(line, "cases[0].subject.sex")]
     assert [(one["line"], one["path"]) for one in later["faults"]] == [(len(text.splitlines()) - 1, "format_version")]
-    assert "was written by a newer dm-fhir (format 9); this one reads up to 2" in later["faults"][0]["message"]
+    assert "was written by a newer dm-fhir (format 9); this one reads up to 3" in later["faults"][0]["message"]
 
 
 def test_one_that_is_broken_does_not_stop_the_others(study: Study) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from dm_fhir.model.case import Coding, Condition
+from dm_fhir.model.case import Case, Coding, Condition
 from dm_fhir.model.dates import completed_years, last_day
+from dm_fhir.outcomes.battery import exposure_of
 from dm_fhir.report.cohort import Cohort, Patient
 from dm_fhir.report.disease import DIAGNOSES
 from dm_fhir.report.sentence import (
@@ -31,8 +32,17 @@ def sentences_of_persons(cohort: Cohort, drug: str) -> Iterator[Sentence]:
 
 def age_at_first_infusion(patient: Patient) -> int | None:
     """Completed years; None where the dates leave more than one possible age, or none is known."""
-    subject = patient.case.subject
-    return _certain(_age(patient, subject.birth_date if subject else None, patient.started.start))
+    return _certain(_age_at_start(patient))
+
+
+def ages_of(case: Case) -> dict[str, tuple[int, int]]:
+    """The least and the greatest age at the `first_infusion` and at `onset`, as far as known; none without an infusion."""
+    exposed = exposure_of(case)
+    if not exposed.infusions:
+        return {}
+    patient = Patient(case, exposed)
+    ages = {"first_infusion": _age_at_start(patient), "onset": _onset_age(patient)}
+    return {name: age for name, age in ages.items() if age is not None}
 
 
 def _analysed(cohort: Cohort, drug: str) -> Sentence:
@@ -108,19 +118,41 @@ def _race(cohort: Cohort) -> Sentence:
     return Sentence("race", text, shown_counts(counts, len(races)), missing)
 
 
+#: The categories of the US Office of Management and Budget, for codes that came without their display.
+_RACES = {
+    "1002-5": "American Indian or Alaska Native",
+    "2028-9": "Asian",
+    "2054-5": "Black or African American",
+    "2076-8": "Native Hawaiian or Other Pacific Islander",
+    "2106-3": "White",
+}
+
+
 def _named(races: tuple[Coding, ...], displays: dict[tuple[str | None, str | None], str]) -> str:
     """The races of one person by their first display; sites may write the same code in different words."""
-    return " + ".join(displays.setdefault((race.system, race.code), race.display or race.code or "?") for race in races)
+    return " + ".join(
+        displays.setdefault((race.system, race.code), race.display or _RACES.get(race.code or "?", race.code or "?"))
+        for race in races
+    )
 
 
 def _onset_age(patient: Patient) -> tuple[int, int] | None:
     """The least and the greatest age at the earliest dated onset of a diagnosis; else the age that a record states."""
     onset, subject = _onset(patient), patient.case.subject
+    if subject and "onset" in subject.ages:
+        return subject.ages["onset"]
     by_dates = _age(patient, subject.birth_date if subject else None, onset.onset) if onset else None
     if by_dates is not None:
         return by_dates
     stated = [age for one in patient.case.conditions if one.concept.variable in DIAGNOSES and (age := _stated_age(one))]
     return min(stated, default=None)
+
+
+def _age_at_start(patient: Patient) -> tuple[int, int] | None:
+    subject = patient.case.subject
+    if subject and "first_infusion" in subject.ages:
+        return subject.ages["first_infusion"]
+    return _age(patient, subject.birth_date if subject else None, patient.started.start)
 
 
 def _stated_age(condition: Condition) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Who is counted, and what is asked of a patient's times: the patients of the report and those left out."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, tzinfo
 from functools import cached_property
 from zoneinfo import ZoneInfo
@@ -91,6 +91,15 @@ class Cohort:
     def n(self) -> int:
         """How many patients are counted."""
         return len(self.patients)
+
+
+def found_twice(cases: Iterable[Case]) -> dict[str, tuple[str, ...]]:
+    """The persons of whom there are several cases, with these as `site:case`; in order of person."""
+    of_person: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if case.person:
+            of_person[case.person].append(f"{case.site}:{case.id}")
+    return {person: tuple(names) for person, names in sorted(of_person.items()) if len(names) > 1}
 
 
 def _left_out(case: Case, exposed: Exposure) -> str | None:

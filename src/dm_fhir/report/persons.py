@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dm_fhir.model.case import Case, Coding, Condition
 from dm_fhir.model.dates import completed_years, last_day
 from dm_fhir.outcomes.battery import exposure_of
-from dm_fhir.report.cohort import Cohort, Patient
+from dm_fhir.report.cohort import Cohort, Patient, found_twice
 from dm_fhir.report.disease import DIAGNOSES
 from dm_fhir.report.sentence import (
     Sentence,
@@ -49,12 +49,25 @@ def _analysed(cohort: Cohort, drug: str) -> Sentence:
     sites = len({patient.case.site for patient in cohort.patients})
     counted = f"{cohort.n} patient{'s' * (cohort.n != 1)}"
     left_out = "; ".join(f"{len(ids)} left out, {why}: {', '.join(ids)}" for why, ids in cohort.left_out.items())
+    text = (
+        f"{counted} with at least one completed infusion of {drug} at {sites} site{'s' * (sites != 1)} were analysed."
+    )
     return Sentence(
         "patients",
-        f"{counted} with at least one completed infusion of {drug} at {sites} site{'s' * (sites != 1)} were analysed.",
+        " ".join([text, *_counted_twice(cohort)]),
         {"n": str(cohort.n), "sites": str(sites)} | {reason: str(len(ids)) for reason, ids in cohort.left_out.items()},
         left_out,
     )
+
+
+def _counted_twice(cohort: Cohort) -> Iterator[str]:
+    """Cases of one person are never merged, so whoever is in several is counted in each, and that is said."""
+    twice = found_twice(patient.case for patient in cohort.patients)
+    if twice:
+        who = "1 person has" if len(twice) == 1 else f"{len(twice)} persons have"
+        cases = "; ".join(" and ".join(names) for names in twice.values())
+        persons = cohort.n - sum(len(names) - 1 for names in twice.values())
+        yield f"{who} several of these cases and are counted in each, so they are {persons} persons: {cases}."
 
 
 def _sex(cohort: Cohort) -> Sentence:

@@ -18,6 +18,7 @@ from dm_fhir.model.case import (
     Input,
     Measured,
     Outcome,
+    Subject,
     Suspect,
     Therapy,
 )
@@ -310,6 +311,36 @@ TABLES = (
     ),
 )
 # fmt: on
+#: What only the document has: fields of the model that no table shows.
+NOT_IN_TABLES: Mapping[type, tuple[str, ...]] = {
+    Subject: ("source", "active", "identifiers", "birth_date_absent", "race_details", "ethnicity_details", "links"),
+    Administration: ("identifiers", "part_of", "request", "medication_reference", "strength", "rate_ratio", "method"),
+    Therapy: ("identifiers", "based_on", "medication_reference", "strength"),
+    Dosing: ("sequence", "text", "as_needed_for", "method", "doses"),
+    Assessment: ("identifiers", "categories", "specimen", "during", "timing", "when"),
+    Measured: ("value_range", "ratio", "date_time", "time_of_day", "period", "sampled", "ranges"),
+    Condition: (
+        "identifiers",
+        "categories",
+        "onset_during",
+        "onset_ages",
+        "onset_text",
+        "abatement_during",
+        "abatement_ages",
+        "abatement_text",
+        "evidence",
+    ),
+    AdverseEvent: (
+        "identifier",
+        "seriousness",
+        "criteria",
+        "grading",
+        "actions",
+        "resulting_conditions",
+        "resulting_effects",
+    ),
+    Suspect: ("backported",),
+}  # fmt: skip
 #: The columns of the two tables that are not about cases.
 STUDY = ("site", "item", "value")
 DICTIONARY = ("table", "column", "type", "unit", "meaning", "values")

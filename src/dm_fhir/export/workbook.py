@@ -23,6 +23,16 @@ def write_workbook(file: BinaryIO, head: CaseSeries, cases: Iterable[Case]) -> d
     Raises ConfigError without openpyxl, and where a table or a text is larger than a sheet or a cell can be.
     """
     workbook = _workbook()
+    try:
+        lines = _fill(workbook, head, cases)
+    except BaseException:
+        _forget(workbook)
+        raise
+    workbook.save(file)
+    return lines
+
+
+def _fill(workbook: Any, head: CaseSeries, cases: Iterable[Case]) -> dict[str, int]:
     sheets = {table.name: workbook.create_sheet(table.name) for table in TABLES}
     lines = {table.name: 0 for table in TABLES}
     for table in TABLES:
@@ -40,8 +50,14 @@ def write_workbook(file: BinaryIO, head: CaseSeries, cases: Iterable[Case]) -> d
         sheet.append(columns)
         for row in rows:
             _append(sheet, row)
-    workbook.save(file)
     return lines
+
+
+def _forget(workbook: Any) -> None:
+    """Remove the temporary files in which openpyxl keeps the sheets until they are saved."""
+    for sheet in workbook.worksheets:
+        sheet.close()
+        sheet._writer.cleanup()
 
 
 def _workbook() -> Any:

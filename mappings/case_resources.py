@@ -33,6 +33,7 @@ PERSON_SYSTEM = "https://w3id.org/dm-fhir/person"
 DATES_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/dates"
 _PSEUDONYMISED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "PSEUDED"}
 Resource = dict[str, Any]
+_MASKED = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "masked"}]}
 
 
 def resources(case: Case, head: CaseSeries, left_out: Counter[str]) -> Iterator[Resource]:
@@ -43,6 +44,8 @@ def resources(case: Case, head: CaseSeries, left_out: Counter[str]) -> Iterator[
     zone = ZoneInfo(case.timezone)
     for one in _records(case):
         found = _labelled(_pruned(one, zone), head)
+        if head.pseudonymised and found["resourceType"] == "Observation":
+            found = _masked(found)
         fault = _fault(found)
         if fault is None:
             yield found
@@ -115,6 +118,12 @@ def _coded(part: Any) -> Any:
         case tuple():
             return tuple(map(_coded, part))
     return part
+
+
+def _masked(observation: Resource) -> Resource:
+    """The Observation, with FHIR's own word for a code that stayed in the hospital: `masked`."""
+    parts = [part if "code" in part else {"code": _MASKED, **part} for part in observation.get("component", ())]
+    return {"code": _MASKED, **observation} | ({"component": parts} if parts else {})
 
 
 def _plain(view: msgspec.Struct, source: Source) -> Resource:

@@ -93,6 +93,8 @@ def test_what_it_is_about_stays() -> None:
         (Coding("http://loinc.org", "MEIER-1"), False),
         (Coding("urn:oid:1.2.3", "4711"), False),
         (Coding(None, "M33.1"), False),
+        (Coding("http://terminology.hl7.org/CodeSystem/medicationrequest-status-reason", "salg"), True),
+        (Coding("http://terminology.hl7.org/CodeSystem/medicationrequest-status-reason", "Meier, Eva"), False),
     ],
 )
 def test_a_code_stays_if_its_system_is_public_and_it_has_its_shape(coding: Coding, stays: bool) -> None:
@@ -152,6 +154,13 @@ def test_a_version_stays_where_it_is_a_count(version: str, left: str | None) -> 
     subject = pseudonymised(case, KEY).subject
     assert subject is not None
     assert subject.source.version == left
+
+
+def test_what_was_measured_beside_what_the_study_asks_for_stays_untold() -> None:
+    other = model.Measured(Concept((Coding("http://loinc.org", "75622-1"),)))
+    panel = model.Assessment(Source("north", "Observation/1"), measured=model.Measured(CODED), components=(other,))
+    (veiled,) = pseudonymised(infused(assessments=(panel,)), KEY).assessments
+    assert (veiled.measured.concept.codings[0].code, veiled.components[0].concept) == ("2157-6", Concept())
 
 
 # Dates

@@ -68,7 +68,7 @@ def _lost(cases: Iterable[Case]) -> str:
     return f" Months and years cannot be moved by days: {told}." if told else ""
 
 
-_LOST: Mapping[str, str] = {"coarser": "became years", "left_out": "were left out"}
+_LOST: Mapping[str, str] = {"coarser": "became coarser", "left_out": "were left out"}
 _DATES: Mapping[str, str] = {
     "shifted": "Dates are not those of the calendar: each patient's were moved by a number of days of their own.",
     "days": f"Dates are not those of the calendar: they are counted from the first infusion, which is put on {DAY_0}.",

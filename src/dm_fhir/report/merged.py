@@ -59,7 +59,7 @@ def merged(documents: Sequence[Document], *, title: str | None = None, allow_dif
 
 
 def _not_comparable(first: Document, other: Document) -> Iterator[str]:
-    for name, meaning in (("drug", "study drug"), ("pseudonymised", "pseudonyms"), ("dates", "way of dates")):
+    for name, meaning in (("drug", "study drug"), ("pseudonymised", "kind of names"), ("dates", "way of dates")):
         ours, theirs = getattr(first.series, name), getattr(other.series, name)
         if ours != theirs:
             yield f"{other.file}: {name}: {_word(theirs)}, in {first.file} {_word(ours)}: another {meaning}"

@@ -64,10 +64,14 @@ def _counted_twice(cohort: Cohort) -> Iterator[str]:
     """Cases of one person are never merged, so whoever is in several is counted in each, and that is said."""
     twice = found_twice(patient.case for patient in cohort.patients)
     if twice:
-        who = "1 person has" if len(twice) == 1 else f"{len(twice)} persons have"
+        who = (
+            "1 person has several of these cases and is"
+            if len(twice) == 1
+            else f"{len(twice)} persons have several of these cases and are"
+        )
         cases = "; ".join(" and ".join(names) for names in twice.values())
         persons = cohort.n - sum(len(names) - 1 for names in twice.values())
-        yield f"{who} several of these cases and are counted in each, so they are {persons} persons: {cases}."
+        yield f"{who} counted in each, so these are {persons} persons: {cases}."
 
 
 def _sex(cohort: Cohort) -> Sentence:

@@ -189,9 +189,10 @@ class _Veil:
         """The part as it may leave."""
         match part:
             case model.Concept():
-                # Codes that no table knows may be anything.
-                codings = public(part.codings) if part.variable else ()
-                return model.Concept(codings, None, part.variable)
+                return model.Concept(public(part.codings), None, part.variable)
+            case model.Measured(concept=model.Concept(variable=None)):
+                # What was measured beside what the study asks for stays untold, also where its code is public.
+                return self._over_struct(replace(part, concept=model.Concept()))
             case model.Quantity():
                 return with_public_unit(part)
             case msgspec.Struct():

@@ -28,6 +28,8 @@ _SYSTEMS = tuple(
         ("http://standardterms.edqm.eu", r"\d{8}"),
         ("http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets", r"[A-Z]\d{4}"),
         ("http://terminology.hl7.org/CodeSystem/CAS", r"\d{2,7}-\d\d-\d"),
+        ("http://terminology.hl7.org/CodeSystem/", r"[A-Za-z][A-Za-z0-9-]{0,40}"),
+        ("https://w3id.org/dm-fhir/CodeSystem/", r"[a-z][a-z0-9-]{1,60}"),
         ("urn:oid:2.16.840.1.113883.6.238", r"\d{4}-\d"),
     )
 )

@@ -20,15 +20,16 @@ from dm_fhir.store.ledger import complete_until
 def case_series(
     db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
 ) -> CaseSeries:
-    """The study's case series. Raises ConfigError if the pseudonym key is configured and missing."""
-    head = series_head(db, config, sites, identified=identified)
-    return replace(head, cases=tuple(each_case(db, config, sites, identified=identified)))
+    """The study's case series, its dates as recorded. Raises ConfigError if the pseudonym key is configured and missing."""
+    as_recorded = replace(config, dates="kept")
+    head = series_head(db, as_recorded, sites, identified=identified)
+    return replace(head, cases=tuple(each_case(db, as_recorded, sites, identified=identified)))
 
 
 def series_head(
     db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
 ) -> CaseSeries:
-    """The case series without its cases."""
+    """The case series as it is exported, without its cases."""
     return CaseSeries(
         config.title,
         config.drug,
@@ -44,7 +45,7 @@ def series_head(
 def each_case(
     db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
 ) -> Iterator[Case]:
-    """The cases one by one, site by site in order of patient. Raises ConfigError if the pseudonym key is missing."""
+    """The cases as they are exported, one by one, site by site in order of patient. Raises ConfigError if the key is missing."""
     key = pseudonym_key(db, config)
     for site in sites:
         for row in cases(db, site.name):

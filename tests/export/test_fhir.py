@@ -172,6 +172,13 @@ def test_a_person_is_an_identifier_and_a_link_without_a_type_is_none(head: CaseS
     assert [link["type"] for link in one["link"]] == ["seealso"]
 
 
+def test_two_sites_may_have_the_same_ids(head: CaseSeries) -> None:
+    file = io.BytesIO()
+    write_bundle(file, ((site, one) for site in ("leon", "madrid") for one in resources(EMPTY, head, Counter())))
+    urls = [entry["fullUrl"] for entry in json.loads(file.getvalue())["entry"]]
+    assert urls == [f"https://w3id.org/dm-fhir/site/{site}/Patient/a" for site in ("leon", "madrid")]
+
+
 def test_nothing_is_a_bundle_too(head: CaseSeries) -> None:
     file = io.BytesIO()
     assert write_bundle(file, iter(())) == {}

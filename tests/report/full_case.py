@@ -9,12 +9,19 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec.structs import replace
 
+from dm_fhir.model import case as model
 from dm_fhir.model.case import Case
-from dm_fhir.report.pseudonym import RULES, _own
 
 #: What a hospital's record may say of a patient anywhere.
 SECRET = "Zwetschkenbaum, Eulalia"
 BORN = "1961-11-23"
+#: The texts that are our own words, the tables' or the config's, whatever a record says.
+OWN = {
+    model.Source: ("site",), model.Concept: ("variable",), model.Administration: ("method_status", "flags"),
+    model.Finding: ("code", "severity", "done"), model.Result: ("unit", "bound", "answer", "reason", "flags"),
+    model.Dosing: ("reasons",), model.Suspect: ("drug",), model.Input: ("role",), Case: ("site", "timezone", "person"),
+    model.Outcome: ("variable", "rule", "rule_version", "unit", "reasons", "flags", "answer", "visit"),
+}  # fmt: skip
 #: Texts that are dates, or must be words of ours for a case to be one.
 _FIXED = {"timezone": "Europe/Madrid", "site": "north", "birth_date": BORN, "when": "2024-03-05T09:30:00+01:00"}
 
@@ -53,9 +60,9 @@ def _is_text(hint: Any) -> bool:
 
 
 def _full(kind: Any) -> Any:
-    rules = RULES.get(kind, {})
+    own = OWN.get(kind, ())
     return kind(**{
-        name: _value(hint, _FIXED.get(name) or (f"own_{name}" if rules.get(name) is _own else SECRET))
+        name: _value(hint, _FIXED.get(name) or (f"own_{name}" if name in own else SECRET))
         for name, hint in get_type_hints(kind).items()
         if name in kind.__struct_fields__
     })  # fmt: skip

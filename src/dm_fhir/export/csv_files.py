@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from dm_fhir.export.columns import Cell
 from dm_fhir.export.harmless import neutralised
@@ -18,7 +19,7 @@ def write_csv(folder: Path, head: CaseSeries, cases: Iterable[Case]) -> dict[str
     lines = {table.name: 0 for table in TABLES}
     with ExitStack() as stack:
 
-        def opened(name: str, columns: Sequence[str]) -> "csv.Writer":  # type: ignore[name-defined]
+        def opened(name: str, columns: Sequence[str]) -> Any:
             file = stack.enter_context((folder / f"{name}.csv").open("w", encoding="utf-8", newline=""))
             writer = csv.writer(file)
             writer.writerow(columns)

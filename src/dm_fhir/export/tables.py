@@ -85,7 +85,7 @@ class Moved(NamedTuple):
 class Place(NamedTuple):
     """Which part of a record a line is about: 0 is the first of several, None the record as a whole."""
 
-    index: int | None
+    number: int | None
 
 
 class Verdict(NamedTuple):
@@ -205,7 +205,7 @@ TABLES = (
         Spec("supplied_for", "one.supplied_for", "for how long a pharmacy may give it"),
     ),
     Table("dosings", "one line per instruction of how a drug is taken", {"one": Therapy, "dosing": Dosing, "place": Place}, _dosings, *_RECORD,
-        Spec("instruction", "place.index", "which of the record's instructions; the first is 0"),
+        Spec("instruction", "place.number", "which of the record's instructions; the first is 0"),
         Spec("drug", "one.medication", "the drug"),
         Spec("mg_per_day", "dosing.mg_per_day", "what is taken a day", "mg/d"),
         Spec("dose_mg", "dosing.dose_mg", "what is taken at one time", "mg"),
@@ -221,7 +221,7 @@ TABLES = (
     ),
     Table("assessments", "one line per result: a score, a lab value, an antibody, and each part of a panel",
         {"one": Assessment, "measured": Measured, "place": Place}, _measurements, *_RECORD,
-        Spec("component", "place.index", "which part of the record; the first is 0, empty for the record itself"),
+        Spec("component", "place.number", "which part of the record; the first is 0, empty for the record itself"),
         Spec("variable", "measured.concept", "what was measured"),
         Spec("status", "one.status", "the status as recorded"),
         Spec("when", "one.time", "when it counts", is_date=True),

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import click
 
 from dm_fhir.cli.doctor import examined
+from dm_fhir.cli.private_file import PSEUDONYM_KEY, make_pseudonym_key
 from dm_fhir.cli.push import result_lines
 from dm_fhir.cli.report import study_sentences, study_tables, write_report
 from dm_fhir.cli.reporter import report
@@ -109,6 +110,7 @@ def _paper(paper: _Paper, folder: Path, servers: Sequence[Server], voice: Voice)
     endpoints = {server.site: server.endpoint for server in servers}
     config.write_text(_config(paper, endpoints), encoding="utf-8")
     config.chmod(0o600)
+    make_pseudonym_key(home / PSEUDONYM_KEY)
     with opened_study(config, voice) as study:
         _load(study, paper)
         with voice.step(f"{paper.name}: connections checked: endpoint, login, each planned search"):
@@ -123,6 +125,7 @@ def _paper(paper: _Paper, folder: Path, servers: Sequence[Server], voice: Voice)
 
 def _config(paper: _Paper, endpoints: dict[str, str]) -> str:
     head = f'[study]\ntitle = "{paper.title}"\ndrug = "anifrolumab"\ntimezone = "{paper.sites[0].timezone}"\n'
+    head += f'pseudonym_key = "file:{PSEUDONYM_KEY}"\n'
     return (
         "# Written by dm-fhir demo. The servers it names ran only while the demo did.\n"
         + head

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from dm_fhir.cli.private_file import PSEUDONYM_KEY, make_pseudonym_key
 from dm_fhir.errors import ConfigError
 
 CONFIG = """\
@@ -14,7 +15,9 @@ CONFIG = """\
 title = "Anifrolumab in refractory dermatomyositis"
 drug = "anifrolumab"            # the variable of a medication row in the mapping tables
 timezone = "Europe/Madrid"      # where days begin and end, unless a site says otherwise
-# pseudonym_key = "file:keys/pseudonym.key"   # without it the store makes a key of its own
+pseudonym_key = "file:keys/pseudonym.key"     # of what export writes; one key for all sites whose series are merged
+# dates = "shifted"                           # in exports: "kept", "shifted" per patient, or "days" since the first infusion
+# person_identifier = "urn:oid:1.2.3.4"       # the system of a number that a person has at every site
 
 [store]
 path = "dm-fhir.sqlite"         # relative to this file
@@ -63,7 +66,7 @@ enabled = false                 # true lets `dm-fhir push` and `sync` write outc
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.pass_context
 def command(ctx: click.Context, path: Path | None) -> int:
-    """Write a commented dm-fhir.toml to PATH (a file, or a folder to put it in). Never replaces one.
+    """Write a commented dm-fhir.toml to PATH (a file, or a folder to put it in), and the key of pseudonyms beside it. Never replaces one.
 
     \b
     Examples:
@@ -79,6 +82,7 @@ def command(ctx: click.Context, path: Path | None) -> int:
         raise ConfigError(f"{target} exists already; it is left as it is") from None
     except OSError as error:
         raise ConfigError(f"{target} cannot be written: {error.strerror}") from error
+    make_pseudonym_key(target.parent / PSEUDONYM_KEY)
     click.echo(f"wrote {target}; put in your endpoint and login, then: dm-fhir --config {target} doctor")
     return 0
 

@@ -1,4 +1,4 @@
-"""dm-fhir keys: the key pair of a login by SMART Backend Services, and what the hospital needs of it."""
+"""dm-fhir keys: the key pair of a login by SMART Backend Services, what the hospital needs of it, and the key of pseudonyms."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from dm_fhir.cli.private_file import PSEUDONYM_KEY, make_pseudonym_key
 from dm_fhir.cli.study import chosen, site_option
 from dm_fhir.config import Auth, Config, Site, load_config
 from dm_fhir.errors import ConfigError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("keys")
 def command() -> None:
-    """Key pairs for logins by SMART Backend Services: make one, show what the hospital needs of it.
+    """Key pairs for logins by SMART Backend Services: make one, show what the hospital needs of it. And the key of pseudonyms.
 
     \b
     Examples:
@@ -24,6 +25,7 @@ def command() -> None:
       dm-fhir keys show --site leon
       dm-fhir keys show --jwks > leon.jwks.json
       dm-fhir keys create --kind rsa --output keys/leon.pem
+      dm-fhir keys pseudonym
     """
 
 
@@ -92,6 +94,31 @@ def show(ctx: click.Context, keyfile: Path | None, sites: tuple[str, ...], as_jw
         click.echo(jwks(login.key for login in logins))
     else:
         click.echo("\n".join(line for login in logins for line in _lines(login)))
+    return 0
+
+
+@command.command("pseudonym", short_help="Make the key of a study's pseudonyms.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="PATH", help="Its file; default keys/pseudonym.key."
+)
+@click.pass_context
+def pseudonym(ctx: click.Context, output: Path | None) -> int:
+    """Make the key of a study's pseudonyms, mode 0600, beside the config. Replaces nothing.
+
+    Sites whose case series are to be merged use one key: with it the same person has the same pseudonym at each.
+
+    \b
+    Examples:
+      dm-fhir keys pseudonym
+      dm-fhir keys pseudonym --output /etc/dm-fhir/pseudonym.key
+    """
+    config_path: Path = ctx.obj[0]
+    path = output or config_path.parent / PSEUDONYM_KEY
+    if not make_pseudonym_key(path):
+        raise ConfigError(f"{path} exists already; it is left as it is")
+    click.echo(f"wrote {path} (mode 0600; who has it can tell whose a pseudonym is)")
+    click.echo("put into [study]:")
+    click.echo(f"  pseudonym_key = {json.dumps(f'file:{_from(config_path, path)}', ensure_ascii=False)}")
     return 0
 
 

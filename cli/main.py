@@ -36,7 +36,8 @@ COMMANDS = {
     "findings": "What was unusual in the records, and how to mend it.",
     "validate": "Every fault of FHIR files, case series, mapping tables and configs, with its line.",
     "report": "An HTML page: patients, outcomes, the paper's sentences.",
-    "export": "The case series as one pseudonymised document.",
+    "export": "The case series out: one document, tables, a workbook, Parquet or FHIR; pseudonymised.",
+    "merge": "The case series of many sites into one.",
 }
 
 

@@ -24,6 +24,7 @@ READERS = {
     "acceptance/test_hospital_table.py": REAL_DATA,
     "acceptance/test_pushed_r4_schema.py": REAL_DATA,
     "acceptance/test_real_hospital.py": REAL_DATA,
+    "export/test_exported_r4_schema.py": REAL_DATA,
 }
 collect_ignore = [name for name, needs in READERS.items() if not needs.exists()]
 #: The tests marked `real_data` that were run, by any process of this run.

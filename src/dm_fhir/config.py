@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.model.case import Dates
 from dm_fhir.model.definitions import ADULT_ENZYME_RANGES, SCHEDULES, Definitions, Visit
 from dm_fhir.validation import faults
 
@@ -154,7 +155,10 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """A whole study. `pseudonym_key` is None where the store makes its own.
+    """A whole study. Without a `pseudonym_key` nothing is exported under pseudonyms.
+
+    `dates` is how exported documents have their dates. `person_identifier` is the system of the identifiers by which a
+    person is the same at every site, None where there is none.
 
     The report does not show counts from 1 to `suppress_below` - 1; 0: it shows all.
     """
@@ -167,6 +171,8 @@ class Config(msgspec.Struct, frozen=True):
     sites: tuple[Site, ...]
     definitions: Definitions = msgspec.field(default_factory=Definitions)
     suppress_below: int = 0
+    dates: Dates = "kept"
+    person_identifier: str | None = None
 
     def site(self, name: str) -> Site:
         """The site called `name`. Raises ConfigError naming the known ones."""
@@ -316,6 +322,8 @@ def _build(document: dict[str, Any], path: Path) -> Config:
         sites=tuple(_site(site, study.get("timezone", "UTC"), folder) for site in document["site"]),
         definitions=_definitions(study),
         suppress_below=document.get("report", {}).get("suppress_below", 0),
+        dates=study.get("dates", "kept"),
+        person_identifier=study.get("person_identifier"),
     )
 
 

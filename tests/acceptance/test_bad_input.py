@@ -201,7 +201,7 @@ def test_an_unreadable_record_among_good_ones_is_kept_and_named(
     assert "  unreadable: Observation/bal-1-cdasi-1" in ran.out
     assert told["patients"] == {"case": 2}
     assert sum(told["resources"].values()) == len(sample_of_two)
-    assert json.loads(files_only("export").out)["cases"][1]["outcomes"], "the other patient is computed"
+    assert json.loads(files_only("export", "--identified").out)["cases"][1]["outcomes"], "the other patient is computed"
 
 
 @pytest.fixture

@@ -67,14 +67,27 @@ def test_nothing_in_it_names_a_patient(exported: str, sample: SampleSite) -> Non
     assert years == {birth[:4] for birth in births}
 
 
+def test_without_a_key_nothing_leaves_and_the_error_says_how_to_make_one(loop: Loop, new_study: StudyMaker) -> None:
+    study = new_study(loop.hospital, push=False)
+    text = study.config.read_text(encoding="utf-8")
+    study.config.write_text(text.replace('pseudonym_key = "file:pseudonym.key"\n', ""), encoding="utf-8")
+
+    refused, identified = study.type("export"), study.type("export", "--identified")
+
+    assert (refused.code, refused.out, identified.code) == (2, "", 0)
+    assert "no pseudonym key is configured, so no case may leave" in refused.err
+    assert "dm-fhir keys pseudonym" in refused.err
+    made = study.type("keys", "pseudonym")
+    study.config.write_text(text.replace("file:pseudonym.key", "file:keys/pseudonym.key"), encoding="utf-8")
+    assert (made.code, study.type("export").code, study.type("keys", "pseudonym").code) == (0, 0, 2)
+    assert 'pseudonym_key = "file:keys/pseudonym.key"' in made.out
+    assert mode(study.config.parent / "keys" / "pseudonym.key") == "0o600"
+
+
 def test_the_same_key_gives_the_same_pseudonyms(loop: Loop, exported: str, new_study: StudyMaker) -> None:
     def cases(key: str) -> list[str]:
         study = new_study(loop.hospital, push=False)
         (study.config.parent / "pseudonym.key").write_text(key, encoding="utf-8")
-        text = study.config.read_text(encoding="utf-8")
-        study.config.write_text(
-            text.replace("[study]", '[study]\npseudonym_key = "file:pseudonym.key"', 1), encoding="utf-8"
-        )
         study.type("sync")
         return [case["id"] for case in json.loads(study.type("export").out)["cases"]]
 
@@ -82,7 +95,7 @@ def test_the_same_key_gives_the_same_pseudonyms(loop: Loop, exported: str, new_s
 
     assert first == second
     assert set(first) & set(other) == set()
-    assert loop.study.type("export").out == exported, "the store keeps the key that it made"
+    assert loop.study.type("export").out == exported
 
 
 def test_a_file_is_written_privately_and_said_on_stderr(loop: Loop, tmp_path: Path, exported: str) -> None:
@@ -124,7 +137,8 @@ def test_init_writes_a_config_that_works_once_its_secrets_are_there(
     assert ran.code == 0
     assert str(config) in ran.out
     assert mode(config) == "0o600"
-    (tmp_path / "study" / "keys").mkdir()
+    key = tmp_path / "study" / "keys" / "pseudonym.key"
+    assert (mode(key), mode(key.parent), len(load_config(config).pseudonym_key.read())) == ("0o600", "0o700", 64)  # type: ignore[union-attr]
     (tmp_path / "study" / "keys" / "leon.pem").write_text("a key", encoding="utf-8")
     site = load_config(config).sites[0]
     assert site.auth.private_key is not None

@@ -19,6 +19,7 @@ CONFIG = """
 [study]
 title = "Two hospitals"
 drug = "anifrolumab"
+pseudonym_key = "file:pseudonym.key"
 
 [[site]]
 name = "leon"
@@ -75,6 +76,7 @@ def study(
     """A study in whose store run 1, a pull, has ended with 3; the config has the name that needs not be typed."""
     config = tmp_path / "dm-fhir.toml"
     config.write_text(CONFIG, encoding="utf-8")
+    config.with_name("pseudonym.key").write_text("the key of two hospitals", encoding="utf-8")
     db = open_store(tmp_path / "dm-fhir.sqlite", "anifrolumab")
     end_run(db, begin_run(db, "pull"), 3)
     monkeypatch.chdir(tmp_path)

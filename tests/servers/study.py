@@ -104,13 +104,14 @@ def new_study(
     (folder / "patients.txt").write_text("".join(f"{patient}\n" for patient in patients), encoding="utf-8")
     config = folder / "dm-fhir.toml"
     lines = [
-        '[study]\ntitle = "Servers"\ndrug = "anifrolumab"\ntimezone = "UTC"\n',
+        '[study]\ntitle = "Servers"\ndrug = "anifrolumab"\ntimezone = "UTC"\npseudonym_key = "file:pseudonym.key"\n',
         f'[[site]]\nname = "{SITE}"\nendpoint = "{endpoint}"\n{site}\n',
         '[site.auth]\nmethod = "none"\n',
         f"[site.cohort]\n{cohort}\n",
         "[site.pull]\n" + "".join(f"{name} = {value}\n" for name, value in (pull or {}).items()),
     ]
     config.write_text("".join(lines), encoding="utf-8")
+    config.with_name("pseudonym.key").write_text("the key of the servers", encoding="utf-8")
     return Study(config)
 
 

@@ -29,6 +29,7 @@ BELOW = {
     "statistics": {"model", "config", "validation", "outcomes"},
     "fhir": {"model", "config", "validation"},
     "store": {"model", "config", "validation"},
+    "export": {"outcomes", "model", "config", "validation"},
     "sync": {"fhir", "store", "outcomes", "statistics", "model", "config", "validation"},
     "report": {"store", "outcomes", "statistics", "model", "config", "validation"},
     "mappings": {"outcomes", "model", "config", "validation"},

@@ -24,7 +24,7 @@ def test_a_case_is_replaced_whole(db: sqlite3.Connection) -> None:
         [("range", "Observation/1", "value")],
     )
     put_case(db, "leon", case._replace(body=b"[]"), "f2", 1, two[:1], [finding("unit")])
-    assert (cases.cases(db, "leon"), cases.outcomes(db, "leon")) == ([case._replace(body=b"[]")], two[:1])
+    assert (list(cases.cases(db, "leon")), cases.outcomes(db, "leon")) == ([case._replace(body=b"[]")], two[:1])
     assert (cases.finding_counts(db, "leon"), cases.errors(db, "leon")) == ({"unit": (1, 1)}, [])
     assert fingerprints(db, "leon") == {"Patient/1": "f2"}
 

@@ -57,7 +57,7 @@ def test_a_form_that_a_table_names_is_pulled_and_becomes_an_outcome(
 ) -> None:
     pulled(tmp_path, TABLE)
     capsys.readouterr()
-    assert main.call(["--quiet", "--config", str(tmp_path / "dm-fhir.toml"), "export"]) == 0
+    assert main.call(["--quiet", "--config", str(tmp_path / "dm-fhir.toml"), "export", "--identified"]) == 0
     [case] = json.loads(capsys.readouterr().out)["cases"]
 
     assert [one["measured"]["result"]["number"] for one in case["assessments"]] == ["18", "7"]

@@ -7,6 +7,7 @@ Parts that can only hold texts, numbers and each other are not looked through fo
 from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
+from typing import Literal
 
 import msgspec
 
@@ -91,6 +92,8 @@ class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
     """The patient, without name or address. `birth_date` and `deceased_at` may be partial dates.
 
     Races and ethnicities are broad categories, their details stand beside them. `birth_date_absent` is why the record has no birth date ("masked", "unknown", ...), where it says so.
+    `ages` are those in completed years at the `first_infusion` and at `onset`: the least and the greatest that the dates
+    allow. An exported document has them because the birth date is not in it.
     """
 
     source: Source
@@ -107,6 +110,7 @@ class Subject(msgspec.Struct, frozen=True, omit_defaults=True):
     ethnicity_details: tuple[Coding, ...] = ()
     links: tuple[Link, ...] = ()
     test_patient: bool = False
+    ages: dict[str, tuple[int, int]] = {}
 
 
 class Administration(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -455,7 +459,8 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `administrations` are those of the study drug, `other_administrations` those of other drugs that the tables know.
     `left_out` counts, by reason, the records that say nothing to this study. `accepts_preliminary`: at this site
-    preliminary results count too.
+    preliminary results count too. `person` is the same for the same person at every site; None where the patient has no
+    such identifier. `partial_dates` counts what moving dates did to those it cannot move exactly: `coarser`, `left_out`.
     """
 
     id: str
@@ -472,8 +477,13 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True):
     findings: tuple[Finding, ...] = ()
     left_out: dict[str, int] = {}
     accepts_preliminary: bool = False
+    person: str | None = None
+    partial_dates: dict[str, int] = {}
 
 
+#: How an exported document has its dates: as recorded; moved by some days, the same for all dates of a patient; or moved so
+#: that the first infusion is on 2000-01-01, day 0.
+Dates = Literal["kept", "shifted", "days"]
 FORMAT = "dm-fhir case series"
 #: Raised whenever the model changes; model/upgrades.py then says how a document of the version before becomes one of this.
 FORMAT_VERSION = 3
@@ -483,7 +493,8 @@ class CaseSeries(msgspec.Struct, frozen=True):
     """All cases of a study. `complete_until` is per site; None where that site has never been read completely.
 
     `written_by` is the program and its version, None in documents of format 1, which did not say. `definitions` are those
-    that its outcomes were computed by.
+    that its outcomes were computed by. `dates` says how they were treated. `differences` are what was not the same in
+    the documents that this one was merged from, where that was allowed.
     """
 
     title: str
@@ -495,3 +506,5 @@ class CaseSeries(msgspec.Struct, frozen=True):
     format_version: str = str(FORMAT_VERSION)
     written_by: str | None = None
     definitions: Definitions = msgspec.field(default_factory=Definitions)
+    dates: Dates = "kept"
+    differences: tuple[str, ...] = ()

@@ -102,6 +102,35 @@ def on_or_before(text: str | None, limit: date, zone: tzinfo) -> bool | None:
     return False if first_day(moment, zone) > limit else None
 
 
+def moved(text: str, days: int, zone: tzinfo) -> str | None:
+    """The date or time so many days later, in the form and precision in which it is written; its time of day by the clock of `zone` stays.
+
+    A month or a year cannot be moved by days: it becomes the most precise date that surely holds all of it, None where that
+    would be two years. Years 1 and 9999 ("unknown", "for ever") stay. Raises ValueError for what is no FHIR date or dateTime.
+    """
+    form = _FORM.fullmatch(text)
+    if form is None:
+        raise ValueError("not a FHIR date or dateTime")
+    if int(form["year"]) in (1, 9999) or not days:
+        return text
+    moment, further = span(text, zone), timedelta(days=days)
+    if moment.precision in ("year", "month"):
+        first, last = first_day(moment, zone) + further, last_day(moment, zone) + further
+        return holding(first.isoformat(), last.isoformat())
+    if form["zone"] is None:
+        written = date(int(form["year"]), int(form["month"]), int(form["day"])) + further
+        return written.isoformat() + text[len("2024-03-05") :]
+    local = moment.start.astimezone(zone)
+    there = datetime.combine(local.date() + further, local.time(), zone)
+    second = f":{form['second']}{form['fraction'] or ''}" if form["second"] else ""
+    return f"{there:%Y-%m-%dT%H:%M}{second}{there.isoformat()[-6:]}"
+
+
+def is_date(text: str) -> bool:
+    """Whether `text` has the form of a FHIR date or dateTime."""
+    return _FORM.fullmatch(text) is not None
+
+
 def completed_years(birth: str, when: str, zone: tzinfo) -> tuple[int, int]:
     """The least and the greatest age in completed years that the two dates allow; equal where the age is certain."""
     born, seen = span(birth, zone), span(when, zone)

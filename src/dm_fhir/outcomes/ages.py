@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from dm_fhir.model.case import Case, Condition
 from dm_fhir.model.dates import completed_years, span
+from dm_fhir.outcomes.exposure import exposure
 
 ADULT_YEARS = 18
 #: Conditions that are the disease itself, not what it does.
@@ -31,14 +32,37 @@ def age_at(case: Case, when: str | None) -> Ages | None:
         return None
 
 
+def age_at_first(case: Case, first_exposure: str) -> Ages | None:
+    """The least and the greatest age at the first exposure; in a document without dates the one that it states."""
+    stated = case.subject.ages.get("first_infusion") if case.subject else None
+    return stated or age_at(case, first_exposure)
+
+
 def onset_age(case: Case) -> Ages | None:
-    """The least and the greatest age at the earliest dated onset of a diagnosis; else the age that a record states."""
+    """The least and the greatest age at the earliest dated onset of a diagnosis; else the age that a record states.
+
+    In a document without dates it is the one that the document states.
+    """
+    if case.subject and "onset" in case.subject.ages:
+        return case.subject.ages["onset"]
     onset = earliest_onset(case)
     by_dates = age_at(case, onset.onset) if onset else None
     if by_dates is not None:
         return by_dates
     stated = [age for one in case.conditions if one.concept.variable in DIAGNOSES and (age := _stated_age(one))]
     return min(stated, default=None)
+
+
+def ages_of(case: Case) -> dict[str, Ages]:
+    """The least and the greatest age at the `first_infusion` and at `onset`, as far as known; none without an infusion.
+
+    For a document that has no date of birth.
+    """
+    first = exposure(case.administrations, ZoneInfo(case.timezone)).first
+    if first is None:
+        return {}
+    found = {"first_infusion": age_at_first(case, first.start), "onset": onset_age(case)}
+    return {name: age for name, age in found.items() if age is not None}
 
 
 def earliest_onset(case: Case) -> Condition | None:
@@ -61,7 +85,7 @@ def is_juvenile(case: Case, first_exposure: str) -> bool | None:
     """
     if any(one.concept.variable == _JUVENILE for one in case.conditions):
         return True
-    onset, exposed = _credible(onset_age(case)), _credible(age_at(case, first_exposure))
+    onset, exposed = _credible(onset_age(case)), _credible(age_at_first(case, first_exposure))
     if any(age is not None and age[1] < ADULT_YEARS for age in (onset, exposed)):
         return True
     return False if onset is not None and onset[0] >= ADULT_YEARS else None
@@ -74,7 +98,7 @@ def population(case: Case, first_exposure: str) -> Population | None:
     """
     if is_juvenile(case, first_exposure) is not True:
         return "adult"
-    age = _credible(age_at(case, first_exposure))
+    age = _credible(age_at_first(case, first_exposure))
     if age is None or age[0] < ADULT_YEARS <= age[1]:
         return None
     return "jdm" if age[1] < ADULT_YEARS else "adult"

@@ -6,7 +6,7 @@ from dm_fhir.outcomes.ages import ADULT_YEARS
 from dm_fhir.report.sentence import Counted, Sentence, lacking, mean_values, shown_mean
 from dm_fhir.statistics import persons
 from dm_fhir.statistics.ages import Ages, adult_onset, age_at_first_infusion, ages
-from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.cohort import Cohort, found_twice
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.summaries import mean_sd
 
@@ -29,13 +29,26 @@ def _analysed(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
         f"{small.number(len(ids))} left out, {why}" + ("" if small.below else f": {', '.join(ids)}")
         for why, ids in cohort.left_out.items()
     )
+    text = f"{n} patient{'s' * (cohort.n != 1)} with at least one completed infusion of {drug} at {sites} "
+    text += f"site{'s' * (sites != 1)} were analysed."
     return Sentence(
         "patients",
-        f"{n} patient{'s' * (cohort.n != 1)} with at least one completed infusion of {drug} at {sites} "
-        f"site{'s' * (sites != 1)} were analysed.",
+        " ".join([text, *_counted_twice(cohort, small)]),
         {"n": n, "sites": str(sites)} | {reason: small.number(len(ids)) for reason, ids in cohort.left_out.items()},
         left_out,
     )
+
+
+def _counted_twice(cohort: Cohort, small: SmallCells) -> Iterator[str]:
+    """Cases of one person are never merged, so whoever is in several is counted in each, and that is said."""
+    twice = found_twice(patient.case for patient in cohort.patients)
+    if twice:
+        several = len(twice) != 1
+        who = f"{small.number(len(twice))} person{'s have' if several else ' has'} several of these cases and "
+        cases = "; ".join(" and ".join(names) for names in twice.values())
+        named = "" if small.below else f": {cases}"
+        count = cohort.n - sum(len(names) - 1 for names in twice.values())
+        yield f"{who}{'are' if several else 'is'} counted in each, so these are {small.number(count)} persons{named}."
 
 
 def _sex(cohort: Cohort, small: SmallCells) -> Sentence:

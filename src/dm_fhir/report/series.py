@@ -2,13 +2,16 @@
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
 
 from dm_fhir import __version__
 from dm_fhir.config import Config, Site
+from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Case, CaseSeries
 from dm_fhir.model.document import decode
-from dm_fhir.report.pseudonym import pseudonymised
+from dm_fhir.report.pseudonym import person, pseudonymised
 from dm_fhir.store.cases import cases
 from dm_fhir.store.database import setting
 from dm_fhir.store.ledger import complete_until
@@ -17,22 +20,38 @@ from dm_fhir.store.ledger import complete_until
 def case_series(
     db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
 ) -> CaseSeries:
-    """The study's case series. Raises ConfigError if the pseudonym key is configured and missing."""
-    found = [decode(row.body, Case) for site in sites for row in cases(db, site.name)]
-    if not identified:
-        key = pseudonym_key(db, config)
-        found = [pseudonymised(case, key) for case in found]
-    until = {site.name: complete_until(db, site.name, site.pull.optional_types) for site in sites}
-    written_by = f"dm-fhir {__version__}"
+    """The study's case series, its dates as recorded. Raises ConfigError if the pseudonym key is configured and missing."""
+    as_recorded = replace(config, dates="kept")
+    head = series_head(db, as_recorded, sites, identified=identified)
+    return replace(head, cases=tuple(each_case(db, as_recorded, sites, identified=identified)))
+
+
+def series_head(
+    db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
+) -> CaseSeries:
+    """The case series as it is exported, without its cases."""
     return CaseSeries(
         config.title,
         config.drug,
-        tuple(found),
-        until,
+        (),
+        {site.name: complete_until(db, site.name, site.pull.optional_types) for site in sites},
         pseudonymised=not identified,
-        written_by=written_by,
+        written_by=f"dm-fhir {__version__}",
         definitions=config.definitions,
+        dates="kept" if identified else config.dates,
     )
+
+
+def each_case(
+    db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
+) -> Iterator[Case]:
+    """The cases as they are exported, one by one, site by site in order of patient. Raises ConfigError if the key is missing."""
+    key = pseudonym_key(db, config)
+    for site in sites:
+        for row in cases(db, site.name):
+            case = decode(row.body, Case)
+            known = replace(case, person=person(case, key, config.person_identifier))
+            yield known if identified else pseudonymised(known, key, config.dates)
 
 
 def pseudonym_key(db: sqlite3.Connection, config: Config) -> bytes:
@@ -40,3 +59,14 @@ def pseudonym_key(db: sqlite3.Connection, config: Config) -> bytes:
     if config.pseudonym_key is not None:
         return config.pseudonym_key.read().encode()
     return setting(db, "pseudonym_key", secrets.token_hex(32)).encode()
+
+
+def check_key(config: Config) -> None:
+    """Raises ConfigError, with what mends it, where no pseudonym key is configured, or it is missing."""
+    if config.pseudonym_key is None:
+        raise ConfigError(
+            "no pseudonym key is configured, so no case may leave",
+            hint='make one: dm-fhir keys pseudonym; then put into [study]: pseudonym_key = "file:keys/pseudonym.key"\n'
+            "  for use inside the hospital only, with the hospital's references: --identified",
+        )
+    config.pseudonym_key.read()

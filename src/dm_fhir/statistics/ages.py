@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from dm_fhir.model.dates import Span, completed_years, first_day, last_day
-from dm_fhir.outcomes.ages import ADULT_YEARS, age_at, earliest_onset, onset_age
+from dm_fhir.outcomes.ages import ADULT_YEARS, age_at_first, earliest_onset, onset_age
 from dm_fhir.statistics.cohort import Cohort, Patient
 from dm_fhir.statistics.summaries import MeanSd, mean_sd
 from dm_fhir.statistics.tally import Tally
@@ -105,7 +105,7 @@ def _finding(diagnosis: MeanSd | None, start: MeanSd | None) -> str | None:
 
 
 def _age_at_start(patient: Patient) -> tuple[int, int] | None:
-    return age_at(patient.case, patient.started.start)
+    return age_at_first(patient.case, patient.started.start)
 
 
 def _years_between(patient: Patient) -> tuple[int, int] | None:

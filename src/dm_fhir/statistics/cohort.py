@@ -123,6 +123,15 @@ class Cohort:
         return len(self.patients)
 
 
+def found_twice(cases: Iterable[Case]) -> dict[str, tuple[str, ...]]:
+    """The persons of whom there are several cases, with these as `site:case`; in order of person."""
+    of_person: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if case.person:
+            of_person[case.person].append(f"{case.site}:{case.id}")
+    return {person: tuple(names) for person, names in sorted(of_person.items()) if len(names) > 1}
+
+
 def _left_out(case: Case, exposed: Exposure) -> str | None:
     subject = case.subject
     if subject and subject.test_patient:

@@ -1,7 +1,7 @@
 """Mapped cases, their outcomes and findings. The store holds documents; what is in them is not its business."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -87,12 +87,12 @@ def note_computed(db: sqlite3.Connection, site: str, mark: str) -> None:
     db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (f"computed of {site}", mark))
 
 
-def cases(db: sqlite3.Connection, site: str) -> list[CaseRow]:
-    """The site's cases, in order of patient."""
+def cases(db: sqlite3.Connection, site: str) -> Iterator[CaseRow]:
+    """The site's cases, in order of patient, read one by one."""
     rows = db.execute(
         "SELECT patient, state, body FROM case_document WHERE site = ? AND state = 'case' ORDER BY patient", (site,)
     )
-    return list(map(CaseRow._make, rows))
+    return map(CaseRow._make, rows)
 
 
 def case_row(db: sqlite3.Connection, site: str, patient: str) -> CaseRow | None:

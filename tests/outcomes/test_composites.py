@@ -536,3 +536,28 @@ def test_the_visits_are_the_studys(clinic: Any) -> None:
 
     assert [one.visit for one in found(case, replace(ALL, visits=schedule))["tis"]] == ["twelve"]
     assert found(case, replace(ALL, visits=()))["tis"][0].visit is None
+
+
+def test_a_visit_with_values_of_no_use_has_their_time(clinic: Any) -> None:
+    start = {**START, "ast": 40}
+    case = case_of(clinic, *day(clinic, BEFORE, start), *day(clinic, WEEK_4, {"ast": 40}))
+    score = only(case, "tis")
+
+    assert (score.visit, score.when) == ("week_4", WEEK_4)
+    assert "followup_missing:ck" in score.reasons
+    assert {one.role for one in score.inputs} == {"baseline"}
+
+
+def test_a_measure_of_juveniles_makes_no_visit_of_an_adult(clinic: Any) -> None:
+    case = case_of(clinic, *day(clinic, BEFORE, START), *day(clinic, WEEK_4, {"cmas": 40, "jdm_das_total": 4}))
+
+    assert {(one.visit, one.when) for some in found(case).values() for one in some} == {(None, None)}
+
+
+def test_where_adult_or_not_is_unknown_there_is_no_score_at_any_visit(clinic: Any) -> None:
+    juvenile = (diagnosis("dm_juvenile"),)
+    case = case_of(clinic, *day(clinic, BEFORE, START), *day(clinic, WEEK_4, LAST), born=None, conditions=juvenile)
+
+    assert (only(case, "tis").visit, only(case, "tis").reasons) == (None, ("population_unknown",))
+    assert "tis_category" not in found(case)
+    assert only(case, "imacs_improvement").answer == "yes"

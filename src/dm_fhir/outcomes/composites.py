@@ -46,7 +46,10 @@ class Asked(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule, the variables whose values make a visit of it, and what it yields there; `variable` is its first outcome."""
+    """A rule, the variables whose values make a visit of it, and what it yields there; `variable` is its first outcome.
+
+    `instead` are variables that only count for juveniles under 18.
+    """
 
     variable: str
     id: str
@@ -55,6 +58,7 @@ class Rule(NamedTuple):
     at: Callable[[Asked], list[Outcome]]
     first_visit: int = 0
     of_juveniles: bool = False
+    instead: tuple[str, ...] = ()
 
 
 class _Used(NamedTuple):
@@ -126,8 +130,8 @@ def limits_kept(core: CoreSet, visit: str | None) -> tuple[inactive.Kept, ...]:
 
 def _of_rule(rule: Rule, setting: Setting) -> list[Outcome]:
     schedule = [visit.name for visit in setting.definitions.visits][rule.first_visit :]
-    visits = [name for name in schedule if _is_seen(rule, setting.core, name)]
-    if not visits:
+    visits = [name for name in schedule if _seen(rule, setting, name)]
+    if not visits or (rule.id == tis.RULE and setting.population is None):
         return rule.at(Asked(rule, setting, None))[:1]
     found = [rule.at(Asked(rule, setting, name)) for name in visits]
     shared = _lacking_everywhere([outcomes[0] for outcomes in found])
@@ -138,8 +142,11 @@ def _of_rule(rule: Rule, setting: Setting) -> list[Outcome]:
     return [once, *(one for outcomes in found for one in outcomes if one.number is not None)]
 
 
-def _is_seen(rule: Rule, core: CoreSet, visit: str | None) -> bool:
-    return any(core.seen(name, visit) is not None for name in rule.measured)
+def _seen(rule: Rule, setting: Setting, visit: str | None) -> list[Assessment]:
+    """What stands for the visit of all that the rule asks for, whether or not it comes to use it."""
+    variables = (*rule.measured, *(rule.instead if setting.population == "jdm" else ()))
+    found = (setting.core.seen(name, visit) for name in variables)
+    return [one.assessment for one in found if one is not None]
 
 
 def _lacking_everywhere(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
@@ -153,7 +160,7 @@ def _tis(asked: Asked) -> list[Outcome]:
     """The score, its category, and where the study wants it the points of what is known."""
     setting = asked.setting
     if setting.population is None:
-        return [_outcome(asked, name, (), reasons=(NO_POPULATION,)) for name in ("tis", "tis_category")]
+        return [_outcome(asked, "tis", (), reasons=(NO_POPULATION,))]
     found = tis.scored(setting.core, asked.visit, setting.population, setting.definitions)
     used = [one for each in found for one in _compared(each.compared)]
     reasons = tuple(reason for each in found for reason in each.reasons)
@@ -182,13 +189,13 @@ def _proderm(asked: Asked) -> list[Outcome]:
     """Deterioration at this visit and at the one before it."""
     rule, setting, visit = asked
     first = next((one.name for one in setting.definitions.visits), None)
-    if visit is None and _is_seen(rule, setting.core, first):
+    if visit is None and _seen(rule, setting, first):
         return [_outcome(asked, rule.variable, (), reasons=("followup_missing:second_visit",))]
     before = previous_visit(setting, visit) if visit is not None else None
     now, earlier = (imacs_verdict(rule.id, setting.core, name) for name in (visit, before))
     met = all_of(now.met, earlier.met)
     lacking = now.reasons
-    if before is not None and not _is_seen(rule, setting.core, before):
+    if before is not None and not _seen(rule, setting, before):
         lacking = (*lacking, f"followup_missing:{before}")
     elif before is not None:
         lacking = (*lacking, *(f"{reason}@{before}" for reason in earlier.reasons))
@@ -221,7 +228,7 @@ def _variables(measures: Iterable[Measure]) -> tuple[str, ...]:
 
 
 RULES = (
-    Rule("tis", tis.RULE, tis.VERSION, _variables((*IMACS, *PRINTO)), _tis),
+    Rule("tis", tis.RULE, tis.VERSION, _variables(IMACS), _tis, instead=_variables(PRINTO)),
     Rule("imacs_improvement", imacs.IMPROVE, imacs.VERSION, _variables(imacs.SETS[imacs.IMPROVE]), _imacs),
     Rule("imacs_worsening", imacs.WORSEN, imacs.VERSION, _variables(imacs.SETS[imacs.WORSEN]), _imacs),
     Rule(
@@ -251,9 +258,11 @@ def _outcome(
     flags: Iterable[str] = (),
     **values: Any,
 ) -> Outcome:
+    # A visit whose values are of no use, such as of an enzyme that is not followed, has the time of those.
+    seen = [one.assessment for one in used if one.role == "followup"] or _seen(asked.rule, asked.setting, asked.visit)
     return Outcome(
         variable, asked.rule.id, asked.rule.version, visit=asked.visit,
-        when=_latest([one.assessment.time for one in used if one.role == "followup"], asked.setting),
+        when=_latest([one.time for one in seen], asked.setting),
         reasons=tuple(dict.fromkeys(reasons)), flags=tuple(sorted(set(flags))), inputs=tuple(map(_input, used)), **values,
     )  # fmt: skip
 

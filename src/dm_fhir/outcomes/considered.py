@@ -132,10 +132,12 @@ def _of_composite(case: Case, outcome: Outcome, used: set[str], definitions: Def
     rule = next(one for one in composites.RULES if one.id == outcome.rule)
     if first is None:
         return
-    zone, core = records.zone, core_set.core_set(case, measured, first.span, definitions)
+    setting = composites.setting_of(case, first, measured, definitions)
+    zone, core = records.zone, setting.core
+    asked = (*rule.measured, *(rule.instead if setting.population == "jdm" else ()), "mmt8")
     for one in measured:
         variable, place = core_set.variable_of(one), one.source.place
-        if place in used or variable not in (*rule.measured, "mmt8"):
+        if place in used or variable not in asked:
             continue
         series, visit = core.series[variable], outcome.visit
         reason = series.excluded.get(place, "") or series.start.excluded.get(place, "")

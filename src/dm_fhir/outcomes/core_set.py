@@ -72,7 +72,8 @@ _TOGETHER = dict.fromkeys(("mmt8", "mmt8_80", "mmt8_150"), "mmt8")
 class Series(NamedTuple):
     """One variable of one case: its baseline, and by name of the visit what stands for it.
 
-    `excluded` is why records are not usable at all, by place, and `unusable` is why records that might have served do not, by what for: "baseline", a visit, or "" for no visit.
+    `excluded` is why records are not usable at all, by place; `unusable` why records that might have served do not, by
+    what for: "baseline", a visit, or "" for no visit.
     """
 
     start: Baseline

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from dm_fhir.model.case import Case, Source
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes.glucocorticoid_records import ADMINISTRATION, PULSE_MG, Records, Said, records
+from dm_fhir.outcomes.glucocorticoid_records import PULSE_MG, Records, Said, records
 
 RULE, VERSION = "R-GC-COURSE", "1"
 BASELINE_DAYS = 28
@@ -211,7 +211,7 @@ def _of_drug(said: Sequence[Said], day: date) -> tuple[list[Said], list[str]]:
         why = [one.reason or f"partial_date:{one.drug}" for one in unsure]
         why += [one.reason or f"dose_missing:{one.drug}" for one in sure if one.mg_per_day is None]
         why += [f"no_factor:{one.drug}" for one in sure if one.factor is None and one.mg_per_day != 0]
-        if kind != ADMINISTRATION and _overlap(sure):
+        if _overlap(sure):
             why.append(f"overlap_unclear:{sure[0].drug}")
         if not why:
             return sure, []

@@ -271,3 +271,19 @@ def test_everything_that_a_row_says_is_compared(tmp_path: Path) -> None:
         ("table", "accepts_preliminary", "changed", ("accepts preliminary yes added",)),
     ]  # fmt: skip
     assert table_changes(old, old) == []
+
+
+def test_the_visits_of_an_outcome_are_counted_each(study: Study, tables: tuple[str, str]) -> None:
+    known = OLD + f'[[medication]]\nvariable = "prednisone"\ncodes = [{{ system = "{LOCAL}", code = "PRED" }}]\n'
+    study.config.with_name("new.toml").write_text(known, encoding="utf-8")
+    repeat = {"frequency": 1, "period": 1, "periodUnit": "d"}
+    stated = {
+        "resourceType": "MedicationStatement", "id": "s", "status": "active", "subject": {"reference": "Patient/p1"},
+        "medicationCodeableConcept": concept(LOCAL, "PRED"), "effectivePeriod": {"start": "2024-01-01"},
+        "dosage": [{"timing": {"repeat": repeat}, "doseAndRate": [{"doseQuantity": {"value": 10, "unit": "mg"}}]}],
+    }  # fmt: skip
+    put(study.db, patient("p1"), infusion("i1", "p1", "2025-03-06"), infusion("i2", "p1", "2025-05-05"), stated)
+    outcomes = changes(study.type("map", "diff", *tables, "--site", "leon", "--json").json["sites"][0], "outcomes")
+    three = ["Patient/p1"] * 3  # week 4, week 8, and the last day of follow-up
+    assert outcomes["prednisone_equivalent_mg_per_day", "newly computed"] == three
+    assert outcomes["glucocorticoid_status", "newly computed"] == three

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -129,11 +128,6 @@ def exposed(found: Case) -> Any:
 def copied(record: Any, reference: str) -> Any:
     """The same content in a record of its own."""
     return replace(record, source=replace(record.source, reference=reference))
-
-
-def exact(text: Any) -> Decimal:
-    """A number of a vector as it stands in JSON."""
-    return Decimal(str(text))
 
 
 def _own(code: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ after an explicit stop (status stopped or completed, with an end) until the next
 0. A record that merely runs out leaves the days after it unknown, and so do an order without an end and a record without
 a start. An active statement without an end goes on. Formula: different drugs add up; of one drug administrations are
 believed before statements before orders; those of one day add up, and so do statements or orders that began together.
-Two that run side by side and did not begin together may be a renewal or a dose on top: unknown. A pulse (R-GC) and a depot injection are not in the daily dose.
-Baseline = mean of the days -28 to -1 before the first exposure, only if all 28 are known. Follow-up = the dose in force on
-the follow-up day. Status: `discontinued` is 0 mg with evidence on 28 consecutive days up to the follow-up day; else
+Two that run side by side and did not begin together may be a renewal or a dose on top: unknown. A pulse (R-GC) and a depot
+injection are not in the daily dose. Baseline = mean of the days -28 to -1 before the first exposure, only if all 28 are
+known. Follow-up = the dose in force on the follow-up day. Status: `discontinued` is 0 mg with evidence on 28 consecutive days up to the follow-up day; else
 `tapered` below the baseline, `unchanged`, `increased`; `none_at_baseline` and `started` where the baseline is 0.
 Thresholds, all inclusive: reduction by 25 % or 50 %, dose of 7.5 or 5 mg a day or less. Above 200 mg a day is flagged.
 All are this project's decisions (no consensus definition was found; PRINTO's proposal: PMC6530070).
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from dm_fhir.model.case import Case, Source
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes.glucocorticoid_records import ADMINISTRATION, PULSE_MG, Records, Said, records
+from dm_fhir.outcomes.glucocorticoid_records import PULSE_MG, Records, Said, records
 
 RULE, VERSION = "R-GC-COURSE", "1"
 BASELINE_DAYS = 28
@@ -44,8 +44,8 @@ class Stretch(NamedTuple):
     """Consecutive days, both ends included, that are all alike.
 
     `mg_per_day` is in mg of prednisone-equivalent; None where it is not known, with `reasons`. Where it is 0, `doses` is
-    empty or of 0 mg, and `evidence` are the records that say so. `pulse_mg` is mg of prednisone-equivalent given as a pulse on each of
-    the days beside that; 0 for none.
+    empty or of 0 mg, and `evidence` are the records that say so. `pulse_mg` is mg of prednisone-equivalent given as a pulse
+    on each of the days beside that; 0 for none.
     """
 
     first: date
@@ -211,7 +211,7 @@ def _of_drug(said: Sequence[Said], day: date) -> tuple[list[Said], list[str]]:
         why = [one.reason or f"partial_date:{one.drug}" for one in unsure]
         why += [one.reason or f"dose_missing:{one.drug}" for one in sure if one.mg_per_day is None]
         why += [f"no_factor:{one.drug}" for one in sure if one.factor is None and one.mg_per_day != 0]
-        if kind != ADMINISTRATION and _overlap(sure):
+        if _overlap(sure):
             why.append(f"overlap_unclear:{sure[0].drug}")
         if not why:
             return sure, []

@@ -5,8 +5,8 @@ had surely begun (onset, else the day on which it was recorded) and had surely n
 clinical status of active, recurrence or relapse where no abatement is recorded); absent if it had not begun, or had
 abated, on that day or before. Else unknown: an onset or end that is partial or told as age or words, a record without
 clinical status and end, and a manifestation that no record names, for that nothing is recorded does not say that it was
-absent. A record without an onset that was made later leaves the earlier days unknown. Days: 0, 30, 91, 183 and 365 since the first exposure (the second case series shows months 1,
-3, 6, 12). Nothing is said beyond the end of follow-up or the death (R-FOLLOW-UP). No threshold, nothing configurable.
+absent. A record without an onset that was made later leaves the earlier days unknown. Days: 0, 30, 91, 183 and 365 since
+the first exposure (the second case series shows months 1, 3, 6, 12). Nothing is said beyond the end of follow-up or the death (R-FOLLOW-UP). No threshold, nothing configurable.
 """
 
 from collections.abc import Iterable

@@ -324,6 +324,30 @@ def test_drug_survival_censors_who_goes_on_and_who_was_lost(four: tuple[Case, ..
     assert table.notes[-1].startswith("1 of 4 patients are not in it")
 
 
+def test_a_death_is_no_stop(four: tuple[Case, ...]) -> None:
+    cases = (on_drug(four[0], 100, "yes", "death"), on_drug(four[1], 200, "no"), on_drug(four[2], 200, "yes"))
+    assert shown(all_tables(cases)["drug_survival"])["6"][:3] == ("2", "0", "100.0 %")
+
+
+def test_a_baseline_of_zero_has_a_change_and_no_percentage(four: tuple[Case, ...]) -> None:
+    inputs = (
+        Input("baseline", Source("x", "Observation/0"), "0"),
+        Input("followup", Source("x", "Observation/1"), "3"),
+    )
+    zero = (
+        outcome("cdasi_activity_baseline", 0),
+        outcome("cdasi_activity_improvement", -3, inputs=inputs),
+        outcome("cdasi_activity_percent_improvement", reasons=("baseline_zero",), inputs=inputs),
+    )
+    cells = row(all_tables([with_outcomes(four[0], *zero)])["changes"], "cdasi_activity").cells
+    assert [cell.text for cell in cells[3:]] == [
+        "-3 (-3 to -3)",
+        DASH,
+        "1.000",
+        "1 with a baseline of 0, in no percentage",
+    ]
+
+
 def test_without_outcomes_of_time_on_the_drug_there_is_no_curve(of_four: dict[str, Table]) -> None:
     assert of_four["drug_survival"].groups == ()
     assert of_four["drug_survival"].notes[-1].startswith("4 of 4 patients are not in it")

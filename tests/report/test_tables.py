@@ -413,10 +413,35 @@ def test_reasons_are_counted_by_outcome_and_by_patient(of_four: dict[str, Table]
     assert rows == {"baseline_missing": ("2", "2 of 4 (50 %)")}
 
 
+def test_the_order_of_the_cases_changes_nothing(twenty_four: tuple[Case, ...], of_24: dict[str, Table]) -> None:
+    assert all_tables(tuple(reversed(twenty_four))) == of_24
+
+
 def test_of_nobody_there_are_tables_that_say_so() -> None:
     found = all_tables(())
     assert all(table.groups == () for name, table in found.items() if name not in ("flow", "characteristics"))
     assert "%" not in str([cell.text for table in found.values() for one in table.rows for cell in one.cells])
+
+
+def test_a_number_before_does_not_tell_who_was_left_out_later(twenty_four: tuple[Case, ...]) -> None:
+    assert twenty_four[0].subject is not None
+    cases = (replace(twenty_four[0], subject=replace(twenty_four[0].subject, test_patient=True)), *twenty_four[1:])
+    flow = shown(all_tables(cases, 5, x={"case": 24, "no administration of the study drug": 10})["flow"])
+    assert {name: cells[0] for name, cells in flow.items()} == {
+        "found": "≥5",
+        "found: no administration of the study drug": "10",
+        "cases": "≥5",
+        "cases: test patient": "<5",
+        "analysed": "23",
+        "cdasi_at_baseline": "23",
+        "cdasi_at_follow_up": "23",
+    }
+
+
+def test_how_few_changed_is_not_told_by_the_test(twenty_four: tuple[Case, ...]) -> None:
+    # One of the 24 patients did not change in CDASI activity.
+    cells = row(all_tables(twenty_four, 5)["changes"], "cdasi_activity").cells
+    assert (cells[0].text, cells[5].text, cells[5].values) == ("24", "not shown", {})
 
 
 @pytest.mark.parametrize("size", [4, 24])

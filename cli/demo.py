@@ -227,7 +227,7 @@ def _print_sentences(study: Study, paper: _Paper) -> None:
 
 def _print_comparison(study: Study, paper: _Paper) -> None:
     """Every published figure beside the computed one, and how many are the same."""
-    from dm_fhir.demo.figures import compare
+    from dm_fhir.demo.figures import NOTE, compare
 
     found = compare(paper.name, {one.id: one.values for one in study_sentences(study)}, study_tables(study))
     click.echo(f"\n{paper.title}\neach figure: published / computed")
@@ -236,7 +236,7 @@ def _print_comparison(study: Study, paper: _Paper) -> None:
         click.echo(f"  {one.figure.says}: {one.figure.printed} / {one.computed or '-'}: {one.verdict}{remark}")
     verdicts = Counter(one.verdict for one in found)
     counted = "; ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
-    click.echo(f"  {len(found)} figures: {counted}")
+    click.echo(f"  {len(found)} figures: {counted}\n  {NOTE}")
 
 
 def _what_next(folder: Path, papers: Sequence[_Paper]) -> None:

@@ -79,6 +79,18 @@ def test_it_runs_to_its_end_and_prints_the_papers_sentence(demo: subprocess.Comp
     assert demo.stdout.count("second sync: nothing to compute, nothing written") == 2
 
 
+def test_it_prints_every_published_figure_beside_the_computed_one(demo: subprocess.CompletedProcess[str]) -> None:
+    for line in (
+        "  median (range) CDASI-A reduction, percent: 49.4% (26.9% - 77.8%) / 49.4% (26.9% - 77.8%): same",
+        "  indication: skin: 91.6% / 91.7% (22 of 24): same count, printed otherwise [91.6 is truncated: 22 of 24 is 91.67 %]",
+        "  years from diagnosis to initiation, means compared: -4.2 / -4.2: impossible_if_same_patients: the paper contradicts itself",
+    ):
+        assert line in demo.stdout
+    assert "  28 figures: " in demo.stdout
+    assert "  60 figures: 54 same; " in demo.stdout
+    assert demo.stdout.count("The persons of the sample are invented") == 2
+
+
 def test_it_leaves_configs_stores_and_reports_all_private(
     demo: subprocess.CompletedProcess[str], folder: Path, dm_fhir: Callable[..., Ran]
 ) -> None:

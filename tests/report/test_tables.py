@@ -1,6 +1,5 @@
 """The paper's tables: what they count, of whom, and what they say where nothing can be counted."""
 
-from collections.abc import Sequence
 from fractions import Fraction
 from time import process_time
 from typing import Any
@@ -10,38 +9,9 @@ from msgspec.structs import replace
 
 from dm_fhir.model.case import AdverseEvent, Case, Concept, Input, Outcome, Source, Suspect
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.report.tables.paper import tables
-from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.table import Row, Table
 
-DRUG = "anifrolumab"
-DASH = "\N{EN DASH}"
-
-
-def all_tables(cases: Sequence[Case], suppress_below: int = 0, **states: dict[str, int]) -> dict[str, Table]:
-    found = tables(Cohort(cases), DRUG, Definitions(), suppress_below, states or None)
-    return {table.id: table for table in found}
-
-
-def shown(table: Table, heading: str | None = None) -> dict[str, tuple[str, ...]]:
-    """The text of each row by its id, of one group or of all."""
-    groups = [group for group in table.groups if heading is None or group.heading == heading]
-    assert groups, [group.heading for group in table.groups]
-    return {row.id: tuple(cell.text for cell in row.cells) for group in groups for row in group.rows}
-
-
-def row(table: Table, name: str) -> Row:
-    """The row of that name, of several groups the last: in the table of changes that of the last follow-up."""
-    return [one for one in table.rows if one.id == name][-1]
-
-
-def with_outcomes(case: Case, *outcomes: Outcome) -> Case:
-    return replace(case, outcomes=outcomes)
-
-
-def outcome(variable: str, number: Fraction | int | None = None, **values: Any) -> Outcome:
-    exact = None if number is None else Fraction(number)
-    return Outcome(variable, "R-TEST", "1", number=exact, when=values.pop("when", "2024-07-01"), **values)
+from .tabled import DASH, DRUG, all_tables, outcome, row, shown, with_outcomes
 
 
 @pytest.fixture(scope="module")
@@ -146,160 +116,6 @@ def row_of_last(table: Table) -> Row:
     return next(one for one in table.groups[-1].rows if one.id == "cdasi_activity")
 
 
-RESPONSES = (
-    ({"cdasi_a_mcid_4": "yes", "cdasi_a_mcid_5": "yes", "my_own": "no"}, {"cdasi_a_pct_50": "yes"}),
-    ({"cdasi_a_mcid_4": "yes", "cdasi_a_mcid_5": "no", "my_own": "yes"}, {"cdasi_a_pct_50": "no"}),
-    ({"cdasi_a_mcid_4": "no", "cdasi_a_mcid_5": "no", "my_own": "no"}, {}),
-)
-
-
-@pytest.fixture
-def responding(four: tuple[Case, ...]) -> tuple[Case, ...]:
-    """Three patients with verdicts, the third with a baseline of 0; the fourth without baseline."""
-    found = [
-        with_outcomes(
-            case,
-            outcome("cdasi_activity_baseline", 20, verdicts={"band": "mild" if len(percent) else "severe"}),
-            outcome("cdasi_activity_improvement", 5, verdicts={**points, "band": "mild"}, visit="week_4", about="Observation/1"),
-            outcome("cdasi_activity_percent_improvement", verdicts=percent, reasons=() if percent else ("baseline_zero",), about="Observation/1", visit="week_4"),
-        )
-        for case, (points, percent) in zip(four, RESPONSES, strict=False)
-    ]  # fmt: skip
-    missing = [
-        outcome(f"cdasi_activity_{part}", reasons=("baseline_missing",))
-        for part in ("baseline", "improvement", "percent_improvement")
-    ]
-    return (*found, with_outcomes(four[3], *missing))
-
-
-def test_any_definition_in_the_outcomes_is_a_row_in_a_fixed_order(responding: tuple[Case, ...]) -> None:
-    table = all_tables(responding)["responders"]
-    assert [group.heading for group in table.groups] == ["week 4", "last follow-up"]
-    assert list(shown(table, "last follow-up")) == ["cdasi_a_mcid_4", "cdasi_a_mcid_5", "cdasi_a_pct_50", "my_own"]
-
-
-def test_responders_are_of_those_of_whom_it_is_decided(responding: tuple[Case, ...]) -> None:
-    rows = shown(all_tables(responding)["responders"], "last follow-up")
-    words, source, met, interval, lacking = rows["cdasi_a_mcid_4"]
-    assert words == "CDASI activity better by at least 4 points"
-    assert source == "UPenn cohort, Anyanwu 2015 (confirmed)"
-    # Clopper-Pearson 2 of 3: 9.4 % to 99.2 % (R: binom.test(2, 3)).
-    assert (met, interval, lacking) == ("2 of 3 (66.7 %)", f"9.4{DASH}99.2 %", "1: baseline missing")
-    assert rows["cdasi_a_pct_50"][2] == "1 of 2 (50.0 %)"
-    assert rows["cdasi_a_pct_50"][4] == "1: baseline missing; 1: baseline is 0, so there is no percentage"
-    assert "not confirmed" in rows["cdasi_a_pct_50"][1]
-
-
-def test_no_definition_is_called_the_minimal_clinically_important_difference(responding: tuple[Case, ...]) -> None:
-    for one in all_tables(responding)["responders"].rows:
-        assert "MCID" not in " ".join((one.label, *(cell.text for cell in one.cells)))
-
-
-def test_bands_are_counted_at_baseline_and_afterwards(responding: tuple[Case, ...]) -> None:
-    table = all_tables(responding)["severity"]
-    assert [group.heading for group in table.groups] == ["baseline", "week 4", "last follow-up"]
-    assert shown(table, "baseline")["band: mild"][2] == "2 of 3 (66.7 %)"
-    assert shown(table, "baseline")["band: severe"][2] == "1 of 3 (33.3 %)"
-    assert shown(table, "last follow-up")["band: mild"][2] == "3 of 3 (100.0 %)"
-
-
-def test_a_last_follow_up_without_a_verdict_is_not_replaced_by_an_earlier_one(four: tuple[Case, ...]) -> None:
-    early = outcome("ck_improvement", 9, when="2024-05-01", verdicts={"mine": "yes"})
-    late = outcome("ck_improvement", when="2024-06-01", reasons=("comparator",))
-    rows = all_tables((with_outcomes(four[0], early, late), with_outcomes(four[1], early)))["responders"]
-    assert shown(rows, "last follow-up")["mine"][2:5:2] == ("1 of 1 (100.0 %)", "1: the value is only a bound (< or >)")
-
-
-def test_the_baseline_lacks_first_of_a_change_and_not_of_a_value(four: tuple[Case, ...]) -> None:
-    whole = (
-        outcome("dlqi_baseline", 10, verdicts={"how_bad": "moderate"}),
-        outcome("dlqi_improvement", 5, verdicts={"mine": "yes", "how_bad": "small"}),
-    )
-    lacking = (
-        outcome("dlqi_baseline", reasons=("baseline_missing",)),
-        outcome("dlqi_improvement", reasons=("followup_missing",)),
-    )
-    found = all_tables([with_outcomes(four[0], *whole), with_outcomes(four[1], *lacking)])
-    assert shown(found["responders"], "last follow-up")["mine"][4] == "1: baseline missing"
-    assert shown(found["severity"], "last follow-up")["how_bad: small"][3] == "1: follow-up missing"
-    assert shown(found["severity"], "baseline")["how_bad: moderate"][3] == "1: baseline missing"
-
-
-def test_facts_beside_an_outcome_are_no_definitions(four: tuple[Case, ...]) -> None:
-    facts = (
-        outcome("tis", 40, visit="week_12", verdicts={"population": "adult"}),
-        outcome(
-            "prednisone_equivalent_mg_per_day_baseline", 10, verdicts={"coverage_days": "28", "factor_prednisone": "1"}
-        ),
-        outcome(
-            "glucocorticoid_status",
-            answer="tapered",
-            visit="last",
-            verdicts={"ge_25": "yes", "reduction_percent": "200/3"},
-        ),
-    )
-    found = all_tables([with_outcomes(four[0], *facts)])
-    assert list(shown(found["responders"], "last follow-up")) == ["ge_25"]
-    assert found["severity"].groups == ()
-
-
-def test_a_change_in_either_direction_is_two_rows(four: tuple[Case, ...]) -> None:
-    said = ("better", "worse", "no", "better")
-    cases = [
-        with_outcomes(case, outcome("physician_global_vas_improvement", 1, verdicts={"phga_change_2cm": verdict}))
-        for case, verdict in zip(four, said, strict=True)
-    ]
-    rows = shown(all_tables(cases)["responders"], "last follow-up")
-    assert {name: cells[2] for name, cells in rows.items()} == {
-        "phga_change_2cm: better": "2 of 4 (50.0 %)",
-        "phga_change_2cm: worse": "1 of 4 (25.0 %)",
-    }
-
-
-def test_criteria_and_categories_count_those_of_whom_they_are_known(four: tuple[Case, ...]) -> None:
-    def at_week_12(category: str | None, imacs: str | None) -> tuple[Outcome, ...]:
-        lacking = ("measure_missing:haq_di",)
-        return (
-            outcome("tis_category", answer=category, visit="week_12", reasons=() if category else lacking),
-            outcome("imacs_improvement", answer=imacs, visit="week_12", reasons=() if imacs else lacking),
-        )
-
-    cases = [
-        with_outcomes(case, *at_week_12(*answers))
-        for case, answers in zip(
-            four, (("major", "yes"), ("minimal", "no"), ("no_improvement", None), (None, None)), strict=True
-        )
-    ]
-    rows = shown(all_tables(cases)["responders"], "week 12")
-    assert list(rows) == ["imacs_improvement", "tis_minimal", "tis_moderate", "tis_major"]
-    assert rows["imacs_improvement"][2] == "1 of 2 (50.0 %)"
-    assert rows["tis_minimal"][2] == "2 of 3 (66.7 %)"
-    assert rows["tis_moderate"][2] == "1 of 3 (33.3 %)"
-    assert rows["tis_major"][4] == "1: neither baseline nor follow-up (haq di)"
-
-
-def test_glucocorticoids_leave_those_without_a_dose_out_of_the_denominator(four: tuple[Case, ...]) -> None:
-    def course(start: int | None, end: int | None, status: str | None) -> tuple[Outcome, ...]:
-        dose = "prednisone_equivalent_mg_per_day"
-        return (
-            outcome(f"{dose}_baseline", start, reasons=() if start is not None else ("dose_unknown",)),
-            outcome(dose, end, visit="last", reasons=() if end is not None else ("dose_unknown",)),
-            outcome("glucocorticoid_status", answer=status, visit="last", reasons=() if status else ("dose_unknown",)),
-            outcome("methotrexate_change", answer="stopped" if start else "unknown", visit="last"),
-        )
-
-    given = ((20, 10, "tapered"), (10, 0, "discontinued"), (0, 0, "none_at_baseline"), (None, None, None))
-    table = all_tables([with_outcomes(case, *course(*one)) for case, one in zip(four, given, strict=True)])[
-        "glucocorticoids"
-    ]
-    assert shown(table, "Prednisone-equivalent, mg a day")["baseline"] == (f"10 (0{DASH}20)", "1")
-    rows = shown(table, "Glucocorticoids, last follow-up")
-    assert rows["tapered"] == ("1 of 2 (50 %)", "1")
-    assert rows["unchanged"] == ("0 of 2 (0 %)", "1")
-    assert rows["none_at_baseline"][0] == "1"
-    assert shown(table, "methotrexate") == {"stopped": ("2 of 2 (100 %)", "2")}
-
-
 def on_drug(case: Case, days: int | None, stopped: str | None, reason: str | None = None) -> Case:
     return with_outcomes(
         case,
@@ -332,6 +148,30 @@ def test_without_outcomes_of_time_on_the_drug_there_is_no_curve(four: tuple[Case
     table = all_tables(cases)["drug_survival"]
     assert table.groups == ()
     assert table.notes[-1].startswith("4 of 4 patients are not in it")
+
+
+def test_a_death_is_no_stop(four: tuple[Case, ...]) -> None:
+    cases = (on_drug(four[0], 100, "yes", "death"), on_drug(four[1], 200, "no"), on_drug(four[2], 200, "yes"))
+    assert shown(all_tables(cases)["drug_survival"])["6"][:3] == ("2", "0", "100.0 %")
+
+
+def test_a_baseline_of_zero_has_a_change_and_no_percentage(four: tuple[Case, ...]) -> None:
+    inputs = (
+        Input("baseline", Source("x", "Observation/0"), "0"),
+        Input("followup", Source("x", "Observation/1"), "3"),
+    )
+    zero = (
+        outcome("cdasi_activity_baseline", 0),
+        outcome("cdasi_activity_improvement", -3, inputs=inputs),
+        outcome("cdasi_activity_percent_improvement", reasons=("baseline_zero",), inputs=inputs),
+    )
+    cells = row(all_tables([with_outcomes(four[0], *zero)])["changes"], "cdasi_activity").cells
+    assert [cell.text for cell in cells[3:]] == [
+        "-3 (-3 to -3)",
+        DASH,
+        "1.000",
+        "1 with a baseline of 0, in no percentage",
+    ]
 
 
 def event(number: int, date: str | None, related: str | None = None, **values: Any) -> AdverseEvent:
@@ -394,10 +234,35 @@ def test_reasons_are_counted_by_outcome_and_by_patient(of_four: dict[str, Table]
     assert rows == {"baseline_missing": ("2", "2 of 4 (50 %)")}
 
 
+def test_the_order_of_the_cases_changes_nothing(twenty_four: tuple[Case, ...], of_24: dict[str, Table]) -> None:
+    assert all_tables(tuple(reversed(twenty_four))) == of_24
+
+
 def test_of_nobody_there_are_tables_that_say_so() -> None:
     found = all_tables(())
     assert all(table.groups == () for name, table in found.items() if name not in ("flow", "characteristics"))
     assert "%" not in str([cell.text for table in found.values() for one in table.rows for cell in one.cells])
+
+
+def test_a_number_before_does_not_tell_who_was_left_out_later(twenty_four: tuple[Case, ...]) -> None:
+    assert twenty_four[0].subject is not None
+    cases = (replace(twenty_four[0], subject=replace(twenty_four[0].subject, test_patient=True)), *twenty_four[1:])
+    flow = shown(all_tables(cases, 5, x={"case": 24, "no administration of the study drug": 10})["flow"])
+    assert {name: cells[0] for name, cells in flow.items()} == {
+        "found": "≥5",
+        "found: no administration of the study drug": "10",
+        "cases": "≥5",
+        "cases: test patient": "<5",
+        "analysed": "23",
+        "cdasi_at_baseline": "23",
+        "cdasi_at_follow_up": "23",
+    }
+
+
+def test_how_few_changed_is_not_told_by_the_test(twenty_four: tuple[Case, ...]) -> None:
+    # One of the 24 patients did not change in CDASI activity.
+    cells = row(all_tables(twenty_four, 5)["changes"], "cdasi_activity").cells
+    assert (cells[0].text, cells[5].text, cells[5].values) == ("24", "not shown", {})
 
 
 @pytest.mark.parametrize("size", [4, 24])

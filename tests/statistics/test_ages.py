@@ -42,7 +42,11 @@ def test_diagnosis_order(inputs: dict[str, str], expected: dict[str, str]) -> No
 
 @pytest.mark.parametrize(
     ("diagnosis", "start", "order"),
-    [("2024-04-20", "2024-04", "unknown"), ("2024-04-15T23:30:00+02:00", "2024-04-15T09:00:00+02:00", "ok")],
+    [
+        ("2024-04-20", "2024-04", "unknown"),
+        ("2024-04", "2024-04-01", "unknown"),
+        ("2024-04-15T23:30:00+02:00", "2024-04-15T09:00:00+02:00", "ok"),
+    ],
 )
 def test_a_start_that_is_a_month_and_times_of_one_day(diagnosis: str, start: str, order: str) -> None:
     assert diagnosis_order(span(diagnosis, MADRID), span(start, MADRID), MADRID) == order

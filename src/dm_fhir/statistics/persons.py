@@ -23,6 +23,19 @@ def race(cohort: Cohort) -> Tally:
     return Tally(len(races), ranked(races), {"without a documented race": cohort.n - len(races)})
 
 
+#: The categories of the US Office of Management and Budget, for codes that came without their display.
+_RACES = {
+    "1002-5": "American Indian or Alaska Native",
+    "2028-9": "Asian",
+    "2054-5": "Black or African American",
+    "2076-8": "Native Hawaiian or Other Pacific Islander",
+    "2106-3": "White",
+}
+
+
 def _named(races: tuple[Coding, ...], displays: dict[tuple[str | None, str | None], str]) -> str:
     """The races of one person by their first display; sites may write the same code in different words."""
-    return " + ".join(displays.setdefault((race.system, race.code), race.display or race.code or "?") for race in races)
+    return " + ".join(
+        displays.setdefault((race.system, race.code), race.display or _RACES.get(race.code or "?", race.code or "?"))
+        for race in races
+    )

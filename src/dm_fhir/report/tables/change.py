@@ -75,7 +75,7 @@ def _p(points: Sequence[Fraction], small: SmallCells) -> Cell:
     found = signed_rank(points)
     if found.p is None:
         return NOTHING
-    if small.hides(len(points)):
+    if small.hides(len(points)) or small.hides(found.n) or small.hides(found.zeros):
         return NOT_SHOWN
     least = Fraction(1, 1000)
     text = "<0.001" if found.p < least else f"{rounded(found.p, 3)}"

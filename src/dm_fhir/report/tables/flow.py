@@ -20,21 +20,24 @@ WORDS = {
 
 def flow_table(cohort: Cohort, states: Mapping[str, Mapping[str, int]] | None, small: SmallCells) -> Table:
     """A group for each step: how many, and by reason those who do not come to the next."""
-    steps = flow(cohort, states)
+    groups: list[Group] = []
+    told = False
+    # From the last step back: those analysed are counted in every table, so the numbers before would tell who was left out.
+    for step in reversed(flow(cohort, states)):
+        told = told or any(map(small.hides, step.left_out.values()))
+        groups.append(_group(step, small, told=told))
     return Table(
         "flow",
         "From the patients found to the patients analysed",
         COLUMNS,
-        tuple(_group(step, small) for step in steps),
+        tuple(reversed(groups)),
         () if states is not None else ("Of a case series from a file it is not known how many patients were found.",),
     )
 
 
-def _group(step: Step, small: SmallCells) -> Group:
-    hidden = small.hidden(step.left_out, step.n, exclusive=True)
-    # Those who come to the next step are counted in every table, so it is this step's number that would tell.
-    told = bool(hidden) and not small.hides(step.n)
-    count = Cell(f"{AT_LEAST}{small.below}") if told else number(step.n, small)
+def _group(step: Step, small: SmallCells, *, told: bool) -> Group:
+    hidden = small.hidden(step.left_out, step.n, exclusive=True) if told else {}
+    count = Cell(f"{AT_LEAST}{small.below}") if told and step.n >= small.below else number(step.n, small)
     rows = [Row(step.id, WORDS[step.id], (count,))]
     for reason, left_out in step.left_out.items():
         cell = Cell(hidden[reason]) if reason in hidden else number(left_out, small)

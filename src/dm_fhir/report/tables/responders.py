@@ -52,10 +52,10 @@ def severity(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Ta
         for group in grouped(visit_words(visit), [row for one in of_value for row in _bands(cohort, one, visit, small)])
     ]
     notes = NOTES[:1] if groups else ("No value has been held against a published definition of severity.",)
-    return Table("severity", "Severity by published definitions", _WITHOUT_INTERVAL, tuple(groups), notes)
+    return Table("severity", "Severity by published definitions", SEVERITY_COLUMNS, tuple(groups), notes)
 
 
-_WITHOUT_INTERVAL = (*COLUMNS[:4], COLUMNS[5])
+SEVERITY_COLUMNS = (*COLUMNS[:3], "Patients", COLUMNS[5])
 
 
 def _at(cohort: Cohort, definitions: Sequence[Speaking], visit: str, small: SmallCells) -> Iterator[Row]:

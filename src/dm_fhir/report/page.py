@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from msgspec.structs import asdict
 
 from dm_fhir.model.case import Case
 from dm_fhir.model.definitions import Definitions
@@ -79,6 +80,8 @@ def page(
         shown_rows=SHOWN_ROWS,
         outcomes=[(case.id, case.site, outcome_rows(case)) for case in of_outcomes],
         of_outcomes=len(data.cases),
+        flow=(),
+        quality=(),
         findings=_finding_rows(data.findings),
         left_out_cases=cohort.left_out,
         left_out_records=_left_out_records(data.cases),
@@ -111,7 +114,12 @@ class _Numbered:
 def _contents(sections: Sequence[Section]) -> Iterator[tuple[str, str]]:
     yield "results", "Results"
     yield from ((section.id, section.heading) for section in sections)
-    yield from (("patients", "Patients"), ("quality", "Data quality"), ("methods", "Methods"), ("outcomes", "All outcomes"))
+    yield from (
+        ("patients", "Patients"),
+        ("quality", "Data quality"),
+        ("methods", "Methods"),
+        ("outcomes", "All outcomes"),
+    )
 
 
 def _section(section: Section, numbered: _Numbered) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def _figure(figure: Figure, numbered: _Numbered) -> dict[str, Any]:
 
 
 def _table(table: Table, numbered: _Numbered) -> dict[str, Any]:
-    return {**table._asdict(), "is_figure": False, "name": numbered.name("Table")}
+    return {**asdict(table), "is_figure": False, "name": numbered.name("Table")}
 
 
 def _by_topic(sentences: Sequence[Sentence]) -> dict[str, list[Sentence]]:

@@ -46,7 +46,9 @@ def _draw(canvas: "Canvas", curve: Survival) -> None:
     days = [0, *(step.day for step in curve.steps), last]
     shares = [Fraction(1), *(step.survival for step in curve.steps)]
     shares.append(shares[-1])
-    axes.step([months(day) for day in days], [100 * float(share) for share in shares], where="post", color=ACCENT, linewidth=2)
+    axes.step(
+        [months(day) for day in days], [100 * float(share) for share in shares], where="post", color=ACCENT, linewidth=2
+    )
     bounded = [step for step in curve.steps if step.interval is not None]
     for end in (0, 1):
         values = [100 * float(step.interval[end]) for step in bounded if step.interval is not None]
@@ -74,6 +76,20 @@ def _numbers_at_risk(axes: "Axes", curve: Survival) -> None:
         if low <= month <= high:
             at_risk = curve.at_risk(int(-(-Fraction(month) * DAYS_PER_MONTH // 1)))
             axes.annotate(
-                shown(Fraction(at_risk)), (month, -0.2), xycoords=("data", "axes fraction"), ha="center", va="top", fontsize=7
+                shown(Fraction(at_risk)),
+                (month, -0.2),
+                xycoords=("data", "axes fraction"),
+                ha="center",
+                va="top",
+                fontsize=7,
             )
-    axes.annotate("At risk", (0, -0.2), xycoords="axes fraction", xytext=(-14, 0), textcoords="offset points", ha="right", va="top", fontsize=7)
+    axes.annotate(
+        "At risk",
+        (0, -0.2),
+        xycoords="axes fraction",
+        xytext=(-14, 0),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=7,
+    )

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
 from dm_fhir.cli.doctor import examined
 from dm_fhir.cli.private_file import PSEUDONYM_KEY, make_pseudonym_key
 from dm_fhir.cli.push import result_lines
-from dm_fhir.cli.report import study_sentences, study_tables, write_report
+from dm_fhir.cli.report import said_of, write_report
 from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Study, opened_study, running
 from dm_fhir.cli.sync import synced
@@ -22,6 +22,10 @@ from dm_fhir.demo import server
 from dm_fhir.demo.cohorts import SampleSite, four_patients, twenty_four_patients
 from dm_fhir.demo.server import CLIENT_ID, Server, check_installed, choose_ports
 from dm_fhir.errors import ConfigError, DmFhirError, worst_exit_code
+
+if TYPE_CHECKING:
+    from dm_fhir.demo.figures import Compared
+    from dm_fhir.report.sections import Section
 
 _MARK = "demo.json"
 
@@ -117,8 +121,7 @@ def _paper(paper: _Paper, folder: Path, servers: Sequence[Server], voice: Voice)
             _check(study)
         code = _first_pass(study, paper)
         code = worst_exit_code([code, _second_sync(study, paper)])
-        page = write_report(study, home / "report.html")
-        _print_sentences(study, paper)
+        page = write_report(study, home / "report", [_print_paper(study, paper)])
         click.echo(f"store {study.config.store_path}\nconfig {config}\nreport {page}")
         return code
 
@@ -209,27 +212,31 @@ def _second_sync(study: Study, paper: _Paper) -> int:
     return code
 
 
-def _print_sentences(study: Study, paper: _Paper) -> None:
-    """The paper's sentences as computed from what was pulled, the published ones beside them."""
+def _print_paper(study: Study, paper: _Paper) -> "Section":
+    """The paper's sentences and figures as computed from what was pulled, the published ones beside them; as a section too."""
+    from dm_fhir.demo.figures import compare, comparison
     from dm_fhir.demo.published import published
+    from dm_fhir.report.sections import Section
 
     printed = published(paper.name)
+    sentences, tables = said_of(study)
     click.echo(f"\n{paper.title}\n{'computed from what was pulled':<20} / published")
-    for sentence in study_sentences(study):
+    for sentence in sentences:
         click.echo(f"  {sentence.text}")
         if sentence.missing:
             click.echo(f"    not counted: {sentence.missing}")
         if sentence.id in printed:
             click.echo(f"    published:   {printed[sentence.id]}")
-    _print_comparison(study, paper)
+    found = compare(paper.name, {one.id: one.values for one in sentences}, tables)
+    _print_comparison(paper, found)
     click.echo()
+    return Section("published", "Published and computed", (comparison(paper.name, found),))
 
 
-def _print_comparison(study: Study, paper: _Paper) -> None:
+def _print_comparison(paper: _Paper, found: "Sequence[Compared]") -> None:
     """Every published figure beside the computed one, and how many are the same."""
-    from dm_fhir.demo.figures import NOTE, compare
+    from dm_fhir.demo.figures import NOTE
 
-    found = compare(paper.name, {one.id: one.values for one in study_sentences(study)}, study_tables(study))
     click.echo(f"\n{paper.title}\neach figure: published / computed")
     for one in found:
         remark = f" [{one.figure.note}]" if one.figure.note else ""

@@ -12,6 +12,8 @@ from dm_fhir.cli.study import Study, opened, site_option
 from dm_fhir.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dm_fhir.report.report import Report
+    from dm_fhir.report.sections import Section
     from dm_fhir.report.sentence import Sentence
     from dm_fhir.statistics.table import Table
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     default=Path("report"),
     show_default=True,
     metavar="DIR",
-    help="The folder to put report.html in, or a file name ending in .html.",
+    help="The folder for report.html with figures/ and tables/ beside it; or a name ending in .html, for the page alone.",
 )
 @click.option(
     "--identified", is_flag=True, help="Name patients by the hospital's references: for use inside the hospital only."
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def command(ctx: click.Context, sites: tuple[str, ...], output: Path, identified: bool, files: tuple[str, ...]) -> int:
-    """One HTML page: patients, outcomes, the paper's sentences, and how complete the data are. Needs no server.
+    """The paper's sentences, tables and figures, methods and how complete the data are, as one HTML page. Needs no server.
+
+    The figures also lie beside it as SVG, PDF and PNG with the data behind each, the tables as CSV.
 
     \b
     Examples:
@@ -47,79 +51,95 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path, identified
       dm-fhir report -o anifrolumab.html
       dm-fhir report --from all-sites.json
     """
-    target = output if output.suffix == ".html" else output / "report.html"
     if files:
         if sites or identified:
             raise click.UsageError("--from reports on documents as they are: without --site and --identified")
-        click.echo(_written(_page_of_documents(files), target))
+        click.echo(_write(_of_documents(files), output))
         return 0
     with opened(ctx, sites) as study:
-        click.echo(write_report(study, target, identified=identified))
+        click.echo(_write(study_report(study, identified=identified), output))
         return 0
 
 
-def write_report(study: Study, target: Path, *, identified: bool = False) -> Path:
-    """Write the page to `target` and give its path. Raises ConfigError if it cannot be written."""
-    return _written(_page(study, identified=identified), target)
+def write_report(study: Study, folder: Path, more: "Sequence[Section]" = ()) -> Path:
+    """Write the report with its files into `folder`, `more` sections at its end; the path of the page. Raises ConfigError if that fails."""
+    return _write(study_report(study, more=more), folder)
 
 
-def _written(page: str, target: Path) -> Path:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(page)
-    except OSError as error:
-        raise ConfigError(f"{target} cannot be written: {error.strerror}") from error
-    return target
-
-
-def study_sentences(study: Study) -> "tuple[Sentence, ...]":
-    """The paper's sentences for the chosen sites, as computed from the store."""
-    from dm_fhir.report.sentences import sentences
+def study_report(study: Study, *, identified: bool = False, more: "Sequence[Section]" = ()) -> "Report":
+    """The report of the chosen sites, as computed from the store."""
+    from dm_fhir.report.page import Data
+    from dm_fhir.report.report import report
     from dm_fhir.report.series import case_series
-
-    series = case_series(study.db, study.config, study.sites, identified=True)
-    return sentences(series.cases, series.drug, study.config.suppress_below)
-
-
-def study_tables(study: Study) -> "tuple[Table, ...]":
-    """The paper's tables for the chosen sites, as computed from the store."""
-    from dm_fhir.report.series import case_series
-    from dm_fhir.report.tables.paper import tables
-    from dm_fhir.statistics.cohort import Cohort
-    from dm_fhir.store.cases import counts_by_state
-
-    series = case_series(study.db, study.config, study.sites, identified=True)
-    states = {site.name: counts_by_state(study.db, site.name) for site in study.sites}
-    return tables(Cohort(series.cases), series.drug, series.definitions, study.config.suppress_below, states)
-
-
-def _page(study: Study, *, identified: bool) -> str:
-    from dm_fhir.report.page import page
-    from dm_fhir.report.sentences import sentences
-    from dm_fhir.report.series import case_series
-    from dm_fhir.store.cases import finding_counts
+    from dm_fhir.store.cases import counts_by_state, finding_counts
     from dm_fhir.store.ledger import now
 
     # The sentences need whole birth dates for exact ages; patients they name go by the same names as in the tables.
     whole = case_series(study.db, study.config, study.sites, identified=True)
     shown = whole if identified else case_series(study.db, study.config, study.sites)
+    counted = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
     findings = {site.name: finding_counts(study.db, site.name) for site in study.sites}
-    named = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
-    found = sentences(named, whole.drug, study.config.suppress_below)
-    return page(whole.title, whole.drug, shown.cases, found, whole.complete_until, findings, now(), whole.definitions)
+    states = {site.name: counts_by_state(study.db, site.name) for site in study.sites}
+    data = Data(
+        whole.title,
+        whole.drug,
+        shown.cases,
+        whole.complete_until,
+        findings,
+        now(),
+        whole.written_by or "",
+        whole.definitions,
+        study.config.suppress_below,
+    )
+    return report(data, counted, states, more=more)
 
 
-def _page_of_documents(files: Sequence[str]) -> str:
+def said_of(study: Study) -> "tuple[tuple[Sentence, ...], tuple[Table, ...]]":
+    """The sentences and tables of the chosen sites, with the hospital's own references."""
+    from dm_fhir.report.sections import tables_of
+
+    found = study_report(study, identified=True)
+    return found.sentences, tuple(tables_of(found.sections))
+
+
+def _of_documents(files: Sequence[str]) -> "Report":
+    from dm_fhir import __version__
     from dm_fhir.report.documents import finding_counts, read_documents, sentences_of_document
     from dm_fhir.report.merged import merged
-    from dm_fhir.report.page import page
-    from dm_fhir.report.sentences import sentences
+    from dm_fhir.report.page import Data
+    from dm_fhir.report.report import report
     from dm_fhir.store.ledger import now
 
     series = merged(read_documents(files)).series
-    found = (*sentences(series.cases, series.drug), *sentences_of_document(series))
-    findings = finding_counts(series.cases)
-    return page(
-        series.title, series.drug, series.cases, found, series.complete_until, findings, now(), series.definitions
+    data = Data(
+        series.title,
+        series.drug,
+        series.cases,
+        series.complete_until,
+        finding_counts(series.cases),
+        now(),
+        f"dm-fhir {__version__}",
+        series.definitions,
     )
+    return report(data, series.cases, also=tuple(sentences_of_document(series)))
+
+
+def _write(found: "Report", output: Path) -> Path:
+    """The page alone where `output` is an HTML file, else the page with all its files in that folder."""
+    if output.suffix == ".html":
+        _put(output, found.page().encode())
+        return output
+    page = output / "report.html"
+    _put(page, found.page(has_files=True).encode())
+    for name, content in found.files():
+        _put(output / name, content)
+    return page
+
+
+def _put(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

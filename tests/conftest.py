@@ -1,6 +1,7 @@
-"""FHIR data that nobody here wrote, where they are at hand, and the promise that they are then used."""
+"""What only some machines have, FHIR data that nobody here wrote and a browser, and the promise that they are then used."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import cache
@@ -14,7 +15,9 @@ from dm_fhir.mappings import site
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 #: The codes that somebody has verified, each with its source.
 VERIFIED_CODES = REAL_DATA.parent / "clinical" / "codes.csv"
-#: The files whose tests are marked `real_data`, each with what it reads.
+#: Debian's package of this name.
+CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
+#: The files whose tests are marked `real_data` or `browser`, each with what it needs.
 READERS = {
     "mappings/test_real_data.py": REAL_DATA,
     "mappings/test_real_adverse_events.py": REAL_DATA,
@@ -25,9 +28,11 @@ READERS = {
     "acceptance/test_pushed_r4_schema.py": REAL_DATA,
     "acceptance/test_real_hospital.py": REAL_DATA,
     "export/test_exported_r4_schema.py": REAL_DATA,
+    "report/test_in_a_browser.py": CHROMIUM,
 }
 collect_ignore = [name for name, needs in READERS.items() if not needs.exists()]
-#: The tests marked `real_data` that were run, by any process of this run.
+MARKS = {"real_data", "browser"}
+#: The tests with one of these marks that were run, by any process of this run.
 _executed: set[str] = set()
 
 
@@ -40,17 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for needs in dict.fromkeys(READERS.values()):
         if not needs.exists():
-            terminalreporter.write_line(f"real data: not here ({needs}), their tests were not collected")
+            terminalreporter.write_line(f"not here: {needs}; the tests that need it were not collected")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Where tests run in several processes, their reports are what the first of them gets to see."""
-    if report.when == "call" and not report.skipped and "real_data" in report.keywords:
+    if report.when == "call" and not report.skipped and MARKS & set(report.keywords):
         _executed.add(report.nodeid)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a full run that has the data and leaves one of their readers out has failed."""
+    """In CI a full run that has the data, or the browser, and leaves one of their tests out has failed."""
     config = session.config
     if hasattr(config, "workerinput"):
         return  # one of several processes: it sees only its share
@@ -60,7 +65,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if promised and idle:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter = config.pluginmanager.get_plugin("terminalreporter")
-        reporter.write_line(f"\n{REAL_DATA.parent} is here, and no test of {', '.join(idle)} was run", red=True)
+        reporter.write_line(f"\nwhat they need is here, and no test of {', '.join(idle)} was run", red=True)
 
 
 def is_full(config: pytest.Config) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from dm_fhir.cli.report import study_sentences
+from dm_fhir.cli.report import said_of
 from dm_fhir.cli.study import opened_study
 from dm_fhir.cli.voice import Voice
 from dm_fhir.sync.lock import locked
@@ -108,7 +108,7 @@ def test_the_second_sync_computes_nothing(loop: Loop) -> None:
 
 def test_the_sentence_of_the_published_case_series(loop: Loop) -> None:
     with opened_study(loop.study.config, Voice(quiet=True)) as study:
-        texts = [sentence.text for sentence in study_sentences(study)]
+        texts = [sentence.text for sentence in said_of(study)[0]]
 
     assert any("CDASI-A reduction of 12 points or 49.4 % (5–21; 26.9 %–77.8 %)" in text for text in texts), texts  # noqa: RUF001  # the paper's dashes
 

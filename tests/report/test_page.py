@@ -1,6 +1,7 @@
 """The page: safe with hostile text, without personal data, well-formed, and in words."""
 
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,7 +12,8 @@ from dm_fhir.demo.cohorts import four_patients, twenty_four_patients
 from dm_fhir.model.case import Case, Coding
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.findings import KINDS
-from dm_fhir.report.page import page
+from dm_fhir.report.page import Data
+from dm_fhir.report.report import Report, report
 from dm_fhir.report.sentences import sentences
 from dm_fhir.store.cases import FindingCount
 
@@ -20,10 +22,22 @@ HOSTILE = '<script>alert("1")</script>'
 VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
 
 
-def page_of(cases: tuple[Case, ...], title: str = "A study") -> str:
+def page_of(
+    cases: Sequence[Case], title: str = "A study", definitions: Definitions | None = None, suppress_below: int = 0
+) -> str:
+    return report_of(cases, title, definitions, suppress_below).page()
+
+
+def report_of(
+    cases: Sequence[Case], title: str = "A study", definitions: Definitions | None = None, suppress_below: int = 0
+) -> Report:
     sites = {case.site: "2025-06-01" for case in cases}
     findings = {"baltimore": {"zone_assumed": FindingCount(31, 2), "unit_missing": FindingCount(17, 5)}}
-    return page(title, DRUG, cases, sentences(cases, DRUG), {**sites, "oviedo": None}, findings, "2025-06-02")
+    until = {**sites, "oviedo": None}
+    data = Data(
+        title, DRUG, cases, until, findings, "2025-06-02", "dm-fhir 1", definitions or Definitions(), suppress_below
+    )
+    return report(data, cases, {site: {"case": 1, "no study drug": 2} for site in sites})
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +96,8 @@ def test_the_links_of_the_page_lead_somewhere(html_of_four: str) -> None:
 def test_the_page_needs_nothing_else(html_of_four: str) -> None:
     outline = Outline(html_of_four)
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in outline.elements}
-    assert "url(" not in html_of_four
+    assert re.search(r"url\((?!#)", html_of_four) is None
+    assert "default-src 'none'" in html_of_four
     assert "@import" not in html_of_four
 
 
@@ -161,9 +176,80 @@ def test_a_page_without_patients_says_so() -> None:
 
 def test_the_page_says_which_definition_the_study_chose(four: tuple[Case, ...]) -> None:
     pages = [
-        Outline(page("A study", DRUG, four, (), {}, {}, "2025-06-02", Definitions(cdasi_19=side))).text
-        for side in ("moderate_severe", "mild")
+        Outline(page_of(four, definitions=Definitions(cdasi_19="moderate_severe"))).text,
+        Outline(page_of(four, definitions=Definitions(cdasi_19="mild"))).text,
     ]
 
     assert ["below 19 mild, 19 and above moderate severe" in text for text in pages] == [True, False]
     assert ["up to 19 mild, above 19 moderate severe" in text for text in pages] == [False, True]
+
+
+def test_figures_and_tables_are_numbered_in_the_order_of_the_page(html_of_four: str) -> None:
+    text = Outline(html_of_four).text
+    for kind, least in (("Figure", 5), ("Table", 8)):
+        numbers = [int(number) for number in re.findall(rf"{kind} (\d+)\. ", text)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) >= least
+
+
+def test_the_flow_leads_from_the_patients_found_to_those_analysed(html_of_four: str) -> None:
+    text = Outline(html_of_four).text
+    assert "found at the sites" in text
+    assert "left out: no study drug" in text
+
+
+def test_every_patient_has_a_number_and_every_outcome_a_name_to_explain_it_by(html_of_four: str) -> None:
+    outline = Outline(html_of_four)
+    assert "dm-fhir explain PATIENT OUTCOME" in outline.text
+    assert "cdasi_activity_baseline" in outline.text
+    assert re.search(r"cdasi_activity_improvement@Observation/\S+", outline.text)
+
+
+def test_a_report_that_hides_small_counts_shows_no_single_patient(four: tuple[Case, ...]) -> None:
+    found = report_of(four, suppress_below=5)
+    html = found.page()
+    text = Outline(html).text
+
+    assert "Single patients are not shown" in text
+    assert "<svg" not in html
+    assert not [case.id for case in four if case.id in text]
+    names = [name for name, _ in found.files()]
+    assert "tables/patients.csv" not in names
+    assert "tables/outcomes.csv" not in names
+    assert not [name for name in names if name.startswith("figures/")]
+
+
+def test_the_files_beside_the_page(twenty_four: tuple[Case, ...]) -> None:
+    found = dict(report_of(twenty_four).files())
+
+    assert {"figures/swimmer.svg", "figures/swimmer.pdf", "figures/swimmer.png", "figures/swimmer.csv"} <= set(found)
+    assert {"tables/characteristics.csv", "tables/patients.csv", "tables/outcomes.csv"} <= set(found)
+    assert len(found["tables/patients.csv"].splitlines()) == 25
+    assert len(found["tables/outcomes.csv"].splitlines()) == 1 + sum(len(case.outcomes) for case in twenty_four)
+
+
+def test_a_report_of_one_patient(four: tuple[Case, ...]) -> None:
+    found = report_of(four[:1])
+    text = Outline(found.page()).text
+
+    assert "1 patient with at least one completed infusion" in text
+    assert dict(found.files())
+
+
+def test_a_report_of_nobody() -> None:
+    found = report_of(())
+    outline = Outline(found.page())
+
+    assert (outline.faults, outline.open) == ([], [])
+    assert "Nobody can be analysed yet." in outline.text
+    assert dict(found.files())
+
+
+def test_of_many_patients_the_page_shows_some_and_says_so(four: tuple[Case, ...]) -> None:
+    many = [replace(case, id=f"Patient/{number}") for number in range(60) for case in four]
+    found = report_of(many)
+    text = Outline(found.page(has_files=True)).text
+
+    assert "Shown are the first 200 of 240 patients; all are in tables/patients.csv" in text
+    assert "Shown are those of the first 50 of 240 patient records; all are in tables/outcomes.csv" in text
+    assert "Shown are 50 of 240 patients at even distances; all are in swimmer.csv." in text

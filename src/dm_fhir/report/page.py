@@ -1,69 +1,33 @@
-"""The report as one HTML page that needs nothing else: sentences, patients, outcomes, findings, definitions.
+"""The report as one HTML page that needs nothing else: sentences, figures, tables, patients, findings, methods.
 
 It never shows a name, a birth date or an identifier; a patient appears under the case's id.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from msgspec.structs import asdict
 
-from dm_fhir.model.case import Case, Outcome
+from dm_fhir.model.case import Case
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.model.exact import rounded, shown
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
-from dm_fhir.outcomes.answers import answer_words
-from dm_fhir.outcomes.battery import DEFAULTS, outcomes
-from dm_fhir.outcomes.change import Instrument
 from dm_fhir.outcomes.instruments import CORE
-from dm_fhir.outcomes.labels import label
-from dm_fhir.report.change import Change, last_change
-from dm_fhir.report.cohort import Cohort, Patient
-from dm_fhir.report.definitions import definitions
-from dm_fhir.report.disease import subtype
-from dm_fhir.report.persons import age_at_first_infusion
-from dm_fhir.report.sentence import EN_DASH, Sentence
-from dm_fhir.report.words import reason_words, unit_words
+from dm_fhir.report.definitions import definitions as definitions_in_words
+from dm_fhir.report.figures.figure import Figure, inline_svg
+from dm_fhir.report.rows import heading, outcome_rows, patient_row
+from dm_fhir.report.sections import Block, Section
+from dm_fhir.report.sentence import Sentence
+from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.table import Table
 from dm_fhir.store.cases import FindingCount
 
-ARROW = "\N{RIGHTWARDS ARROW}"
-
-
-class ChangeCell(NamedTuple):
-    """Baseline and last value of one score, and below it what became of it; `verdict` is better, worse or same."""
-
-    values: str
-    change: str
-    verdict: str
-
-
-class PatientRow(NamedTuple):
-    """One line of the table of patients."""
-
-    id: str
-    site: str
-    sex: str
-    age: str
-    subtype: str
-    infusions: str
-    dose: str
-    first: str
-    last: str
-    changes: tuple[ChangeCell, ...]
-
-
-class OutcomeRow(NamedTuple):
-    """One line of the table of outcomes; `computed` is False where `value` says why there is none."""
-
-    name: str
-    value: str
-    computed: bool
-    when: str
-    record: str
-    rule: str
-    remarks: str
+#: More than these make a page that nobody can read, and that a browser opens slowly; the files beside it have all.
+SHOWN_PATIENTS = 200
+SHOWN_OUTCOMES_OF = 50
+SHOWN_ROWS = 200
 
 
 class FindingOfSite(NamedTuple):
@@ -78,31 +42,57 @@ class FindingOfSite(NamedTuple):
     patients: int
 
 
+class Data(NamedTuple):
+    """What the report is about.
+
+    `cases` are as they may be shown. `complete_until` is by site, None where it was never read completely; `findings` by
+    site and code. Counts from 1 to `suppress_below` - 1 are hidden, and single patients are not shown; 0: all is.
+    """
+
+    title: str
+    drug: str
+    cases: Sequence[Case]
+    complete_until: Mapping[str, str | None]
+    findings: Mapping[str, Mapping[str, FindingCount]]
+    generated: str
+    program: str
+    definitions: Definitions
+    suppress_below: int = 0
+
+
 def page(
-    title: str,
-    drug: str,
-    cases: Sequence[Case],
-    sentences: Sequence[Sentence],
-    complete_until: Mapping[str, str | None],
-    findings: Mapping[str, Mapping[str, FindingCount]],
-    generated: str,
-    chosen: Definitions = DEFAULTS,
+    data: Data, cohort: Cohort, sentences: Sequence[Sentence], sections: Sequence[Section], *, has_files: bool = False
 ) -> str:
-    """The whole page as HTML text, with the definitions that the study chose. Every text of a record is escaped."""
-    cohort = Cohort(cases)
+    """The whole page as HTML text. Every text of a record is escaped.
+
+    `has_files`: the figures and tables lie as files beside the page, and it names them.
+    """
+    of_outcomes = () if data.suppress_below else data.cases[:SHOWN_OUTCOMES_OF]
+    numbered = _Numbered()
     return _ENVIRONMENT.get_template("page.html").render(
-        title=title,
-        drug=drug,
-        generated=generated,
-        complete_until=complete_until,
+        title=data.title,
+        drug=data.drug,
+        generated=data.generated,
+        program=data.program,
+        complete_until=data.complete_until,
+        not_complete=[site for site, until in data.complete_until.items() if until is None],
+        contents=_contents(sections),
+        hides_patients=bool(data.suppress_below),
+        n=cohort.n,
         topics=_by_topic(sentences),
-        instruments=[_heading(instrument) for instrument in CORE],
-        patients=[_patient_row(patient) for patient in cohort.patients],
-        outcomes=[(case.id, case.site, _outcome_rows(case)) for case in cases],
-        findings=_finding_rows(findings),
+        sections=[_section(section, numbered) for section in sections],
+        instruments=[heading(instrument) for instrument in CORE],
+        patients=[patient_row(patient) for patient in cohort.patients[:SHOWN_PATIENTS] if not data.suppress_below],
+        shown_patients=SHOWN_PATIENTS,
+        shown_rows=SHOWN_ROWS,
+        outcomes=[(case.id, case.site, outcome_rows(case)) for case in of_outcomes],
+        of_outcomes=len(data.cases),
+        impossible=_impossible(sections),
+        findings=_finding_rows(data.findings),
         left_out_cases=cohort.left_out,
-        left_out_records=_left_out_records(cases),
-        definitions=definitions(chosen),
+        left_out_records=_left_out_records(data.cases),
+        definitions=definitions_in_words(data.definitions),
+        files=has_files,
     )
 
 
@@ -115,80 +105,62 @@ _ENVIRONMENT = Environment(
 )
 
 
+class _Numbered:
+    """Figures and tables have numbers of their own, in the order of the page."""
+
+    def __init__(self) -> None:
+        self._next = Counter({"Figure": 1, "Table": 1})
+
+    def name(self, kind: str) -> str:
+        number = self._next[kind]
+        self._next[kind] += 1
+        return f"{kind} {number}"
+
+
+def _contents(sections: Sequence[Section]) -> Iterator[tuple[str, str]]:
+    yield "results", "Results"
+    yield from ((section.id, section.heading) for section in sections)
+    yield from (
+        ("patients", "Patients"),
+        ("quality", "Data quality"),
+        ("methods", "Methods"),
+        ("outcomes", "All outcomes"),
+    )
+
+
+def _section(section: Section, numbered: _Numbered) -> dict[str, Any]:
+    blocks = [_block(one, numbered) for one in section.blocks]
+    return {"id": section.id, "heading": section.heading, "texts": section.texts, "blocks": blocks}
+
+
+def _block(block: Block, numbered: _Numbered) -> dict[str, Any]:
+    if isinstance(block, Figure):
+        return _figure(block, numbered)
+    kind = "flow" if block.id == "flow" else "table"
+    return {**asdict(block), "kind": kind, "name": numbered.name("Table") if kind == "table" else ""}
+
+
+def _figure(figure: Figure, numbered: _Numbered) -> dict[str, Any]:
+    drawing = Markup(inline_svg(figure)) if figure.rows else ""  # noqa: S704 - made by us, its texts escaped by matplotlib
+    return {**figure._asdict(), "kind": "figure", "name": numbered.name("Figure"), "svg": drawing}
+
+
+def _impossible(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """What is wrong with the numbers of a table, by the table's title."""
+    return [
+        (block.title, meaning_of(code))
+        for section in sections
+        for block in section.blocks
+        if isinstance(block, Table)
+        for code in block.findings
+    ]
+
+
 def _by_topic(sentences: Sequence[Sentence]) -> dict[str, list[Sentence]]:
     topics: dict[str, list[Sentence]] = {}
     for sentence in sentences:
         topics.setdefault(sentence.topic or "Results", []).append(sentence)
     return topics
-
-
-def _heading(instrument: Instrument) -> str:
-    name = label(instrument.name)
-    return name if instrument.unit == "{score}" else f"{name} ({instrument.unit})"
-
-
-def _patient_row(patient: Patient) -> PatientRow:
-    subject, age, infusions = patient.case.subject, age_at_first_infusion(patient), patient.exposed.infusions
-    doses = [infusion.dose_mg for infusion in infusions if infusion.dose_mg is not None]
-    return PatientRow(
-        id=patient.case.id,
-        site=patient.case.site,
-        sex=(subject.sex if subject else None) or "not documented",
-        age=str(age) if age is not None else "not certain",
-        subtype=subtype(patient) or "unknown",
-        infusions=str(len(patient.exposed.completed)),
-        dose=f"{shown(sum(doses, Fraction(0)))} mg" if len(doses) == len(infusions) else "not known",
-        first=_date(infusions[0].start),
-        last=_date(infusions[-1].start),
-        changes=tuple(_change_cell(last_change(patient, instrument), instrument) for instrument in CORE),
-    )
-
-
-def _change_cell(change: Change, instrument: Instrument) -> ChangeCell:
-    values = f"{_number(change.baseline)} {ARROW} {_number(change.last)}"
-    if change.points is None:
-        return ChangeCell(values if change.baseline is not None or change.last is not None else "", change.lack, "none")
-    percent = f" ({rounded(abs(change.percent), 1)} %)" if change.percent is not None and change.points else ""
-    if change.points == 0:
-        return ChangeCell(values, "unchanged", "same")
-    verdict = "better" if change.points > 0 else "worse"
-    return ChangeCell(values, f"{verdict} by {shown(abs(change.points))}{percent}", verdict)
-
-
-def _number(number: Fraction | None) -> str:
-    return shown(number) if number is not None else "?"
-
-
-def _outcome_rows(case: Case) -> list[OutcomeRow]:
-    return [_outcome_row(outcome) for outcome in (case.outcomes or outcomes(case))]
-
-
-def _outcome_row(outcome: Outcome) -> OutcomeRow:
-    reasons = "; ".join(map(reason_words, outcome.reasons)) or "no reason recorded"
-    value = _value(outcome)
-    return OutcomeRow(
-        name=label(outcome.variable),
-        value=value or f"not computable: {reasons}",
-        computed=value is not None,
-        when=_date(outcome.when),
-        record=outcome.about or outcome.visit or "",
-        rule=f"{outcome.rule} v{outcome.rule_version}",
-        remarks=", ".join(map(reason_words, outcome.flags)),
-    )
-
-
-def _value(outcome: Outcome) -> str | None:
-    if outcome.date is not None:
-        return _date(outcome.date)
-    if outcome.number is None:
-        return answer_words(outcome.answer) if outcome.answer is not None else None
-    number = f"{rounded(outcome.number, 1)}" if outcome.unit == "%" else shown(outcome.number)
-    return f"{number} {unit_words(outcome.unit)}".rstrip()
-
-
-def _date(text: str | None) -> str:
-    """The date as recorded, without the time of day; a partial date stays partial."""
-    return text.partition("T")[0] if text else EN_DASH
 
 
 def _finding_rows(counts: Mapping[str, Mapping[str, FindingCount]]) -> list[FindingOfSite]:

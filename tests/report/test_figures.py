@@ -121,12 +121,12 @@ def test_medians_are_those_of_the_visit() -> None:
         points += [Point(30, Fraction(week_4), "week_4")] if week_4 is not None else []
         return Line(number, "cdasi_activity", tuple(points))
 
-    found = medians([line(1, 20, 10), line(2, 30, 11), line(3, 10, None)], WEEKS)
+    three = [line(1, 20, 10), line(2, 30, 11), line(3, 10, 30)]
+    found = medians([*three, line(4, 40, None)], WEEKS)
 
-    assert [(one.visit, one.day, one.n, one.value) for one in found] == [
-        ("baseline", 0, 3, 20),
-        ("week_4", 28, 2, Fraction(21, 2)),
-    ]
+    assert [(one.visit, one.day, one.n, one.value) for one in found] == [("baseline", 0, 4, 25), ("week_4", 28, 3, 11)]
+    assert [one.visit for one in medians([*three[:2], line(3, 10, None)], WEEKS)] == ["baseline"]
+    assert [one.visit for one in medians(three[:2], WEEKS)] == ["baseline", "week_4"]
 
 
 def test_unknown_doses_are_gaps() -> None:

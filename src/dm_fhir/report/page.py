@@ -28,6 +28,8 @@ from dm_fhir.store.cases import FindingCount
 SHOWN_PATIENTS = 200
 SHOWN_OUTCOMES_OF = 50
 SHOWN_ROWS = 200
+#: Cells up to so many characters are taken for numbers, with their ranges and percentages.
+LONGEST_NUMBER = 26
 
 
 class FindingOfSite(NamedTuple):
@@ -137,7 +139,15 @@ def _block(block: Block, numbered: _Numbered) -> dict[str, Any]:
     if isinstance(block, Figure):
         return _figure(block, numbered)
     kind = "flow" if block.id == "flow" else "table"
-    return {**asdict(block), "kind": kind, "name": numbered.name("Table") if kind == "table" else ""}
+    name = numbered.name("Table") if kind == "table" else ""
+    return {**asdict(block), "kind": kind, "name": name, "are_numbers": _are_numbers(block)}
+
+
+def _are_numbers(table: Table) -> list[bool]:
+    """Of each column after the first whether its cells are short: these stand to the right, and are not broken."""
+    columns = zip(*(row.cells for row in table.rows), strict=True)
+    found = [max(len(cell.text) for cell in column) <= LONGEST_NUMBER for column in columns]
+    return found or [True] * (len(table.columns) - 1)
 
 
 def _figure(figure: Figure, numbered: _Numbered) -> dict[str, Any]:

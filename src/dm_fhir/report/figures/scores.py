@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 VARIABLES = ("cdasi_activity", "mmt8_150", "mmt8_80")
+#: A median of fewer says more of who came than of how they were; of a smaller cohort all must have come.
+FEWEST = 3
 
 
 class Point(NamedTuple):
@@ -51,8 +53,8 @@ def scores(cohort: Cohort, visits: Sequence[Visit]) -> Figure:
     panels = [(name, of_it) for name in VARIABLES if (of_it := [one for one in lines if one.variable == name])]
     caption = (
         "Thin lines with dots are patients, from the baseline to each usable follow-up; the thick line with squares is the "
-        "median at baseline and at each visit, with the number of patients below it. A patient counts at a visit with "
-        "the assessment nearest to its day."
+        "median at baseline and at each visit at which at least three patients were seen (of fewer patients all), with their "
+        "number below it. A patient counts at a visit with the assessment nearest to its day."
     )
     caption += "".join(said(min(len(of_it), MOST_LINES), len(of_it), "scores.csv") for _, of_it in panels)
     return Figure(
@@ -67,13 +69,13 @@ def scores(cohort: Cohort, visits: Sequence[Visit]) -> Figure:
 
 
 def medians(lines: Sequence[Line], visits: Sequence[Visit]) -> list[Median]:
-    """The median at baseline, drawn at day 0, and at every visit at which somebody was assessed."""
+    """The median at baseline, drawn at day 0, and at every visit at which enough patients were assessed."""
     places = [("baseline", 0), *((visit.name, visit.day) for visit in visits)]
     found = []
     for name, day in places:
         values = [point.value for line in lines for point in line.points if point.visit == name]
         middle = median_range(values)
-        if middle is not None:
+        if middle is not None and len(values) >= min(FEWEST, len(lines)):
             found.append(Median(name, day, len(values), middle.median))
     return found
 

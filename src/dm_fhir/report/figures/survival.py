@@ -82,7 +82,7 @@ def _numbers_at_risk(axes: "Axes", curve: Survival) -> None:
     low, high = axes.get_xlim()
     for month in axes.get_xticks():
         if low <= month <= high:
-            at_risk = curve.at_risk(int(-(-Fraction(month) * DAYS_PER_MONTH // 1)))
+            at_risk = curve.at_risk(int(Fraction(month) * DAYS_PER_MONTH))
             axes.annotate(
                 shown(Fraction(at_risk)),
                 (month, -0.2),

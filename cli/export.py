@@ -117,7 +117,7 @@ def _source(
         if not identified:
             check_key(study.config)
         head = series_head(study.db, study.config, study.sites, identified=identified)
-        cases = each_case(study.db, study.config, study.sites, identified=identified)
+        cases = each_case(study.db, study.config, study.sites, identified=identified, by_pseudonym=not identified)
         yield _Source(head, counting(cases), counts, Counter(), study.voice)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from dm_fhir.cli.study import Study, opened, site_option
 from dm_fhir.errors import ConfigError
@@ -74,24 +73,21 @@ def study_report(study: Study, *, identified: bool = False, more: "Sequence[Sect
     from dm_fhir.store.cases import counts_by_state, finding_counts
     from dm_fhir.store.ledger import now
 
-    # The sentences need whole birth dates for exact ages; patients they name go by the same names as in the tables.
-    whole = case_series(study.db, study.config, study.sites, identified=True)
-    shown = whole if identified else case_series(study.db, study.config, study.sites)
-    counted = [msgspec.structs.replace(case, id=other.id) for case, other in zip(whole.cases, shown.cases, strict=True)]
+    series = case_series(study.db, study.config, study.sites, identified=identified)
     findings = {site.name: finding_counts(study.db, site.name) for site in study.sites}
     states = {site.name: counts_by_state(study.db, site.name) for site in study.sites}
     data = Data(
-        whole.title,
-        whole.drug,
-        shown.cases,
-        whole.complete_until,
+        series.title,
+        series.drug,
+        series.cases,
+        series.complete_until,
         findings,
         now(),
-        whole.written_by or "",
-        whole.definitions,
+        series.written_by or "",
+        series.definitions,
         study.config.suppress_below,
     )
-    return report(data, counted, states, more=more)
+    return report(data, states, more=more)
 
 
 def said_of(study: Study) -> "tuple[tuple[Sentence, ...], tuple[Table, ...]]":
@@ -121,7 +117,7 @@ def _of_documents(files: Sequence[str]) -> "Report":
         f"dm-fhir {__version__}",
         series.definitions,
     )
-    return report(data, series.cases, also=tuple(sentences_of_document(series)))
+    return report(data, also=tuple(sentences_of_document(series)))
 
 
 def _write(found: "Report", output: Path) -> Path:

@@ -298,6 +298,7 @@ def new_study(tmp_path_factory: pytest.TempPathFactory, private_key: Path) -> St
         sites = [site_text(one.site, one.server.endpoint, private_key, push=push, more=more) for one in hospitals]
         config = tmp_path_factory.mktemp("study") / "dm-fhir.toml"
         config.write_text("".join([HEAD, *sites, extra]), encoding="utf-8")
+        config.with_name("pseudonym.key").touch(mode=0o600)
         config.with_name("pseudonym.key").write_text("the key of every study here", encoding="utf-8")
         return Study(config)
 

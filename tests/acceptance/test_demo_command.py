@@ -99,7 +99,9 @@ def test_it_leaves_configs_stores_and_reports_all_private(
         assert f"config {home.relative_to(folder.parent) / 'dm-fhir.toml'}" in demo.stdout
         assert len(load_config(home / "dm-fhir.toml").sites) == sites
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in home.iterdir()}
-        assert modes == dict.fromkeys(("dm-fhir.sqlite", "dm-fhir.sqlite.lock", "dm-fhir.toml", "report.html"), "0o600")
+        files = dict.fromkeys(("dm-fhir.sqlite", "dm-fhir.sqlite.lock", "dm-fhir.toml", "report.html"), "0o600")
+        assert modes == files | {"keys": "0o700"}
+        assert oct((home / "keys" / "pseudonym.key").stat().st_mode & 0o777) == "0o600"
         assert dm_fhir("--config", str(home / "dm-fhir.toml"), "status").code == 0
     assert folder.stat().st_mode & 0o077 == 0
 

@@ -177,6 +177,17 @@ def test_the_document_says_how_dates_were_treated_and_explain_still_knows_it(two
     assert (identified.dates, identified.cases[0].administrations[0].when) == ("kept", "2024-03-05T10:00:00+01:00")
 
 
+def test_the_order_of_the_cases_tells_nothing_of_the_hospitals_ids(study: Study) -> None:
+    for number in range(1, 10):
+        put(study.db, patient("leon", str(number), str(number)))
+    left, identified = (
+        [case.id for case in read_document(study.type("--quiet", "export", *words).out.encode(), "x").cases]
+        for words in ((), ("--identified",))
+    )
+    assert identified == [f"Patient/{number}" for number in range(1, 10)]
+    assert left == sorted(pseudonym(KEY, "leon", name) for name in identified)
+
+
 def test_the_report_of_the_store_shows_the_dates_as_they_are(two: Study, tmp_path: Path) -> None:
     def page() -> str:
         two.type("report", "-o", str(tmp_path / "r.html"))

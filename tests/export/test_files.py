@@ -125,6 +125,24 @@ def test_the_document_written_case_by_case_is_that_of_the_whole_series(
         assert read_document(file.getvalue(), "x.json") == replace(tricky, cases=some)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b'"accepts_preliminary"', b'"surprise":1,"accepts_preliminary"', 1),
+        lambda data: data.replace(b'"drug":', b'"drug":"another","drug":', 1),
+        lambda data: data.replace(b',"dates":"kept"', b',"dates":"kept","surprise":1', 1),
+        lambda data: data + b"{}",
+        lambda data: data[:-1] + b"x",
+    ],
+)
+def test_a_document_with_anything_more_in_it_is_not_taken_for_ours(change: Any, head: CaseSeries) -> None:
+    data = encode(replace(head, cases=(Case("Patient/1", "leon", "UTC", accepts_preliminary=True),)))
+    assert read_document(data, "x.json").cases[0].accepts_preliminary
+    assert change(data) != data
+    with pytest.raises(ConfigError):
+        read_document(change(data), "x.json")
+
+
 def test_a_case_that_would_not_read_back_is_not_written(head: CaseSeries) -> None:
     wrong = Case("Patient/1", "leon", "UTC", outcomes=(Outcome("x", "R", "1", when=5),))  # type: ignore[arg-type]
     with pytest.raises(DmFhirError, match="does not read back as it was written"):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dm_fhir.model.dates import Span, completed_years, day, first_day, holding, last_day, span, with_zone
+from dm_fhir.model.dates import Span, completed_years, day, first_day, holding, last_day, moved, span, with_zone
 
 NEW_YORK, MADRID = ZoneInfo("America/New_York"), ZoneInfo("Europe/Madrid")
 
@@ -265,3 +265,63 @@ def test_a_moment_survives_in_every_zone(microseconds: int, minutes: int) -> Non
     text = when.astimezone(timezone(timedelta(minutes=minutes))).isoformat()
 
     assert span(text, NEW_YORK).start == when
+
+
+_OFFSETS = st.sampled_from(["", "Z", "+02:00", "-05:00", "+05:45", "-11:00"])
+_TIMES = st.builds(
+    lambda moment, offset: f"{moment:%Y-%m-%dT%H:%M:%S}{offset}",
+    st.datetimes(*map(datetime.fromisoformat, ("1950-01-01", "2050-01-01"))),
+    _OFFSETS,
+)
+_DAYS = st.builds(date.isoformat, st.dates(date(1950, 1, 1), date(2050, 1, 1)))
+_ZONES = st.sampled_from(["Europe/Madrid", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"])
+
+
+@given(st.one_of(_DAYS, _TIMES), st.one_of(_DAYS, _TIMES), st.integers(-9000, 9000), _ZONES)
+def test_days_between_two_dates_hold_when_both_are_moved(one: str, other: str, days: int, name: str) -> None:
+    zone = ZoneInfo(name)
+    before, after = (
+        [day(text, zone) for text in (one, other)],
+        [day(moved(text, days, zone) or "", zone) for text in (one, other)],
+    )
+    moves = [there - here for here, there in zip(before, after, strict=True) if here and there]
+    assert moves == [timedelta(days=days)] * 2
+
+
+@given(_TIMES, st.integers(-9000, 9000), _ZONES)
+def test_the_time_of_day_stays_by_the_clock_and_so_does_the_form(text: str, days: int, name: str) -> None:
+    zone = ZoneInfo(name)
+    there = moved(text, days, zone) or ""
+    is_zoned = len(text) > len("2024-03-05T10:00:00")
+    clocks = [(span(one, zone).start.astimezone(zone).time() if is_zoned else one[11:]) for one in (text, there)]
+    a_jump = any(_is_changed(one, zone) for one in (text, there))  # an hour that the clock passes over, or passes twice
+    assert clocks[0] == clocks[1] or a_jump
+    assert (len(there) > len("2024-03-05T10:00:00")) == is_zoned
+
+
+def _is_changed(text: str, zone: ZoneInfo) -> bool:
+    """Whether the clocks are changed around that time."""
+    moment = span(text, zone).start.astimezone(zone)
+    return (moment - timedelta(hours=3)).utcoffset() != (moment + timedelta(hours=3)).utcoffset()
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31", "9999"])
+def test_what_stands_for_unknown_and_for_ever_is_not_moved(text: str) -> None:
+    assert moved(text, -100, MADRID) == text
+
+
+@pytest.mark.parametrize("text", ["", "in spring", "2024-13-40", "05/03/2024"])
+def test_what_is_no_date_is_not_moved(text: str) -> None:
+    with pytest.raises(ValueError):
+        moved(text, 1, MADRID)
+
+
+def test_a_time_before_there_were_time_zones_cannot_be_said() -> None:
+    assert moved("1901-06-01T10:00:00Z", -400, MADRID) is None
+    assert moved("1901-06-01", -400, MADRID) == "1900-04-27"
+
+
+def test_a_partial_date_that_is_not_moved_stays_as_it_is() -> None:
+    assert [moved(text, 0, MADRID) for text in ("2024", "2024-02", "2024-02-29")] == ["2024", "2024-02", "2024-02-29"]
+    assert [moved(text, 366, MADRID) for text in ("2024", "2024-02", "2024-02-29")] == [None, "2025", "2025-03-01"]
+    assert moved("2024-01", -31, MADRID) == "2023-12"

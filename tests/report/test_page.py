@@ -37,7 +37,7 @@ def report_of(
     data = Data(
         title, DRUG, cases, until, findings, "2025-06-02", "dm-fhir 1", definitions or Definitions(), suppress_below
     )
-    return report(data, cases, {site: {"case": 1, "no study drug": 2} for site in sites})
+    return report(data, {site: {"case": 1, "no study drug": 2} for site in sites})
 
 
 @pytest.fixture(scope="module")

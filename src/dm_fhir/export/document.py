@@ -4,14 +4,10 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 import msgspec
-from msgspec.structs import replace
 
 from dm_fhir.errors import DmFhirError
 from dm_fhir.model.case import Case, CaseSeries
-from dm_fhir.model.document import decode, encode
-
-#: The member that the cases go into. In a text it would not look like this, for a text's quotes are escaped.
-_NO_CASES = b'"cases":[]'
+from dm_fhir.model.document import around_cases, decode, encode
 
 
 def _reads_back(body: bytes, case: Case) -> bool:
@@ -23,8 +19,8 @@ def _reads_back(body: bytes, case: Case) -> bool:
 
 def write_document(file: BinaryIO, head: CaseSeries, cases: Iterable[Case]) -> dict[str, int]:
     """Write the document; how many cases it has. Raises DmFhirError, and writes no further, where a case does not read back."""
-    before, _, after = encode(replace(head, cases=())).partition(_NO_CASES)
-    file.write(before + _NO_CASES[:-1])
+    before, after = around_cases(head)
+    file.write(before)
     count = 0
     for case in cases:
         body = encode(case)
@@ -35,5 +31,5 @@ def write_document(file: BinaryIO, head: CaseSeries, cases: Iterable[Case]) -> d
             )
         file.write((b"," if count else b"") + body)
         count += 1
-    file.write(b"]" + after + b"\n")
+    file.write(after + b"\n")
     return {"cases": count}

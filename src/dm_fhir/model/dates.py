@@ -106,7 +106,8 @@ def moved(text: str, days: int, zone: tzinfo) -> str | None:
     """The date or time so many days later, in the form and precision in which it is written; its time of day by the clock of `zone` stays.
 
     A month or a year cannot be moved by days: it becomes the most precise date that surely holds all of it, None where that
-    would be two years. Years 1 and 9999 ("unknown", "for ever") stay. Raises ValueError for what is no FHIR date or dateTime.
+    would be two years. A time from before there were time zones has no form in FHIR: None. Years 1 and 9999 ("unknown", "for
+    ever") stay. Raises ValueError for what is no FHIR date or dateTime.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -123,7 +124,8 @@ def moved(text: str, days: int, zone: tzinfo) -> str | None:
     local = moment.start.astimezone(zone)
     there = datetime.combine(local.date() + further, local.time(), zone)
     second = f":{form['second']}{form['fraction'] or ''}" if form["second"] else ""
-    return f"{there:%Y-%m-%dT%H:%M}{second}{there.isoformat()[-6:]}"
+    text = f"{there:%Y-%m-%dT%H:%M}{second}{there.isoformat()[-6:]}"
+    return text if is_date(text) else None
 
 
 def is_date(text: str) -> bool:

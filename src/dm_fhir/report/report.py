@@ -43,17 +43,16 @@ class Report(NamedTuple):
 
 def report(
     data: Data,
-    counted: Sequence[Case],
     states: Mapping[str, Mapping[str, int]] | None = None,
     also: Sequence[Sentence] = (),
     more: Sequence[Section] = (),
 ) -> Report:
-    """The report of `data`, whose cases are counted as `counted`: the same cases under the same names, with all they know.
+    """The report of `data`.
 
     `states` counts by site what became of each patient found, None where that is not known. `also` are sentences on the data, `more` sections at the end.
     """
-    cohort, below = Cohort(counted), data.suppress_below
-    found = (*sentences(counted, data.drug, below), *also)
+    cohort, below = Cohort(data.cases), data.suppress_below
+    found = (*sentences(data.cases, data.drug, below), *also)
     return Report(data, cohort, found, (*sections(cohort, data.drug, data.definitions, below, states), *more))
 
 

@@ -11,8 +11,8 @@ from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Case, CaseSeries
 from dm_fhir.model.document import decode
-from dm_fhir.report.pseudonym import person, pseudonymised
-from dm_fhir.store.cases import cases
+from dm_fhir.report.pseudonym import person, pseudonym, pseudonymised
+from dm_fhir.store.cases import CaseRow, case_row, cases, patients_with_cases
 from dm_fhir.store.database import setting
 from dm_fhir.store.ledger import complete_until
 
@@ -43,15 +43,28 @@ def series_head(
 
 
 def each_case(
-    db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
+    db: sqlite3.Connection,
+    config: Config,
+    sites: Sequence[Site],
+    *,
+    identified: bool = False,
+    by_pseudonym: bool = False,
 ) -> Iterator[Case]:
-    """The cases as they are exported, one by one, site by site in order of patient. Raises ConfigError if the key is missing."""
+    """The cases as they are exported, one by one, site by site in order of patient; or of pseudonym, which tells nothing.
+
+    Raises ConfigError if the key is missing.
+    """
     key = pseudonym_key(db, config)
     for site in sites:
-        for row in cases(db, site.name):
+        for row in _by_pseudonym(db, site.name, key) if by_pseudonym else cases(db, site.name):
             case = decode(row.body, Case)
             known = replace(case, person=person(case, key, config.person_identifier))
             yield known if identified else pseudonymised(known, key, config.dates)
+
+
+def _by_pseudonym(db: sqlite3.Connection, site: str, key: bytes) -> Iterator[CaseRow]:
+    patients = sorted(patients_with_cases(db, site), key=lambda patient: pseudonym(key, site, patient))
+    return (row for patient in patients if (row := case_row(db, site, patient)) is not None)
 
 
 def pseudonym_key(db: sqlite3.Connection, config: Config) -> bytes:

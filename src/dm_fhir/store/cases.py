@@ -103,8 +103,8 @@ def case_row(db: sqlite3.Connection, site: str, patient: str) -> CaseRow | None:
     return CaseRow._make(row) if row else None
 
 
-def patients_with_cases(db: sqlite3.Connection, site: str, most: int) -> list[str]:
-    """The patients who make a case, in order, at most so many."""
+def patients_with_cases(db: sqlite3.Connection, site: str, most: int = -1) -> list[str]:
+    """The patients who make a case, in order, at most so many; all without a number."""
     rows = db.execute(
         "SELECT patient FROM case_document WHERE site = ? AND state = 'case' ORDER BY patient LIMIT ?", (site, most)
     )

@@ -86,8 +86,8 @@ def test_it_prints_every_published_figure_beside_the_computed_one(demo: subproce
         "  years from diagnosis to initiation, means compared: -4.2 / -4.2: impossible_if_same_patients: the paper contradicts itself",
     ):
         assert line in demo.stdout
-    assert "  28 figures: " in demo.stdout
-    assert "  60 figures: 54 same; " in demo.stdout
+    assert "  28 figures: 28 same\n" in demo.stdout
+    assert "  60 figures: 55 same; " in demo.stdout
     assert demo.stdout.count("The persons of the sample are invented") == 2
 
 
@@ -99,8 +99,9 @@ def test_it_leaves_configs_stores_and_reports_all_private(
         assert f"config {home.relative_to(folder.parent) / 'dm-fhir.toml'}" in demo.stdout
         assert len(load_config(home / "dm-fhir.toml").sites) == sites
         modes = {file.name: oct(file.stat().st_mode & 0o777) for file in home.iterdir()}
-        files = dict.fromkeys(("dm-fhir.sqlite", "dm-fhir.sqlite.lock", "dm-fhir.toml", "report.html"), "0o600")
-        assert modes == files | {"keys": "0o700"}
+        files = dict.fromkeys(("dm-fhir.sqlite", "dm-fhir.sqlite.lock", "dm-fhir.toml"), "0o600")
+        assert modes == files | {"keys": "0o700", "report": "0o700"}
+        assert {oct(path.stat().st_mode & 0o777) for path in (home / "report").rglob("*")} == {"0o600", "0o700"}
         assert oct((home / "keys" / "pseudonym.key").stat().st_mode & 0o777) == "0o600"
         assert dm_fhir("--config", str(home / "dm-fhir.toml"), "status").code == 0
     assert folder.stat().st_mode & 0o077 == 0
@@ -128,7 +129,7 @@ def test_a_second_run_in_its_folder_is_refused(folder: Path, dm_fhir: Callable[.
     assert ran.code == 2
     assert f"dm-fhir: {folder} exists already\n" in ran.err
     assert "--replace begins again there" in ran.err
-    assert (folder / "four-patients" / "report.html").is_file()
+    assert (folder / "four-patients" / "report" / "report.html").is_file()
 
 
 def test_a_folder_that_is_no_demo_is_never_replaced(tmp_path: Path, dm_fhir: Callable[..., Ran]) -> None:

@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from sys import intern
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -68,8 +70,8 @@ Rule = Callable[[str, _Tools], str | None]
 
 
 def _own(text: str, _: _Tools) -> str | None:
-    """A word of ours, of the tables or of the config."""
-    return text
+    """A word of ours, of the tables or of the config. There are few, and they stand in many cases: each is kept once."""
+    return intern(text)
 
 
 def _none(_: str, __: _Tools) -> str | None:
@@ -79,7 +81,7 @@ def _none(_: str, __: _Tools) -> str | None:
 
 def _word(text: str, _: _Tools) -> str | None:
     """A code that FHIR fixes."""
-    return text if text in WORDS else None
+    return intern(text) if text in WORDS else None
 
 
 def _reference(text: str, tools: _Tools) -> str | None:
@@ -179,17 +181,24 @@ REMOVED: Mapping[type, Mapping[str, Any]] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _public_concept(codings: tuple[model.Coding, ...], variable: str | None) -> model.Concept:
+    """The codes that may leave; the same few stand in many cases."""
+    return model.Concept(public(codings), None, variable)
+
+
 class _Veil:
     """Goes through the parts of a case."""
 
     def __init__(self, key: bytes, site: str, dates: MovedDates) -> None:
-        self._tools = _Tools(lambda reference: pseudonym(key, site, reference), dates)
+        # The same few references stand in many places.
+        self._tools = _Tools(cache(lambda reference: pseudonym(key, site, reference)), dates)
 
     def over(self, part: Any) -> Any:
         """The part as it may leave."""
         match part:
             case model.Concept():
-                return model.Concept(public(part.codings), None, part.variable)
+                return _public_concept(part.codings, part.variable)
             case model.Measured(concept=model.Concept(variable=None)):
                 # What was measured beside what the study asks for stays untold, also where its code is public.
                 return self._over_struct(replace(part, concept=model.Concept()))

@@ -2,14 +2,14 @@
 
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
 from dm_fhir import __version__
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.model.case import Case, CaseSeries
+from dm_fhir.model.case import Case, CaseSeries, Input, Outcome, Source
 from dm_fhir.model.document import decode
 from dm_fhir.report.pseudonym import person, pseudonym, pseudonymised
 from dm_fhir.store.cases import CaseRow, case_row, cases, patients_with_cases
@@ -20,10 +20,14 @@ from dm_fhir.store.ledger import complete_until
 def case_series(
     db: sqlite3.Connection, config: Config, sites: Sequence[Site], *, identified: bool = False
 ) -> CaseSeries:
-    """The study's case series, its dates as recorded. Raises ConfigError if the pseudonym key is configured and missing."""
+    """The study's case series for the report: dates as recorded, outcomes without the records that they were made of.
+
+    Raises ConfigError if the pseudonym key is configured and missing.
+    """
     as_recorded = replace(config, dates="kept")
     head = series_head(db, as_recorded, sites, identified=identified)
-    return replace(head, cases=tuple(each_case(db, as_recorded, sites, identified=identified)))
+    cases = each_case(db, as_recorded, sites, identified=identified, change=_without_sources)
+    return replace(head, cases=tuple(cases))
 
 
 def series_head(
@@ -49,17 +53,29 @@ def each_case(
     *,
     identified: bool = False,
     by_pseudonym: bool = False,
+    change: Callable[[Case], Case] = lambda case: case,
 ) -> Iterator[Case]:
     """The cases as they are exported, one by one, site by site in order of patient; or of pseudonym, which tells nothing.
 
-    Raises ConfigError if the key is missing.
+    `change` is what is done to each before it gets its pseudonyms. Raises ConfigError if the key is missing.
     """
     key = pseudonym_key(db, config)
     for site in sites:
         for row in _by_pseudonym(db, site.name, key) if by_pseudonym else cases(db, site.name):
-            case = decode(row.body, Case)
+            case = change(decode(row.body, Case))
             known = replace(case, person=person(case, key, config.person_identifier))
             yield known if identified else pseudonymised(known, key, config.dates)
+
+
+def _without_sources(case: Case) -> Case:
+    """Two thirds of what outcomes take up are references to records, which `explain` tells; the report counts values."""
+    nowhere = Source(case.site, "")
+    return replace(case, outcomes=tuple(_values_alone(one, nowhere) for one in case.outcomes))
+
+
+def _values_alone(outcome: Outcome, nowhere: Source) -> Outcome:
+    inputs = tuple(Input(one.role, nowhere, one.value) for one in outcome.inputs if one.value is not None)
+    return replace(outcome, inputs=inputs)
 
 
 def _by_pseudonym(db: sqlite3.Connection, site: str, key: bytes) -> Iterator[CaseRow]:

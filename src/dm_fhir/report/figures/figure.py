@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dm_fhir.errors import ConfigError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
@@ -81,7 +83,7 @@ class Figure(NamedTuple):
 
 def inline_svg(figure: Figure) -> str:
     """The drawing as an element of the page, named by the figure's title, in the page's colours."""
-    text = _drawn(figure, "svg").decode()
+    text = _drawn(figure, ("svg",))["svg"].decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     # Ids are unique in a page, not only in a drawing.
@@ -95,17 +97,20 @@ def inline_svg(figure: Figure) -> str:
 
 def files(figure: Figure) -> dict[str, bytes]:
     """The figure for a journal, by file name: the drawing in three forms, and the data behind it."""
-    drawings = {f"{figure.id}.{form}": _drawn(figure, form) for form in ("svg", "pdf", "png")} if figure.rows else {}
-    return {**drawings, f"{figure.id}.csv": table_bytes(figure.columns, figure.rows)}
+    drawings = _drawn(figure, ("svg", "pdf", "png")) if figure.rows else {}
+    named = {f"{figure.id}.{form}": drawing for form, drawing in drawings.items()}
+    return {**named, f"{figure.id}.csv": table_bytes(figure.columns, figure.rows)}
 
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     """A table as CSV in UTF-8. What a spreadsheet would take for a formula gets an apostrophe before it."""
-    text = io.StringIO()
+    found = io.BytesIO()
+    text = io.TextIOWrapper(found, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    return text.getvalue().encode()
+    text.flush()
+    return found.getvalue()
 
 
 def months(days: int) -> float:
@@ -132,15 +137,26 @@ def _harmless(cell: str) -> str:
     return f"'{cell}" if cell[:1] in tuple("=+-@\t\r") and cell and not is_number else cell
 
 
-def _drawn(figure: Figure, form: str) -> bytes:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure as Canvas
+def _drawn(figure: Figure, forms: Sequence[str]) -> dict[str, bytes]:
+    """The drawing in each of the forms."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure as Canvas
+    except ModuleNotFoundError:
+        hint = "install it with: pip install 'dm-fhir[report]'"
+        raise ConfigError("figures need matplotlib, which is not installed", hint=hint) from None
 
-    target = io.BytesIO()
+    found = {}
     with rc_context(_STYLE):
         size = (WIDTH_MM / _MM_PER_INCH, figure.height_mm / _MM_PER_INCH)
         canvas = Canvas(figsize=size, layout="constrained")
         figure.draw(canvas)
-        dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
-        canvas.savefig(target, format=form, dpi=_DOTS_PER_INCH, metadata=dated)
-    return target.getvalue()
+        for form in forms:
+            target = io.BytesIO()
+            canvas.savefig(target, format=form, dpi=_DOTS_PER_INCH, metadata=_UNDATED.get(form))
+            found[form] = target.getvalue()
+    return found
+
+
+#: The same figure is the same file, whenever it is drawn.
+_UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}

@@ -9,6 +9,7 @@ from dm_fhir.report.figures.figure import ACCENT, INK, PAPER, SECOND, SOFT, Figu
 from dm_fhir.statistics.cohort import Cohort, Patient
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 _VARIABLE = "cdasi_activity_percent_improvement"
@@ -55,20 +56,36 @@ def _best(number: int, patient: Patient) -> _Best | None:
 
 def _draw(canvas: "Canvas", bars: Sequence[_Best]) -> None:
     axes = canvas.subplots()
-    places = range(len(bars))
-    drawn = axes.bar(
-        places, [-float(one.percent) for one in bars], color=ACCENT, edgecolor=INK, linewidth=0.3, width=0.8
-    )
-    for bar, one in zip(drawn, bars, strict=True):
-        if one.percent <= 0:
-            bar.set(hatch="////", facecolor=PAPER, edgecolor=SECOND)
+    is_numbered = len(bars) <= _NUMBERED
+    if is_numbered:
+        _bars(axes, bars)
+    else:
+        _outline(axes, bars)
     axes.axhline(0, color=INK, linewidth=0.8)
     for percent in (40, 50):
         axes.axhline(-percent, color=SOFT, linewidth=0.8, linestyle="--")
         axes.annotate(
             f"{percent} %", (1, -percent), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7
         )
-    is_numbered = len(bars) <= _NUMBERED
-    axes.set_xticks(list(places) if is_numbered else [], [str(one.number) for one in bars] if is_numbered else [])
+    axes.set_xticks(
+        list(range(len(bars))) if is_numbered else [], [str(one.number) for one in bars] if is_numbered else []
+    )
     axes.set_xlabel("Patient")
     axes.set_ylabel("Change of CDASI activity since baseline (%)")
+
+
+def _bars(axes: "Axes", bars: Sequence[_Best]) -> None:
+    heights = [-float(one.percent) for one in bars]
+    drawn = axes.bar(range(len(bars)), heights, color=ACCENT, edgecolor=INK, linewidth=0.3, width=0.8)
+    for bar, one in zip(drawn, bars, strict=True):
+        if one.percent <= 0:
+            bar.set(hatch="////", facecolor=PAPER, edgecolor=SECOND)
+
+
+def _outline(axes: "Axes", bars: Sequence[_Best]) -> None:
+    """Bars too many to be told apart are one shape: thousands of single ones take long, and show no more."""
+    places, heights = list(range(len(bars))), [-float(one.percent) for one in bars]
+    better = [one.percent > 0 for one in bars]
+    axes.fill_between(places, heights, step="mid", where=better, facecolor=ACCENT, linewidth=0)
+    worse = [not one for one in better]
+    axes.fill_between(places, heights, step="mid", where=worse, facecolor=PAPER, edgecolor=SECOND, hatch="////")

@@ -32,12 +32,12 @@ NOTES = (
 
 def changes(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Table:
     """Each measure at each visit and at the last follow-up; different scales of one measure are rows of their own."""
+    seen = {name for patient in cohort.patients for name in patient.by_variable}
+    used = [one for one in INSTRUMENTS if seen & {f"{name}_improvement" for name in (one.name, *one.variables)}]
     groups = [
         group
         for visit in visits_seen(cohort, schedule)
-        for group in grouped(
-            visit_words(visit), [row for one in INSTRUMENTS for row in _rows(cohort, one, visit, small)]
-        )
+        for group in grouped(visit_words(visit), [row for one in used for row in _rows(cohort, one, visit, small)])
     ]
     return Table("changes", "Change since baseline", COLUMNS, tuple(groups), NOTES)
 

@@ -12,8 +12,10 @@ from dm_fhir.demo.cohorts import four_patients, twenty_four_patients
 from dm_fhir.model.case import Case, Coding
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.findings import KINDS
+from dm_fhir.report.explained_by import EXPLAINED_BY
 from dm_fhir.report.page import Data
 from dm_fhir.report.report import Report, report
+from dm_fhir.report.sections import figures_of, tables_of
 from dm_fhir.report.sentences import sentences
 from dm_fhir.store.cases import FindingCount
 
@@ -253,3 +255,12 @@ def test_of_many_patients_the_page_shows_some_and_says_so(four: tuple[Case, ...]
     assert "Shown are the first 200 of 240 patients; all are in tables/patients.csv" in text
     assert "Shown are those of the first 50 of 240 patient records; all are in tables/outcomes.csv" in text
     assert "Shown are 50 of 240 patients at even distances; all are in swimmer.csv." in text
+
+
+def test_every_table_and_figure_says_by_what_its_numbers_are_explained(four: tuple[Case, ...]) -> None:
+    found = report_of(four).sections
+    shown = {block.id for block in (*figures_of(found), *tables_of(found))} - {"flow"}
+
+    assert shown == set(EXPLAINED_BY)
+    text = Outline(page_of(four)).text
+    assert text.count("To explain a") == len(shown)

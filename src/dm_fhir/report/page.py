@@ -16,6 +16,7 @@ from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.findings import by_severity, done_of, meaning_of, severity_of
 from dm_fhir.outcomes.instruments import CORE
 from dm_fhir.report.definitions import definitions as definitions_in_words
+from dm_fhir.report.explained_by import EXPLAINED_BY
 from dm_fhir.report.figures.figure import Figure, inline_svg
 from dm_fhir.report.rows import heading, outcome_rows, patient_row
 from dm_fhir.report.sections import Block, Section
@@ -140,7 +141,8 @@ def _block(block: Block, numbered: _Numbered) -> dict[str, Any]:
         return _figure(block, numbered)
     kind = "flow" if block.id == "flow" else "table"
     name = numbered.name("Table") if kind == "table" else ""
-    return {**asdict(block), "kind": kind, "name": name, "are_numbers": _are_numbers(block)}
+    told_by = EXPLAINED_BY.get(block.id, "")
+    return {**asdict(block), "kind": kind, "name": name, "are_numbers": _are_numbers(block), "explained_by": told_by}
 
 
 def _are_numbers(table: Table) -> list[bool]:
@@ -152,7 +154,9 @@ def _are_numbers(table: Table) -> list[bool]:
 
 def _figure(figure: Figure, numbered: _Numbered) -> dict[str, Any]:
     drawing = Markup(inline_svg(figure)) if figure.rows else ""  # noqa: S704 - made by us, its texts escaped by matplotlib
-    return {**figure._asdict(), "kind": "figure", "name": numbered.name("Figure"), "svg": drawing}
+    told_by = EXPLAINED_BY.get(figure.id, "")
+    name = numbered.name("Figure")
+    return {**figure._asdict(), "kind": "figure", "name": name, "svg": drawing, "explained_by": told_by}
 
 
 def _impossible(sections: Sequence[Section]) -> list[tuple[str, str]]:

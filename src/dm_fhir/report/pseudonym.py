@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache, lru_cache
 from sys import intern
 from typing import Any, NamedTuple
@@ -212,11 +214,14 @@ class _Veil:
 
     def _over_struct(self, part: Any) -> Any:
         kind = type(part)
-        rules, removed = RULES.get(kind, {}), REMOVED.get(kind, {})
-        return kind(**{
-            name: removed[name] if name in removed else self._field(getattr(part, name), rules.get(name, _none), name)
-            for name in kind.__struct_fields__
-        })  # fmt: skip
+        values = []
+        for name, rule, is_removed, instead in _fields(kind):
+            value = instead if is_removed else getattr(part, name)
+            # Nothing, and numbers, leave as they are; most fields are one of these.
+            values.append(
+                value if is_removed or value is None or type(value) in _NUMBERS else self._field(value, rule, name)
+            )
+        return kind(*values)
 
     def _field(self, value: Any, rule: Rule, name: str) -> Any:
         if isinstance(value, str):
@@ -227,6 +232,14 @@ class _Veil:
         return self.over(value)
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, Rule, bool, Any], ...]:
+    """Of each field in order: its name, its rule, whether it is removed, and what stands there instead."""
+    rules, removed = RULES.get(kind, {}), REMOVED.get(kind, {})
+    return tuple((name, rules.get(name, _none), name in removed, removed.get(name)) for name in kind.__struct_fields__)
+
+
+_NUMBERS = frozenset({bool, int, Decimal, Fraction})
 #: Texts that the model must have.
 _NEEDED = frozenset({"type", "done", "role"})
 

@@ -133,8 +133,12 @@ def month_axis(axes: "Axes") -> None:
 
 
 def _harmless(cell: str) -> str:
-    is_number = re.fullmatch(r"-?[0-9]+([./][0-9]+)?", cell)
-    return f"'{cell}" if cell[:1] in tuple("=+-@\t\r") and cell and not is_number else cell
+    if cell[:1] not in _BEGINS_FORMULA or re.fullmatch(r"-?[0-9]+([./][0-9]+)?", cell):
+        return cell
+    return f"'{cell}"
+
+
+_BEGINS_FORMULA = frozenset("=+-@\t\r")
 
 
 def _drawn(figure: Figure, forms: Sequence[str]) -> dict[str, bytes]:

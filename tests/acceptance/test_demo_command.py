@@ -22,7 +22,7 @@ from dm_fhir.errors import DmFhirError
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Ran
 
-WITHIN_SECONDS = 90
+WITHIN_SECONDS = 180
 
 
 @pytest.fixture(scope="module")

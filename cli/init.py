@@ -19,8 +19,9 @@ pseudonym_key = "file:keys/pseudonym.key"     # of what export writes; one key f
 # dates = "shifted"                           # in exports: "kept", "shifted" per patient, or "days" since the first infusion
 # person_identifier = "urn:oid:1.2.3.4"       # the system of a number that a person has at every site
 # schedule = "months"                         # visits: "weeks" (4, 8, … 24) or "months" (6, 12), or [[study.visit]] of your own
-# [study.definitions]                         # where the literature leaves a choice open: docs/config.md
-# cdasi_19 = "mild"                           # the side of a CDASI activity of exactly 19
+
+# [study.definitions]
+# cdasi_19 = "mild"                           # where the literature leaves a choice open, here the side of a CDASI of 19
 # uln_u_per_l = { ck = 200 }                  # for results that carry no upper limit of normal
 
 [store]

@@ -23,12 +23,15 @@ DEFINITIONS = {
     "dlqi_mcid_4": Definition("DLQI better by at least 4 points", "Basra 2015", "C"),
     "dlqi_band_hongbo": Definition("DLQI in five bands", "Hongbo 2005", "C"),
     "ck_ctcae": Definition("CK by CTCAE grade", "CTCAE", "N"),
-    "ck_normalised": Definition("a raised CK within the upper limit of normal", "this project", "D"),
+    **{
+        f"{variable}_normalised": Definition(f"a raised {name} within the upper limit of normal; one that was not raised is not asked", "this project", "D")
+        for variable, name in (("ck", "CK"), ("aldolase", "aldolase"), ("alt", "ALT"), ("ast", "AST"), ("ldh", "LDH"))
+    },
     "phga_change_2cm": Definition("physician's global activity changed by at least 2 cm", "ProDERM; Anyanwu 2015", "C"),
     "phga_band_proderm": Definition("physician's global activity in three bands", "ProDERM", "C"),
     "exm_not_involved": Definition("extramuscular activity of at most 0.5 cm", "ProDERM", "C"),
     "haq_mcii_0375_ra": Definition("HAQ-DI better by at least 0.375", "rheumatoid arthritis: Ward 2014", "C"),
-    "haq_mid_010_014_ssc": Definition("HAQ-DI better by 0.10-0.14", "systemic sclerosis: PubMed 16540546", "C"),
+    "haq_mid_010_014_ssc": Definition("HAQ-DI better by at least 0.14; from 0.10 not decided", "systemic sclerosis: PubMed 16540546", "C"),
     "haq_mcid_022_ra": Definition("HAQ-DI better by at least 0.22", "rheumatoid arthritis, no source seen", "N"),
     "haq_band": Definition("HAQ-DI in three bands", "rheumakit.com; the side of 1 and 2 is this project's", "D"),
     "pruritus_nrs_mcid_3": Definition("itch better by at least 3 points", "uraemic itch: PMC9871858", "C"),
@@ -37,7 +40,7 @@ DEFINITIONS = {
     "pruritus_vas_band": Definition("itch on a line, in bands", "Reich 2012", "N"),
     "itch_5d_mcid_5": Definition("5-D itch better by at least 5 points", "not dermatomyositis: PMC9871858", "C"),
     "skindex29_severe": Definition("severe by Skindex-29", "Prinsen", "N"),
-    "fvc_decline_10": Definition("FVC lower by at least 10 % predicted", "no source seen", "N"),
+    "fvc_decline_10": Definition("FVC lower by at least 10 % predicted, absolute; from 5 not decided", "no source seen", "N"),
     "ge_25": Definition("glucocorticoid dose lower by at least 25 %", "no source seen", "N"),
     "ge_50": Definition("glucocorticoid dose lower by at least 50 %", "no source seen", "N"),
     "le_7_5": Definition("glucocorticoid dose of at most 7.5 mg a day", "no source seen", "N"),

@@ -1,6 +1,6 @@
 """Who is counted, and what is asked of a patient's times: the patients of the study and those left out."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, tzinfo
 from functools import cached_property
@@ -23,10 +23,14 @@ _NOTHING: dict[str, Outcome] = {}
 
 
 class Patient:
-    """One patient who is counted: the case with its exposure, its outcomes and the start of its first exposure."""
+    """One patient who is counted: the case with its exposure, its outcomes and the start of its first exposure.
 
-    def __init__(self, case: Case, exposed: Exposure) -> None:
+    `name` is what the report calls the patient, and tells each from all others of the cohort.
+    """
+
+    def __init__(self, case: Case, exposed: Exposure, name: str | None = None) -> None:
         self.case = case
+        self.name = name or case.id
         self.exposed = exposed
         self.zone: tzinfo = ZoneInfo(case.timezone)
         self.started = exposed.infusions[0]
@@ -104,18 +108,21 @@ class Patient:
 
 
 class Cohort:
-    """The patients who are counted, and by reason the ids of the records that are not."""
+    """The patients who are counted, and by reason the names of the records that are not."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.patients: list[Patient] = []
         self.left_out: dict[str, list[str]] = defaultdict(list)
+        so_called = Counter(case.id for case in cases)
         for case in cases:
+            # Two hospitals may give one number to two patients, whom nothing but the site tells apart.
+            name = case.id if so_called[case.id] == 1 else f"{case.site}:{case.id}"
             exposed = exposure_of(case)
             reason = _left_out(case, exposed)
             if reason is None:
-                self.patients.append(Patient(case, exposed))
+                self.patients.append(Patient(case, exposed, name))
             else:
-                self.left_out[reason].append(case.id)
+                self.left_out[reason].append(name)
 
     @property
     def n(self) -> int:

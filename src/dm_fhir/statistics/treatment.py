@@ -98,7 +98,7 @@ def lessened(cohort: Cohort) -> Lessened:
 
     Who took less of something did; that somebody took less of nothing is known only where every answer is.
     """
-    found = {p.case.id: _became(p) for p in cohort.patients}
+    found = {p.name: _became(p) for p in cohort.patients}
     having = tuple(name for name, became in found.items() if any(answer in LESS for answer in became.values()))
     known = [name for name, became in found.items() if name in having or (became and None not in became.values())]
     counts = Counter((drug, answer) for became in found.values() for drug, answer in became.items() if answer in LESS)

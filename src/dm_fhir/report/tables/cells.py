@@ -54,7 +54,7 @@ def rate(events: int, days: int, small: SmallCells) -> Cell:
 
 
 def median(values: Sequence[Fraction | int], small: SmallCells, show: Callable[[Fraction], str] = shown) -> Cell:
-    """ "12 (5-21)": median with range; mean, SD and quartiles stand beside it."""
+    """ "12 (5-21)": median with range, of a single value the value; mean, SD and quartiles stand beside it."""
     spread, mean, quarters = median_range(values), mean_sd(values), quartiles(values)
     if spread is None or mean is None or quarters is None:
         return NOTHING
@@ -66,7 +66,8 @@ def median(values: Sequence[Fraction | int], small: SmallCells, show: Callable[[
     }  # fmt: skip
     if mean.variance is not None:
         numbers["variance"] = to_text(mean.variance)
-    return Cell(f"{show(spread.median)} ({between(spread.low, spread.high, show)})", numbers)
+    ends = f" ({between(spread.low, spread.high, show)})" if len(values) > 1 else ""
+    return Cell(f"{show(spread.median)}{ends}", numbers)
 
 
 def mean(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
@@ -83,7 +84,7 @@ def mean(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
 
 
 def middle_half(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
-    """ "12 (7-18)": median with the quartiles."""
+    """ "12 (7-18)": median with the quartiles, which a single value has not."""
     quarters = quartiles(values)
     if quarters is None:
         return NOTHING
@@ -93,7 +94,8 @@ def middle_half(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
         "n": str(len(values)), "median": to_text(quarters.median), "lower_quartile": to_text(quarters.lower),
         "upper_quartile": to_text(quarters.upper),
     }  # fmt: skip
-    return Cell(f"{shown(quarters.median)} ({between(quarters.lower, quarters.upper, shown)})", numbers)
+    ends = f" ({between(quarters.lower, quarters.upper, shown)})" if len(values) > 1 else ""
+    return Cell(f"{shown(quarters.median)}{ends}", numbers)
 
 
 def percent(value: Fraction) -> str:

@@ -7,6 +7,7 @@ important difference.
 from collections.abc import Iterator, Mapping, Sequence
 
 from dm_fhir.model.definitions import Visit
+from dm_fhir.outcomes.labels import label
 from dm_fhir.report.definition_sources import DEFINITIONS, STATUS, definition
 from dm_fhir.report.tables.cells import number, share, share_interval
 from dm_fhir.report.words import reason_words, visit_words
@@ -64,7 +65,7 @@ def _at(cohort: Cohort, definitions: Sequence[Speaking], visit: str, small: Smal
         # A change in either direction is two questions; all others are met by "yes".
         for verdict in _met_by(found):
             if found.n:
-                yield _row(found.definition, verdict, found.counts.get(verdict, 0), found, small)
+                yield _row(found.definition, verdict, found.counts.get(verdict, 0), found, small, one.of)
     for name in CRITERIA:
         found = answers(cohort, name, visit)
         if found.n:
@@ -83,9 +84,9 @@ def _categories(found: Verdicts, small: SmallCells) -> Iterator[Row]:
             yield _row(f"tis_{category}", "yes", reached, found, small)
 
 
-def _row(name: str, verdict: str, met: int, found: Verdicts, small: SmallCells) -> Row:
+def _row(name: str, verdict: str, met: int, found: Verdicts, small: SmallCells, of: str = "") -> Row:
     words, source, status = definition(name)
-    which = "" if verdict == "yes" else f": {verdict}"
+    which = _of(of) + ("" if verdict == "yes" else f": {verdict}")
     cells = (
         Cell(f"{words}{which}"),
         Cell(f"{source} ({STATUS[status]})", {"status": status}),
@@ -102,12 +103,16 @@ def _bands(cohort: Cohort, one: Speaking, visit: str, small: SmallCells) -> Iter
     hidden = small.hidden(found.counts, found.n, exclusive=True)
     for band, count in sorted(found.counts.items()):
         cells = (
-            Cell(f"{words}: {band.replace('_', ' ')}"),
+            Cell(f"{words}{_of(one.of)}: {band.replace('_', ' ')}"),
             Cell(f"{source} ({STATUS[status]})", {"status": status}),
             share(count, found.n, small, hidden.get(band), decimals=1),
             _lacking(found.lacking, small),
         )
-        yield Row(f"{found.definition}: {band}", found.definition, cells)
+        yield Row(f"{found.definition}{_of(one.of)}: {band}", found.definition, cells)
+
+
+def _of(measure: str) -> str:
+    return f", {label(measure)}" if measure else ""
 
 
 def _lacking(reasons: Mapping[str, int], small: SmallCells) -> Cell:

@@ -1,15 +1,20 @@
 """What a cohort may be like, and how its patients are told apart: nothing crashes, nobody is lost or counted in silence."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from dm_fhir.model.case import AdverseEvent, Case, Concept, Source
+from dm_fhir.model.case import AdverseEvent, Assessment, Case, Concept, Source
+from dm_fhir.model.definitions import Definitions
+from dm_fhir.report.figures.scores import scores
+from dm_fhir.report.rows import patient_row
+from dm_fhir.statistics.cohort import Cohort
 
 from .tabled import DASH, all_tables, shown
-from .test_sentences_of_odd_cases import anew, said
+from .test_sentences_of_odd_cases import anew, said, with_value
 
 
 def of_conditions(case: Case, variable: str, *records: dict[str, Any]) -> Case:
@@ -91,3 +96,45 @@ def test_one_patient_has_no_range_and_no_test(four: tuple[Case, ...]) -> None:
     assert found["infusions_before_last_assessment"].text.startswith(
         "Last assessed after 3 completed infusions: after 3"
     )
+
+
+def seen_as(one: Assessment, variable: str, number: int) -> Assessment:
+    """The assessment once more, on another scale."""
+    moved = with_value(one, number)
+    measured = replace(moved.measured, concept=replace(moved.measured.concept, variable=variable))
+    source = replace(one.source, reference=f"{one.source.reference}-{variable}")
+    return replace(moved, measured=measured, source=source, identifiers=())
+
+
+def test_of_two_scales_at_one_time_the_comparable_one_counts_and_then_the_finer(four: tuple[Case, ...]) -> None:
+    on_150 = [one for one in four[0].assessments if one.measured.concept.variable == "mmt8_150"]
+    first, last = sorted(on_150, key=lambda one: one.time or "")
+    both = (*four[0].assessments, seen_as(first, "mmt8_80", 70), seen_as(last, "mmt8_80", 75))
+    rows = all_tables((anew(four[0], assessments=both),))["changes"]
+    for heading in ("week 12", "last follow-up"):
+        assert shown(rows, heading)["mmt8_150"][:4] == ("1", "146", "148", "2")
+        assert "mmt8_80" not in shown(rows, heading)
+
+    only_after = (*four[0].assessments, seen_as(last, "mmt8_80", 75))
+    assert said((anew(four[0], assessments=only_after),))["mmt8_improved"].values["n"] == "1"
+    without = tuple(one for one in both if one not in (first, last))
+    mixed = (*without, last, first)
+    assert said((anew(four[0], assessments=mixed),))["mmt8_improved"].values["n"] == "1"
+
+
+def test_a_bound_is_shown_with_its_sign_and_drawn_nowhere(four: tuple[Case, ...]) -> None:
+    def bounded(one: Assessment) -> Assessment:
+        result = replace(one.measured.result, number=Fraction(20), bound="upper_exclusive")
+        return replace(one, measured=replace(one.measured, result=result))
+
+    last = max(
+        (one for one in four[0].assessments if one.measured.concept.variable == "cdasi_activity"),
+        key=lambda one: one.time or "",
+    )
+    case = anew(four[0], assessments=tuple(bounded(one) if one is last else one for one in four[0].assessments))
+    (patient,) = Cohort((case,)).patients
+    cell = patient_row(patient).changes[0]
+    assert cell.values == "27 \N{RIGHTWARDS ARROW} <20"
+    assert cell.change == "not computable: the value is only a bound (< or >)"
+    drawn = [one for one in scores(Cohort((case,)), Definitions().visits).rows if one[1] == "cdasi_activity"]
+    assert [one[3] for one in drawn if one[0] == "1"] == ["27", "18"]

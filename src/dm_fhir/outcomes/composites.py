@@ -16,10 +16,9 @@ from msgspec.structs import replace
 from dm_fhir.model.case import Assessment, Case, Input, Outcome
 from dm_fhir.model.dates import span
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import ages, core_set, imacs, inactive, tis
 from dm_fhir.outcomes.ages import ADULT_YEARS, Population
-from dm_fhir.outcomes.bounds import SIGNS, all_of, word
+from dm_fhir.outcomes.bounds import all_of, value_text, word
 from dm_fhir.outcomes.core_set import IMACS, PRINTO, Compared, CoreSet, Measure
 from dm_fhir.outcomes.exposure import Infusion
 
@@ -275,13 +274,7 @@ def _compared(one: Compared) -> Iterator[_Used]:
 
 
 def _input(used: _Used) -> Input:
-    return Input(used.role, used.assessment.source, value_text(used.assessment))
-
-
-def value_text(one: Assessment) -> str | None:
-    """The value of an assessment in its unit, exact, with the sign of a bound: "12.5", "<20"."""
-    result = one.measured.result
-    return SIGNS.get(result.bound, "") + to_text(result.number) if result.number is not None else None
+    return Input(used.role, used.assessment.source, value_text(used.assessment.measured.result))
 
 
 def _latest(times: Iterable[str | None], setting: Setting) -> str | None:

@@ -138,3 +138,33 @@ def test_a_bound_is_shown_with_its_sign_and_drawn_nowhere(four: tuple[Case, ...]
     assert cell.change == "not computable: the value is only a bound (< or >)"
     drawn = [one for one in scores(Cohort((case,)), Definitions().visits).rows if one[1] == "cdasi_activity"]
     assert [one[3] for one in drawn if one[0] == "1"] == ["27", "18"]
+
+
+def test_a_drug_whose_dates_do_not_tell_is_not_known_for_that_drug_alone(four: tuple[Case, ...]) -> None:
+    moved = tuple(
+        replace(one, period=None) if one.medication.variable == "mycophenolate" else one for one in four[0].therapies
+    )
+    cases = (anew(four[0], therapies=moved), *four[1:])
+    table = all_tables(cases)["characteristics"]
+    assert shown(table, "Treatment begun before")["mycophenolate"] == ("3 of 3 (100 %)", "1")
+    assert shown(table, "Treatment begun before")["methotrexate"] == ("4 of 4 (100 %)", "0")
+    assert "mycophenolate 3 of 3 (100 %)" in said(cases)["prior_treatment"].text
+    assert said(cases)["prior_treatment"].values["mycophenolate_percent"] == "100"
+    assert shown(all_tables(cases[:1])["characteristics"], "Treatment in force")["mycophenolate"] == ("0 of 0", "1")
+
+
+def test_an_antibody_is_counted_among_those_tested_for_it(twenty_four: tuple[Case, ...]) -> None:
+    with_mda5 = [
+        one for one in twenty_four for result in one.assessments
+        if (result.measured.concept.variable, result.measured.result.answer) == ("anti_mda5", "positive")
+    ]  # fmt: skip
+    others = [one for one in twenty_four if one not in with_mda5]
+    untested = anew(
+        others[0],
+        assessments=tuple(one for one in others[0].assessments if one.measured.concept.variable != "anti_mda5"),
+    )
+    cases = (untested, *others[1:], *with_mda5)
+    rows = shown(all_tables(cases)["characteristics"], "Antibodies, of those tested")
+    assert rows["anti_mda5"] == ("3 of 23 (13 %)", "1")
+    assert rows["anti_sae1"] == ("4 of 24 (17 %)", "0")
+    assert "anti-MDA5 3 of 23 (13 %)" in said(cases)["myositis_specific_antibodies"].text

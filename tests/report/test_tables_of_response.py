@@ -187,3 +187,23 @@ def test_a_measure_that_a_patient_never_had_lacks_its_baseline_in_both_tables(fo
     found = all_tables([with_outcomes(four[0], *measured), with_outcomes(four[1], outcome("infusions_completed", 1))])
     assert shown(found["responders"], "last follow-up")["haq_mcid_022_ra"][4] == "1: baseline missing"
     assert shown(found["changes"], "last follow-up")["haq_di"][6] == "1 without baseline"
+
+
+def test_adults_lack_nothing_of_what_only_juveniles_are_asked(four: tuple[Case, ...]) -> None:
+    asked = outcome("jdm_inactive", answer="yes", visit="week_4")
+    waiting = outcome("jdm_inactive", reasons=("followup_missing:cmas",))
+    adult = outcome("imacs_improvement", answer="no", visit="week_4")
+    cases = [with_outcomes(case, one) for case, one in zip(four, (asked, waiting, adult, adult), strict=True)]
+    rows = shown(all_tables(cases)["responders"], "week 4")
+    assert rows["jdm_inactive"][2] == "1 of 1 (100.0 %)"
+    assert rows["jdm_inactive"][4] == (
+        "1: follow-up missing; 2: not known to have juvenile dermatomyositis, so not asked"
+    )
+
+
+def test_going_on_with_the_drug_is_nothing_that_could_not_be_computed(four: tuple[Case, ...]) -> None:
+    on = (outcome("discontinued", answer="no"), outcome("discontinuation_reason", reasons=("not_discontinued",)))
+    lacking = ("measure_missing:haq_di",)
+    criteria = (outcome("tis", reasons=lacking), outcome("tis_category", reasons=lacking))
+    table = all_tables([with_outcomes(four[0], *on, *criteria)])["not_computable"]
+    assert [group.heading for group in table.groups] == ["Total Improvement Score (2016 ACR/EULAR)"]

@@ -138,7 +138,7 @@ def _of_rule(rule: Rule, setting: Setting) -> list[Outcome]:
         return [outcome for outcomes in found for outcome in outcomes]
     only_starts = tuple(one for one in found[0][0].inputs if one.role == "baseline")
     once = replace(found[0][0], visit=None, when=None, reasons=shared, inputs=only_starts)
-    return [once, *(one for outcomes in found for one in outcomes if one.number is not None)]
+    return [once, *(one for outcomes in found for one in outcomes if _is_told(one))]
 
 
 def _seen(rule: Rule, setting: Setting, visit: str | None) -> list[Assessment]:
@@ -150,9 +150,13 @@ def _seen(rule: Rule, setting: Setting, visit: str | None) -> list[Assessment]:
 
 def _lacking_everywhere(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """The reasons that several visits share, where none of them could be decided."""
-    if len(outcomes) < 2 or any(one.number is not None or one.answer is not None for one in outcomes):
+    if len(outcomes) < 2 or any(map(_is_told, outcomes)):
         return ()
     return tuple(reason for reason in outcomes[0].reasons if all(reason in one.reasons for one in outcomes))
+
+
+def _is_told(one: Outcome) -> bool:
+    return one.number is not None or one.answer is not None
 
 
 def _tis(asked: Asked) -> list[Outcome]:

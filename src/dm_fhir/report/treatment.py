@@ -49,7 +49,7 @@ def _indication(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
 
 def _prior(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
     tally = treatment.prior(cohort, drug)
-    counted = Counted(tally.counts, tally.n, small)
+    counted = Counted(tally.counts, tally.n, small, open=tally.open)
     text = f"Treatments begun before the first infusion: {counted.listed(drug_words)}."
     text = text if tally.n else "Earlier treatments are not documented."
     return Sentence("prior_treatment", text, counted.values(), lacking(tally.lacking, cohort.n, small))

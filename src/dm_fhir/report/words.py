@@ -84,6 +84,7 @@ _REASONS = {
     "stop_not_documented": "no record tells whether it was stopped",
     "not_discontinued": "it was not discontinued",
     "reason_missing": "no record tells why",
+    "not_juvenile": "not known to have juvenile dermatomyositis, so not asked",
     "regimen_missing": "given, but no record says how it is to be given",
     "period_reversed": "the record ends before it begins",
     "depot_injection": "a depot injection, which has no daily dose",

@@ -5,11 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dm_fhir.model.case import Outcome
+from dm_fhir.outcomes.composites import RULES
 from dm_fhir.outcomes.instruments import INSTRUMENTS, whose
 from dm_fhir.statistics.cohort import BASELINE, Cohort, Patient
 
 #: What a definition of a change says: of one in either direction which way it was.
 MET_OR_NOT = frozenset({"yes", "no", "better", "worse"})
+#: Asked of juvenile dermatomyositis only; nobody else lacks anything.
+_OF_JUVENILES = frozenset(
+    name for rule in RULES if rule.of_juveniles for name in (rule.variable, f"{rule.variable}_phga")
+)
 _PARTS = ("_percent_improvement", "_improvement")
 #: Bands say how severe a value is, also where their words are yes and no and nobody has a baseline.
 _BANDS = frozenset(bands.id for one in INSTRUMENTS for bands in one.bands)
@@ -98,6 +103,8 @@ def answers(cohort: Cohort, variable: str, visit: str) -> Verdicts:
         found = patient.at((variable,), visit)
         if found is not None and found.answer is not None:
             counts[found.answer] += 1
+        elif variable in _OF_JUVENILES and variable not in patient.by_variable:
+            lacking["not_juvenile"] += 1
         else:
             lacking[_reason(patient, found, ())] += 1
     return Verdicts(variable, counts.total(), dict(counts), dict(sorted(lacking.items())))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 from dm_fhir.model.exact import rounded, shown, to_text
 from dm_fhir.report.sentence import EN_DASH
@@ -116,13 +117,19 @@ def counted_rows(
     words: Callable[[str], str] = str,
     *,
     exclusive: bool = False,
+    open_: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Row]:
-    """A row for each count: its share of the `n` of whom it is known, and of how many it is not."""
-    hidden = small.hidden(counts, n, exclusive=exclusive)
-    return [
-        Row(key, words(key), (share(count, n, small, hidden.get(key)), number(lacking, small)))
-        for key, count in counts.items()
-    ]
+    """A row for each count: its share of the `n` of whom it is known, and of how many it is not.
+
+    `open_`: in how many of the `n` it is not known either, by key.
+    """
+    hidden = small.hidden(counts, n, exclusive=True) if exclusive else {}
+    rows = []
+    for key, count in counts.items():
+        unknown = open_.get(key, 0)
+        cells = share(count, n - unknown, small, hidden.get(key)), number(lacking + unknown, small)
+        rows.append(Row(key, words(key), cells))
+    return rows
 
 
 def _interval(found: Interval, unit: str) -> Cell:

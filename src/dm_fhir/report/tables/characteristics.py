@@ -36,8 +36,8 @@ def characteristics(cohort: Cohort, drug: str, small: SmallCells) -> Table:
             *_antibodies(cohort, small),
             *_group("Manifestations up to the first infusion", disease.manifestations_of(cohort), small, condition_words),
             *_group(f"Indication for {drug}", treatment.indications(cohort, drug), small, exclusive=True),
-            *_group("Treatment begun before", treatment.prior(cohort, drug), small, drug_words),
-            *_group("Treatment in force", treatment.concomitant(cohort, drug), small, drug_words),
+            *_drugs("Treatment begun before", treatment.prior(cohort, drug), cohort.n, small),
+            *_drugs("Treatment in force", treatment.concomitant(cohort, drug), cohort.n, small),
             *_csdmards(cohort, drug, small),
         ),
         (
@@ -99,10 +99,17 @@ def _antibodies(cohort: Cohort, small: SmallCells) -> tuple[Group, ...]:
     lacking = sum(found.lacking.values())
     rows = [
         *counted_rows(whole, found.n, lacking, small, words.__getitem__, exclusive=True),
-        *counted_rows(found.each, found.n, lacking, small, antibody_words),
+        *counted_rows(found.each, found.n, lacking, small, antibody_words, open_=found.untested),
         *counted_rows(ro52.counts, ro52.n, sum(ro52.lacking.values()), small, antibody_words),
     ]
     return grouped("Antibodies, of those tested", rows)
+
+
+def _drugs(heading: str, tally: Tally, patients: int, small: SmallCells) -> tuple[Group, ...]:
+    """A row for each drug; in whom its dates tell nothing is counted for that drug alone."""
+    lacking = patients - tally.n
+    rows = counted_rows(tally.counts, tally.n, lacking, small, drug_words, open_=tally.open)
+    return grouped(heading, rows or [Row("none", "any", (Cell("not documented"), number(lacking, small)))])
 
 
 def _csdmards(cohort: Cohort, drug: str, small: SmallCells) -> tuple[Group, ...]:

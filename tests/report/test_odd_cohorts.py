@@ -11,10 +11,11 @@ from dm_fhir.model.case import AdverseEvent, Assessment, Case, Concept, Source
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.report.figures.scores import scores
 from dm_fhir.report.rows import patient_row
+from dm_fhir.report.sentences import sentences
 from dm_fhir.statistics.cohort import Cohort
 
-from .tabled import DASH, all_tables, shown
-from .test_sentences_of_odd_cases import anew, said, with_value
+from .tabled import DASH, DRUG, all_tables, shown
+from .test_sentences_of_odd_cases import anew, of_subject, said, with_value
 
 
 def of_conditions(case: Case, variable: str, *records: dict[str, Any]) -> Case:
@@ -168,3 +169,23 @@ def test_an_antibody_is_counted_among_those_tested_for_it(twenty_four: tuple[Cas
     assert rows["anti_mda5"] == ("3 of 23 (13 %)", "1")
     assert rows["anti_sae1"] == ("4 of 24 (17 %)", "0")
     assert "anti-MDA5 3 of 23 (13 %)" in said(cases)["myositis_specific_antibodies"].text
+
+
+def test_a_death_is_counted_whatever_ended_the_treatment(four: tuple[Case, ...]) -> None:
+    dated, undated = (
+        of_subject(four[0], deceased_at="2024-09"),
+        of_subject(four[1], deceased=True),
+    )
+    rows = shown(all_tables((dated, undated, of_subject(four[2], deceased=False), four[3]))["exposure"], "Follow-up")
+    assert rows["died"] == ("2 of 4 (50 %)", "0")
+
+
+def test_days_of_single_patients_are_not_said_where_few_are_hidden(four: tuple[Case, ...]) -> None:
+    (told,) = [one for one in sentences(four, DRUG, 5) if one.id == "treatment_period"]
+    assert told.text == "Infusions were given between April and August 2024."
+    assert told.values == {"first": "2024-04", "last": "2024-08"}
+
+
+def test_who_took_no_glucocorticoid_at_baseline_is_said_to_be_so(four: tuple[Case, ...]) -> None:
+    rows = shown(all_tables(four)["responders"], "last follow-up")
+    assert rows["ge_50"][2::2] == ("2 of 3 (66.7 %)", "1: no glucocorticoid at baseline")

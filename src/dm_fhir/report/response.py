@@ -53,8 +53,9 @@ def sentences_of_response(cohort: Cohort, small: SmallCells) -> Iterator[Sentenc
 def _follow_up(cohort: Cohort, small: SmallCells) -> Sentence:
     days = followed(cohort)
     mean = mean_sd(day / DAYS_PER_MONTH for day in days)
-    months = "not shown" if small.hides(len(days)) else f"{shown_mean(mean)} months"
-    text = f"Follow-up: {months} (mean ± SD, n = {small.number(len(days))}), from the first infusion to the last "
+    hidden = f"not shown, of {small.number(len(days))} patients only"
+    months = hidden if small.hides(len(days)) else shown_mean(mean, "months")
+    text = f"Follow-up: {months}, from the first infusion to the last "
     text += "documented infusion or accepted assessment, in days / 30.4375."
     text = text if mean else "The length of follow-up is not documented."
     missing = lacking({"with an unknown day of the first infusion": cohort.n - len(days)}, cohort.n, small)
@@ -172,7 +173,9 @@ def _extracutaneous(cohort: Cohort, small: SmallCells) -> Sentence:
     evaluable = {patient.name: found for patient in cohort.patients if (found := extracutaneous(patient))}
     improved = [name for name, found in evaluable.items() if any(found.values())]
     counts = ranked(_outside(what) for found in evaluable.values() for what, better in found.items() if better)
-    text = f"Outside the skin at least one measure improved in {_members(improved, len(evaluable), small)}"
+    text = (
+        f"Outside the skin at least one measure improved, by any amount, in {_members(improved, len(evaluable), small)}"
+    )
     text += f": {Counted(counts, len(evaluable), small).named()}." if counts else "."
     text = text if evaluable else "Disease outside the skin is not documented at follow-up."
     lack = {"without a measure outside the skin at baseline": cohort.n - len(evaluable)}

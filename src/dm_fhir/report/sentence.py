@@ -83,12 +83,13 @@ def lacking(counts: Mapping[str, int], n: int, small: SmallCells = SHOW_ALL) -> 
     )
 
 
-def shown_mean(mean: MeanSd | None) -> str:
-    """ "53.9 ± 19.8"; a single value says that it has no SD."""
+def shown_mean(mean: MeanSd | None, unit: str) -> str:
+    """ "53.9 ± 19.8 years (mean ± SD, n = 24)"; a single value says that it has no SD."""
     if mean is None:
         return "not documented"
     sd = mean.sd()
-    return f"{rounded(mean.mean, 1):f}" + (f" ± {sd:f}" if sd is not None else " (one patient, no SD)")
+    spread = f" ± {sd:f} {unit} (mean ± SD, n = {mean.n})" if sd is not None else f" {unit} (one patient, no SD)"
+    return f"{rounded(mean.mean, 1):f}{spread}"
 
 
 def mean_values(mean: MeanSd | None, small: SmallCells = SHOW_ALL) -> dict[str, str]:

@@ -11,6 +11,8 @@ from dm_fhir.statistics.cohort import BASELINE, Cohort, Patient
 
 #: What a definition of a change says: of one in either direction which way it was.
 MET_OR_NOT = frozenset({"yes", "no", "better", "worse"})
+#: Of whom took no glucocorticoid at baseline no reduction is asked (R-GC-COURSE).
+_WITHOUT_DOSE = ("none_at_baseline", "started")
 #: Asked of juvenile dermatomyositis only; nobody else lacks anything.
 _OF_JUVENILES = frozenset(
     name for rule in RULES if rule.of_juveniles for name in (rule.variable, f"{rule.variable}_phga")
@@ -120,6 +122,8 @@ def _reason(patient: Patient, found: Outcome | None, of_a_change: Iterable[str])
             return "baseline_missing"
     if found is None:
         return "followup_missing"
+    if found.answer in _WITHOUT_DOSE:
+        return "none_at_baseline"
     return found.reasons[0] if found.reasons else "not_decided"
 
 

@@ -34,7 +34,7 @@ def characteristics(cohort: Cohort, drug: str, small: SmallCells) -> Table:
             *grouped("Demographics", list(_demographics(cohort, found, small, impossible=impossible))),
             *_disease(cohort, small),
             *_antibodies(cohort, small),
-            *_group("Manifestations up to the first infusion", disease.manifestations_of(cohort), small, condition_words),
+            *_group("Manifestations documented up to the first infusion", disease.manifestations_of(cohort), small, condition_words),
             *_group(f"Indication for {drug}", treatment.indications(cohort, drug), small, exclusive=True),
             *_drugs("Treatment begun before", treatment.prior(cohort, drug), cohort.n, small),
             *_drugs("Treatment in force", treatment.concomitant(cohort, drug), cohort.n, small),

@@ -10,7 +10,7 @@ from dm_fhir.model.definitions import Visit
 from dm_fhir.outcomes.labels import label
 from dm_fhir.report.definition_sources import DEFINITIONS, STATUS, definition
 from dm_fhir.report.tables.cells import number, share, share_interval
-from dm_fhir.report.words import reason_words, visit_words
+from dm_fhir.report.words import band_words, reason_words, visit_words
 from dm_fhir.statistics.cohort import BASELINE, Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Cell, Row, Table, grouped
@@ -103,7 +103,7 @@ def _bands(cohort: Cohort, one: Speaking, visit: str, small: SmallCells) -> Iter
     hidden = small.hidden(found.counts, found.n, exclusive=True)
     for band, count in sorted(found.counts.items()):
         cells = (
-            Cell(f"{words}{_of(one.of)}: {band.replace('_', ' ')}"),
+            Cell(f"{words}{_of(one.of)}: {band_words(band)}"),
             Cell(f"{source} ({STATUS[status]})", {"status": status}),
             share(count, found.n, small, hidden.get(band), decimals=1),
             _lacking(found.lacking, small),

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from dm_fhir.model.case import AdverseEvent, Assessment, Case, Concept, Source
 from dm_fhir.model.definitions import Definitions
+from dm_fhir.outcomes.battery import outcomes
 from dm_fhir.report.figures.scores import scores
+from dm_fhir.report.figures.swimmer import swimmer
 from dm_fhir.report.rows import patient_row
 from dm_fhir.report.sentences import sentences
 from dm_fhir.statistics.cohort import Cohort
 
-from .tabled import DASH, DRUG, all_tables, shown
+from .tabled import DASH, DRUG, all_tables, outcome, shown, with_outcomes
 from .test_sentences_of_odd_cases import anew, of_subject, said, with_value
 
 
@@ -189,3 +191,18 @@ def test_days_of_single_patients_are_not_said_where_few_are_hidden(four: tuple[C
 def test_who_took_no_glucocorticoid_at_baseline_is_said_to_be_so(four: tuple[Case, ...]) -> None:
     rows = shown(all_tables(four)["responders"], "last follow-up")
     assert rows["ge_50"][2::2] == ("2 of 3 (66.7 %)", "1: no glucocorticoid at baseline")
+
+
+def test_the_swimmers_follow_up_ends_where_the_table_says_so_also_before_a_later_death(four: tuple[Case, ...]) -> None:
+    case = of_subject(four[0], deceased_at="2024-12-24")
+    rows = [row[1:] for row in swimmer(Cohort((case,))).rows]
+    days = next(one.number for one in outcomes(case) if one.variable == "follow_up_days")
+    assert (str(days), "end of follow-up") in rows
+    assert ("265", "death") in rows
+
+
+def test_criteria_say_that_their_last_follow_up_is_a_visit(four: tuple[Case, ...]) -> None:
+    criterion = outcome("imacs_improvement", answer="yes", visit="week_4")
+    (told,) = [one for one in all_tables([with_outcomes(four[0], criterion)])["responders"].notes if "schedule" in one]
+    assert "the last such visit" in told
+    assert not [one for one in all_tables(four)["responders"].notes if "schedule" in one]

@@ -30,6 +30,8 @@ NOTES = (
     "definition and is applied to the exact value.",
     "The interval is exact (Clopper and Pearson).",
 )
+#: Of criteria over several measures, which need these at one visit.
+OF_VISITS = "Criteria over several measures are asked at the visits of the schedule: their last follow-up is the last such visit."
 
 
 def responders(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Table:
@@ -40,7 +42,11 @@ def responders(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> 
         for visit in visits_seen(cohort, schedule)
         for group in grouped(visit_words(visit), list(_at(cohort, of_changes, visit, small)))
     ]
-    notes = NOTES if groups else ("No outcome has been held against a published definition of response.",)
+    asked = {row.id for group in groups for row in group.rows}
+    of_visits = (OF_VISITS,) if asked & {*CRITERIA, *(f"tis_{one}" for one in CATEGORIES)} else ()
+    notes = (
+        (*NOTES, *of_visits) if groups else ("No outcome has been held against a published definition of response.",)
+    )
     return Table("responders", "Response by published definitions", COLUMNS, tuple(groups), notes)
 
 

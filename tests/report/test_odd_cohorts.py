@@ -49,6 +49,7 @@ GOES_ON = {"abatement": None, "clinical_status": "active"}
         ((GOES_ON,), "0", "1"),
         ((ENDED, GOES_ON), "0", "1"),
         (({**ENDED, "abatement": "2023-12-01"},), "0", "0"),
+        (({**ENDED, "abatement": "2023-12-01"}, ENDED), "1", "1"),
         (({**ENDED, "abatement": "2024-12-01"},), "0", "1"),
         (({**GOES_ON, "clinical_status": None},), "0", "0"),
     ],
@@ -118,11 +119,21 @@ def test_of_two_scales_at_one_time_the_comparable_one_counts_and_then_the_finer(
         assert shown(rows, heading)["mmt8_150"][:4] == ("1", "146", "148", "2")
         assert "mmt8_80" not in shown(rows, heading)
 
-    only_after = (*four[0].assessments, seen_as(last, "mmt8_80", 75))
-    assert said((anew(four[0], assessments=only_after),))["mmt8_improved"].values["n"] == "1"
-    without = tuple(one for one in both if one not in (first, last))
-    mixed = (*without, last, first)
-    assert said((anew(four[0], assessments=mixed),))["mmt8_improved"].values["n"] == "1"
+    # Without a baseline on the finer scale the other counts, at the same time and later in the window of the visit.
+    (week_12,) = [one for one in outcomes(four[0]) if one.variable == "mmt8_150_improvement"]
+    later = replace(last, when="2024-06-26")
+    for finer in (last, later):
+        kept = tuple(one for one in both if one not in (first, last))
+        rows = all_tables((anew(four[0], assessments=(*kept, finer)),))["changes"]
+        assert week_12.visit == "week_12"
+        assert shown(rows, "week 12")["mmt8_80"][:4] == ("1", "70", "75", "5")
+    assert row_of_mmt8(anew(four[0], assessments=(*kept, last)))[0] == "1"
+    assert row_of_mmt8(anew(four[0], assessments=(*kept, later)))[-1].startswith("1 not computable")
+
+
+def row_of_mmt8(case: Case) -> tuple[str, ...]:
+    rows = shown(all_tables((case,))["changes"], "last follow-up")
+    return next(cells for name, cells in rows.items() if name.startswith("mmt8"))
 
 
 def test_a_bound_is_shown_with_its_sign_and_drawn_nowhere(four: tuple[Case, ...]) -> None:

@@ -160,11 +160,13 @@ def test_a_drug_whose_dates_do_not_tell_is_not_known_for_that_drug_alone(four: t
     )
     cases = (anew(four[0], therapies=moved), *four[1:])
     table = all_tables(cases)["characteristics"]
-    assert shown(table, "Treatment begun before")["mycophenolate"] == ("3 of 3 (100 %)", "1")
-    assert shown(table, "Treatment begun before")["methotrexate"] == ("4 of 4 (100 %)", "0")
+    assert shown(table, "Treatment begun before the first infusion")["mycophenolate"] == ("3 of 3 (100 %)", "1")
+    assert shown(table, "Treatment begun before the first infusion")["methotrexate"] == ("4 of 4 (100 %)", "0")
     assert "mycophenolate 3 of 3 (100 %)" in said(cases)["prior_treatment"].text
     assert said(cases)["prior_treatment"].values["mycophenolate_percent"] == "100"
-    assert shown(all_tables(cases[:1])["characteristics"], "Treatment in force")["mycophenolate"] == ("0 of 0", "1")
+    assert shown(all_tables(cases[:1])["characteristics"], "Treatment in force at the first infusion")[
+        "mycophenolate"
+    ] == ("0 of 0", "1")
 
 
 def test_an_antibody_is_counted_among_those_tested_for_it(twenty_four: tuple[Case, ...]) -> None:
@@ -217,3 +219,14 @@ def test_criteria_say_that_their_last_follow_up_is_a_visit(four: tuple[Case, ...
     (told,) = [one for one in all_tables([with_outcomes(four[0], criterion)])["responders"].notes if "schedule" in one]
     assert "the last such visit" in told
     assert not [one for one in all_tables(four)["responders"].notes if "schedule" in one]
+
+
+def test_a_reduction_below_nought_says_that_it_is_worse(four: tuple[Case, ...]) -> None:
+    worse = tuple(
+        with_value(one, 40)
+        if one.measured.concept.variable == "cdasi_activity" and (one.time or "") > "2024-04-03T12"
+        else one
+        for one in four[0].assessments
+    )
+    text = said((anew(four[0], assessments=worse),))["cdasi_change"].text
+    assert "CDASI-A reduction of -13 points or -48.1 %, n = 1; a minus is worse." in text

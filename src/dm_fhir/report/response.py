@@ -144,6 +144,7 @@ def _one_scale(
     text = f"median (range) {name} {wording.better} of {middle} ({ranges}), n = {len(changes)}"
     if len(changes) == 1:
         text = f"{name} {wording.better} of {middle}, n = 1"
+    text += "; a minus is worse" if points.median < 0 else ""
     numbers = {"n": str(len(changes)), **_numbers("points", points, shown)}
     numbers |= _numbers("percent", percent, lambda value: f"{rounded(value, 1)}") if percent else {}
     return text, numbers if scales == 1 else {f"{scale}:{key}": value for key, value in numbers.items()}

@@ -36,8 +36,8 @@ def characteristics(cohort: Cohort, drug: str, small: SmallCells) -> Table:
             *_antibodies(cohort, small),
             *_group("Manifestations documented up to the first infusion", disease.manifestations_of(cohort), small, condition_words),
             *_group(f"Indication for {drug}", treatment.indications(cohort, drug), small, exclusive=True),
-            *_drugs("Treatment begun before", treatment.prior(cohort, drug), cohort.n, small),
-            *_drugs("Treatment in force", treatment.concomitant(cohort, drug), cohort.n, small),
+            *_drugs("Treatment begun before the first infusion", treatment.prior(cohort, drug), cohort.n, small),
+            *_drugs("Treatment in force at the first infusion", treatment.concomitant(cohort, drug), cohort.n, small),
             *_csdmards(cohort, drug, small),
         ),
         (
@@ -120,7 +120,7 @@ def _csdmards(cohort: Cohort, drug: str, small: SmallCells) -> tuple[Group, ...]
         *counted_rows({"any": having}, tally.n, lacking, small),
         *counted_rows(tally.counts, tally.n, lacking, small, exclusive=True),
     ]
-    return grouped("csDMARD in force, exclusive groups", rows if tally.n else [])
+    return grouped("csDMARD in force at the first infusion, exclusive groups", rows if tally.n else [])
 
 
 def _group(

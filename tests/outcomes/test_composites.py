@@ -561,3 +561,12 @@ def test_where_adult_or_not_is_unknown_there_is_no_score_at_any_visit(clinic: An
     assert (only(case, "tis").visit, only(case, "tis").reasons) == (None, ("population_unknown",))
     assert "tis_category" not in found(case)
     assert only(case, "imacs_improvement").answer == "yes"
+
+
+def test_a_stricter_rule_that_is_decided_is_not_lost_where_the_plain_one_never_is(clinic: Any) -> None:
+    # An active physician's global rules the strict one out; of the plain one three of four are open at every visit.
+    seen = [one for when in (WEEK_4, WEEK_8) for one in day(clinic, when, {"physician_global_vas": 3})]
+    outcomes = found(case_of(clinic, *seen, born="2012-01-01", conditions=(diagnosis("dm_juvenile"),)))
+    [plain] = outcomes["jdm_inactive"]
+    assert (plain.answer, plain.visit) == (None, None)
+    assert [(one.visit, one.answer) for one in outcomes["jdm_inactive_phga"]] == [("week_4", "no"), ("week_8", "no")]

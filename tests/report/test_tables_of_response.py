@@ -158,3 +158,52 @@ def test_glucocorticoids_leave_those_without_a_dose_out_of_the_denominator(four:
     assert rows["unchanged"] == ("0 of 2 (0 %)", "1")
     assert rows["none_at_baseline"][0] == "1"
     assert shown(table, "methotrexate") == {"stopped": ("2 of 2 (100 %)", "2")}
+
+
+def test_how_severe_a_value_is_is_no_response_where_nobody_has_a_baseline(four: tuple[Case, ...]) -> None:
+    seen = outcome("cdasi_activity_improvement", verdicts={"cdasi_a_entry_ge_14": "yes"}, reasons=("baseline_missing",))
+    found = all_tables([with_outcomes(four[0], seen)])
+    assert found["responders"].groups == ()
+    assert shown(found["severity"], "last follow-up")["cdasi_a_entry_ge_14: yes"][2] == "1 of 1 (100.0 %)"
+
+
+def test_a_definition_of_several_measures_is_counted_for_each(four: tuple[Case, ...]) -> None:
+    def of_domain(domain: str, verdict: str) -> Outcome:
+        return outcome(f"skindex29_{domain}_improvement", 5, verdicts={"skindex29_severe": verdict})
+
+    cases = [with_outcomes(case, of_domain("symptoms", "yes"), of_domain("emotions", "no")) for case in four[:2]]
+    rows = shown(all_tables(cases)["severity"], "last follow-up")
+    assert {cells[0]: cells[2] for cells in rows.values()} == {
+        "severe by Skindex-29, Skindex-29 emotions: no": "2 of 2 (100.0 %)",
+        "severe by Skindex-29, Skindex-29 symptoms: yes": "2 of 2 (100.0 %)",
+    }
+
+
+def test_a_measure_that_a_patient_never_had_lacks_its_baseline_in_both_tables(four: tuple[Case, ...]) -> None:
+    measured = (
+        outcome("haq_di_baseline", 2),
+        outcome("haq_di_improvement", 1, verdicts={"haq_mcid_022_ra": "yes"}),
+    )
+    found = all_tables([with_outcomes(four[0], *measured), with_outcomes(four[1], outcome("infusions_completed", 1))])
+    assert shown(found["responders"], "last follow-up")["haq_mcid_022_ra"][4] == "1: baseline missing"
+    assert shown(found["changes"], "last follow-up")["haq_di"][6] == "1 without baseline"
+
+
+def test_adults_lack_nothing_of_what_only_juveniles_are_asked(four: tuple[Case, ...]) -> None:
+    asked = outcome("jdm_inactive", answer="yes", visit="week_4")
+    waiting = outcome("jdm_inactive", reasons=("followup_missing:cmas",))
+    adult = outcome("imacs_improvement", answer="no", visit="week_4")
+    cases = [with_outcomes(case, one) for case, one in zip(four, (asked, waiting, adult, adult), strict=True)]
+    rows = shown(all_tables(cases)["responders"], "week 4")
+    assert rows["jdm_inactive"][2] == "1 of 1 (100.0 %)"
+    assert rows["jdm_inactive"][4] == (
+        "1: follow-up missing; 2: not known to have juvenile dermatomyositis, so not asked"
+    )
+
+
+def test_going_on_with_the_drug_is_nothing_that_could_not_be_computed(four: tuple[Case, ...]) -> None:
+    on = (outcome("discontinued", answer="no"), outcome("discontinuation_reason", reasons=("not_discontinued",)))
+    lacking = ("measure_missing:haq_di",)
+    criteria = (outcome("tis", reasons=lacking), outcome("tis_category", reasons=lacking))
+    table = all_tables([with_outcomes(four[0], *on, *criteria)])["not_computable"]
+    assert [group.heading for group in table.groups] == ["Total Improvement Score (2016 ACR/EULAR)"]

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
+from dm_fhir.model.case import Result
+from dm_fhir.model.exact import to_text
+
 
 class Bounds(NamedTuple):
     """Every number from `low` to `high`; None where there is no end. An open end does not itself belong to it."""
@@ -33,6 +36,11 @@ def possible(number: Fraction, bound: str, lowest: Fraction | None, highest: Fra
 
 
 SIGNS = {"upper_exclusive": "<", "upper_inclusive": "<=", "lower_exclusive": ">", "lower_inclusive": ">="}
+
+
+def value_text(result: Result) -> str | None:
+    """The value of a result in its unit, exact, with the sign of a bound: "12.5", "<20"; None without a number."""
+    return SIGNS.get(result.bound, "") + to_text(result.number) if result.number is not None else None
 
 
 def times(one: Bounds, factor: Fraction) -> Bounds:

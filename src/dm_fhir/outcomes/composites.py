@@ -16,10 +16,9 @@ from msgspec.structs import replace
 from dm_fhir.model.case import Assessment, Case, Input, Outcome
 from dm_fhir.model.dates import span
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import ages, core_set, imacs, inactive, tis
 from dm_fhir.outcomes.ages import ADULT_YEARS, Population
-from dm_fhir.outcomes.bounds import SIGNS, all_of, word
+from dm_fhir.outcomes.bounds import all_of, value_text, word
 from dm_fhir.outcomes.core_set import IMACS, PRINTO, Compared, CoreSet, Measure
 from dm_fhir.outcomes.exposure import Infusion
 
@@ -139,7 +138,7 @@ def _of_rule(rule: Rule, setting: Setting) -> list[Outcome]:
         return [outcome for outcomes in found for outcome in outcomes]
     only_starts = tuple(one for one in found[0][0].inputs if one.role == "baseline")
     once = replace(found[0][0], visit=None, when=None, reasons=shared, inputs=only_starts)
-    return [once, *(one for outcomes in found for one in outcomes if one.number is not None)]
+    return [once, *(one for outcomes in found for one in outcomes if _is_told(one))]
 
 
 def _seen(rule: Rule, setting: Setting, visit: str | None) -> list[Assessment]:
@@ -151,9 +150,13 @@ def _seen(rule: Rule, setting: Setting, visit: str | None) -> list[Assessment]:
 
 def _lacking_everywhere(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     """The reasons that several visits share, where none of them could be decided."""
-    if len(outcomes) < 2 or any(one.number is not None or one.answer is not None for one in outcomes):
+    if len(outcomes) < 2 or any(map(_is_told, outcomes)):
         return ()
     return tuple(reason for reason in outcomes[0].reasons if all(reason in one.reasons for one in outcomes))
+
+
+def _is_told(one: Outcome) -> bool:
+    return one.number is not None or one.answer is not None
 
 
 def _tis(asked: Asked) -> list[Outcome]:
@@ -275,13 +278,7 @@ def _compared(one: Compared) -> Iterator[_Used]:
 
 
 def _input(used: _Used) -> Input:
-    return Input(used.role, used.assessment.source, value_text(used.assessment))
-
-
-def value_text(one: Assessment) -> str | None:
-    """The value of an assessment in its unit, exact, with the sign of a bound: "12.5", "<20"."""
-    result = one.measured.result
-    return SIGNS.get(result.bound, "") + to_text(result.number) if result.number is not None else None
+    return Input(used.role, used.assessment.source, value_text(used.assessment.measured.result))
 
 
 def _latest(times: Iterable[str | None], setting: Setting) -> str | None:

@@ -10,6 +10,7 @@ from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import verdicts
 from dm_fhir.outcomes.baseline import Baseline, Dated
+from dm_fhir.outcomes.bounds import value_text
 from dm_fhir.outcomes.change import Instrument, flags, improvement, percent_improvement
 from dm_fhir.outcomes.enzymes import upper_limit
 from dm_fhir.outcomes.exposure import Infusion
@@ -216,7 +217,7 @@ def _inputs(way: _Way, role: str, one: Assessment | None) -> tuple[Input, ...]:
         return ()
     damage = way.series.damages.get(one.source.place)
     subtracted = (Input(role + DAMAGE, damage.source, to_text(_number(damage))),) if damage is not None else ()
-    return (Input(role, one.source, to_text(_number(one))), *subtracted)
+    return (Input(role, one.source, value_text(one.measured.result)), *subtracted)
 
 
 def _variable(one: Assessment) -> str:

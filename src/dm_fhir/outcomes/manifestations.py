@@ -66,7 +66,7 @@ def present(conditions: Iterable[Condition], on: date, zone: tzinfo) -> Presence
 
 
 def _is_present(one: Condition, on: date, zone: tzinfo) -> bool | None:
-    begun, ended = _begun(one, on, zone), _ended(one, on, zone)
+    begun, ended = _begun(one, on, zone), ended_by(one, on, zone)
     if begun is False or ended is True:
         return False
     return True if begun and ended is False else None
@@ -79,7 +79,8 @@ def _begun(one: Condition, on: date, zone: tzinfo) -> bool | None:
     return True if on_or_before(one.recorded, on, zone) else None
 
 
-def _ended(one: Condition, on: date, zone: tzinfo) -> bool | None:
+def ended_by(one: Condition, on: date, zone: tzinfo) -> bool | None:
+    """Whether a record says that it ended on that day or before; None where it leaves it open."""
     if one.abatement is not None:
         return on_or_before(one.abatement, on, zone)
     told = (one.abatement_during, one.abatement_age, one.abatement_ages, one.abatement_text)

@@ -11,7 +11,7 @@ from dm_fhir.model.case import Assessment, Case, Outcome
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import battery, composites, core_set, imacs, inactive, tis
-from dm_fhir.outcomes.bounds import Bounds, minus, times, word
+from dm_fhir.outcomes.bounds import Bounds, minus, times, value_text, word
 from dm_fhir.outcomes.composites import Setting
 from dm_fhir.outcomes.core_set import Compared
 from dm_fhir.outcomes.measured import records_of
@@ -163,7 +163,7 @@ def _window(definitions: Definitions, visit: str | None) -> dict[str, str]:
 
 
 def _value(one: Assessment | None) -> str | None:
-    return composites.value_text(one) if one is not None else None
+    return value_text(one.measured.result) if one is not None else None
 
 
 def _unit(one: Assessment | None) -> str | None:

@@ -146,7 +146,8 @@ _SENTENCES = (
     (
         "Outside the skin",
         "Better is: MMT8 higher or CK lower than at baseline by any amount; arthritis, synovitis, dysphagia, weakness or "
-        "musculoskeletal involvement that was present at the first infusion and ended after it.",
+        "musculoskeletal involvement that was documented up to the first infusion, had not ended by then, and ended by the end of follow-up. A CK "
+        "that was never raised counts too, and strength that was full at baseline cannot get better.",
     ),
     (
         f"Adverse events ({adverse_events.RULE}, version {adverse_events.VERSION})",
@@ -162,7 +163,8 @@ _STATISTICS = (
     (
         "Paired test",
         "Wilcoxon signed-rank, two-sided; differences of 0 are left out, equal ones share their mean rank. Exact for up to "
-        f"{MOST_EXACT} differences, above that the normal approximation with corrections for ties and continuity.",
+        f"{MOST_EXACT} differences, above that the normal approximation with corrections for ties and continuity. One difference "
+        "has no test.",
     ),
     (
         "Intervals",

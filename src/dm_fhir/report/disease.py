@@ -49,7 +49,7 @@ def _manifestations(cohort: Cohort, small: SmallCells) -> Sentence:
 
 def _antibodies(cohort: Cohort, small: SmallCells) -> Sentence:
     found = disease.antibodies(cohort)
-    each = Counted(found.each, found.n, small)
+    each = Counted(found.each, found.n, small, open=found.untested)
     text = "Myositis-specific antibodies are not documented."
     if found.n:
         text = f"Myositis-specific antibodies were positive in {small.of(found.positive, found.n)} tested"

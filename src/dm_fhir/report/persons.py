@@ -66,7 +66,7 @@ def _ages(cohort: Cohort, drug: str, small: SmallCells) -> Iterator[Sentence]:
     ):
         mean = mean_sd(known.values())
         missing = lacking({"without a certain age in years": cohort.n - len(known)}, cohort.n, small)
-        years = f"{shown_mean(mean)} years (mean ± SD, n = {len(known)})" if mean else "not documented"
+        years = shown_mean(mean, "years")
         years = f"not shown, of {small.number(len(known))} patients only" if small.hides(len(known)) else years
         yield Sentence(name, f"Age {words}: {years}.", mean_values(mean, small), missing)
     yield _order(cohort, found, small)

@@ -53,8 +53,9 @@ def sentences_of_response(cohort: Cohort, small: SmallCells) -> Iterator[Sentenc
 def _follow_up(cohort: Cohort, small: SmallCells) -> Sentence:
     days = followed(cohort)
     mean = mean_sd(day / DAYS_PER_MONTH for day in days)
-    months = "not shown" if small.hides(len(days)) else f"{shown_mean(mean)} months"
-    text = f"Follow-up: {months} (mean ± SD, n = {small.number(len(days))}), from the first infusion to the last "
+    hidden = f"not shown, of {small.number(len(days))} patients only"
+    months = hidden if small.hides(len(days)) else shown_mean(mean, "months")
+    text = f"Follow-up: {months}, from the first infusion to the last "
     text += "documented infusion or accepted assessment, in days / 30.4375."
     text = text if mean else "The length of follow-up is not documented."
     missing = lacking({"with an unknown day of the first infusion": cohort.n - len(days)}, cohort.n, small)
@@ -62,15 +63,17 @@ def _follow_up(cohort: Cohort, small: SmallCells) -> Sentence:
 
 
 def _infusions_before(cohort: Cohort, small: SmallCells) -> Sentence:
-    found = {p.case.id: n for p in cohort.patients if (n := infusions_before_last_assessment(p)) is not None}
+    found = {p.name: n for p in cohort.patients if (n := infusions_before_last_assessment(p)) is not None}
     spread = median_range(found.values())
     missing = lacking({"without a follow-up assessment": cohort.n - len(found)}, cohort.n, small)
     if spread is None:
         return Sentence(
             "infusions_before_last_assessment", "No follow-up assessment is documented.", {"n": "0"}, missing
         )
-    middle = f"{shown(spread.median)} ({_range(spread, shown)})"
-    text = f"Last assessed after a median (range) of {_of_so_many(middle, len(found), small)} completed infusions"
+    several = len(found) > 1
+    middle = shown(spread.median) + (f" ({_range(spread, shown)})" if several else "")
+    text = f"Last assessed after {'a median (range) of ' if several else ''}{_of_so_many(middle, len(found), small)} "
+    text += f"completed infusion{'s' * (several or spread.median != 1)}"
     groups = {n: [name for name, own in found.items() if own == n] for n in sorted(set(found.values()), reverse=True)}
     counted = Counted({f"after_{n}": len(names) for n, names in groups.items()}, len(found), small, exclusive=True)
     hidden = counted.hidden
@@ -135,9 +138,13 @@ def _one_scale(
     name = _scale_words(wording, scale)
     if points is None or small.hides(len(changes)):
         return f"{name} {_of_so_many('', len(changes), small)}", {"n": small.number(len(changes))}
-    middle = f"{shown(points.median)} {wording.unit}" + (f" or {rounded(percent.median, 1)} %" if percent else "")
+    unit = "point" if wording.unit == "points" and points.median == 1 else wording.unit
+    middle = f"{shown(points.median)} {unit}" + (f" or {rounded(percent.median, 1)} %" if percent else "")
     ranges = _range(points, shown) + (f"; {_range(percent, _percent)}" if percent else "")
     text = f"median (range) {name} {wording.better} of {middle} ({ranges}), n = {len(changes)}"
+    if len(changes) == 1:
+        text = f"{name} {wording.better} of {middle}, n = 1"
+    text += "; a minus is worse" if points.median < 0 else ""
     numbers = {"n": str(len(changes)), **_numbers("points", points, shown)}
     numbers |= _numbers("percent", percent, lambda value: f"{rounded(value, 1)}") if percent else {}
     return text, numbers if scales == 1 else {f"{scale}:{key}": value for key, value in numbers.items()}
@@ -164,10 +171,12 @@ def _numbers(name: str, spread: MedianRange, show: Callable[[Fraction], str]) ->
 
 
 def _extracutaneous(cohort: Cohort, small: SmallCells) -> Sentence:
-    evaluable = {patient.case.id: found for patient in cohort.patients if (found := extracutaneous(patient))}
+    evaluable = {patient.name: found for patient in cohort.patients if (found := extracutaneous(patient))}
     improved = [name for name, found in evaluable.items() if any(found.values())]
     counts = ranked(_outside(what) for found in evaluable.values() for what, better in found.items() if better)
-    text = f"Outside the skin at least one measure improved in {_members(improved, len(evaluable), small)}"
+    text = (
+        f"Outside the skin at least one measure improved, by any amount, in {_members(improved, len(evaluable), small)}"
+    )
     text += f": {Counted(counts, len(evaluable), small).named()}." if counts else "."
     text = text if evaluable else "Disease outside the skin is not documented at follow-up."
     lack = {"without a measure outside the skin at baseline": cohort.n - len(evaluable)}

@@ -79,9 +79,10 @@ def patient_row(patient: Patient) -> PatientRow:
 
 
 def _change_cell(change: Change, instrument: Instrument) -> ChangeCell:
-    values = f"{_number(change.baseline)} {ARROW} {_number(change.last)}"
+    first, last = map(_number, (change.baseline, change.last), change.recorded)
+    values = f"{first} {ARROW} {last}"
     if change.points is None:
-        return ChangeCell(values if change.baseline is not None or change.last is not None else "", change.lack, "none")
+        return ChangeCell(values if (first, last) != (_UNKNOWN, _UNKNOWN) else "", change.lack, "none")
     percent = f" ({rounded(abs(change.percent), 1)} %)" if change.percent is not None and change.points else ""
     if change.points == 0:
         return ChangeCell(values, "unchanged", "same")
@@ -89,8 +90,11 @@ def _change_cell(change: Change, instrument: Instrument) -> ChangeCell:
     return ChangeCell(values, f"{verdict} by {shown(abs(change.points))}{percent}", verdict)
 
 
-def _number(number: Fraction | None) -> str:
-    return shown(number) if number is not None else "?"
+_UNKNOWN = "?"
+
+
+def _number(number: Fraction | None, recorded: str | None) -> str:
+    return shown(number) if number is not None else recorded or _UNKNOWN
 
 
 def outcome_rows(case: Case) -> list[OutcomeRow]:

@@ -29,23 +29,34 @@ class Sentence(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Counts of `n` patients as they may be shown. `exclusive`: nobody is in two of them."""
+    """Counts of `n` patients as they may be shown. `exclusive`: nobody is in two of them.
+
+    `open`: in how many of the `n` it is not known, by key.
+    """
 
     counts: Mapping[str, int]
     n: int
     small: SmallCells = SHOW_ALL
     exclusive: bool = False
+    open: Mapping[str, int] = {}
+
+    def n_of(self, key: str) -> int:
+        """Of how many it is known whether they are in the count."""
+        return self.n - self.open.get(key, 0)
 
     @property
     def hidden(self) -> dict[str, str]:
         """What is shown instead of a count, by key."""
+        if not self.exclusive:
+            instead = ((key, self.small.instead(count, self.n_of(key))) for key, count in self.counts.items())
+            return {key: text for key, text in instead if text is not None}
         return self.small.hidden(self.counts, self.n, exclusive=self.exclusive)
 
     def listed(self, words: Callable[[str], str] = str) -> str:
         """ "pruritus 22 of 24 (92 %), alopecia 11 of 24 (46 %)"."""
         hidden = self.hidden
         return ", ".join(
-            f"{words(key)} {f'{hidden[key]} of {self.small.number(self.n)}' if key in hidden else self.small.of(count, self.n)}"
+            f"{words(key)} {f'{hidden[key]} of {self.small.number(self.n_of(key))}' if key in hidden else self.small.of(count, self.n_of(key))}"
             for key, count in self.counts.items()
         )
 
@@ -58,7 +69,7 @@ class Counted(msgspec.Struct, frozen=True):
         """The numbers, for `Sentence.values`: each count, its percentage, and n."""
         hidden, values = self.hidden, {"n": self.small.number(self.n)}
         for key, count in self.counts.items():
-            percent = percent_of_count(count, self.n)
+            percent = percent_of_count(count, self.n_of(key))
             values[key] = hidden.get(key, str(count))
             if percent is not None and key not in hidden:
                 values[f"{key}_percent"] = percent
@@ -72,12 +83,13 @@ def lacking(counts: Mapping[str, int], n: int, small: SmallCells = SHOW_ALL) -> 
     )
 
 
-def shown_mean(mean: MeanSd | None) -> str:
-    """ "53.9 ± 19.8"; a single value says that it has no SD."""
+def shown_mean(mean: MeanSd | None, unit: str) -> str:
+    """ "53.9 ± 19.8 years (mean ± SD, n = 24)"; a single value says that it has no SD."""
     if mean is None:
         return "not documented"
     sd = mean.sd()
-    return f"{rounded(mean.mean, 1):f}" + (f" ± {sd:f}" if sd is not None else " (one patient, no SD)")
+    spread = f" ± {sd:f} {unit} (mean ± SD, n = {mean.n})" if sd is not None else f" {unit} (one patient, no SD)"
+    return f"{rounded(mean.mean, 1):f}{spread}"
 
 
 def mean_values(mean: MeanSd | None, small: SmallCells = SHOW_ALL) -> dict[str, str]:

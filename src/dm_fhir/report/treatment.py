@@ -28,7 +28,10 @@ def _period(cohort: Cohort, small: SmallCells) -> Sentence:
         return Sentence("treatment_period", "The days of the infusions are not documented.", {}, missing)
     first, last = days[0], days[-1]
     began = f"{first:%B}" if first.year == last.year else f"{first:%B %Y}"
-    text = f"Infusions were given between {began} and {last:%B %Y} ({first} to {last})."
+    text = f"Infusions were given between {began} and {last:%B %Y}"
+    if small.below:  # either day is one patient's
+        return Sentence("treatment_period", f"{text}.", {"first": f"{first:%Y-%m}", "last": f"{last:%Y-%m}"}, missing)
+    text += f" ({first} to {last})."
     return Sentence("treatment_period", text, {"first": str(first), "last": str(last)}, missing)
 
 
@@ -49,7 +52,7 @@ def _indication(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
 
 def _prior(cohort: Cohort, drug: str, small: SmallCells) -> Sentence:
     tally = treatment.prior(cohort, drug)
-    counted = Counted(tally.counts, tally.n, small)
+    counted = Counted(tally.counts, tally.n, small, open=tally.open)
     text = f"Treatments begun before the first infusion: {counted.listed(drug_words)}."
     text = text if tally.n else "Earlier treatments are not documented."
     return Sentence("prior_treatment", text, counted.values(), lacking(tally.lacking, cohort.n, small))

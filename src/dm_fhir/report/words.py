@@ -84,6 +84,8 @@ _REASONS = {
     "stop_not_documented": "no record tells whether it was stopped",
     "not_discontinued": "it was not discontinued",
     "reason_missing": "no record tells why",
+    "none_at_baseline": "no glucocorticoid at baseline",
+    "not_juvenile": "not known to have juvenile dermatomyositis, so not asked",
     "regimen_missing": "given, but no record says how it is to be given",
     "period_reversed": "the record ends before it begins",
     "depot_injection": "a depot injection, which has no daily dose",
@@ -107,6 +109,11 @@ _VERDICTS = {
     "reduction_percent": "reduction since baseline in %",
     "interval_days": "days between doses",
     "interval_days_baseline": "days between doses at the first infusion",
+}
+_BANDS = {
+    "mild_moderate": "mild to moderate",
+    "moderate_severe": "moderate to severe",
+    "severe_very_severe": "severe to very severe",
 }
 _UNITS = {"{score}": "points", "{infusion}": "infusions", "{ULN}": "x ULN"}
 
@@ -145,6 +152,11 @@ def visit_words(visit: str) -> str:
 def verdict_words(name: str) -> str:
     """What a verdict is about: a threshold, a band, or a definition that was used."""
     return _VERDICTS.get(name, _plain(name))
+
+
+def band_words(band: str) -> str:
+    """A band of severity; one that reaches from one word to another says so."""
+    return _BANDS.get(band, _plain(band))
 
 
 def unit_words(unit: str | None) -> str:

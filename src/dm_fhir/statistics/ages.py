@@ -68,13 +68,13 @@ def diagnosis_order(diagnosis: Span, first_exposure: Span, zone: tzinfo) -> Orde
 
 def ages(cohort: Cohort) -> Ages:
     """The ages of the cohort, and what is wrong with them."""
-    at_start = _certain_ones({p.case.id: _age_at_start(p) for p in cohort.patients})
-    at_diagnosis = _certain_ones({p.case.id: onset_age(p.case) for p in cohort.patients})
+    at_start = _certain_ones({p.name: _age_at_start(p) for p in cohort.patients})
+    at_diagnosis = _certain_ones({p.name: onset_age(p.case) for p in cohort.patients})
     return Ages(
         at_start,
         at_diagnosis,
-        {p.case.id: _order(p) for p in cohort.patients},
-        _certain_ones({p.case.id: _years_between(p) for p in cohort.patients}),
+        {p.name: _order(p) for p in cohort.patients},
+        _certain_ones({p.name: _years_between(p) for p in cohort.patients}),
         _finding(mean_sd(at_diagnosis.values()), mean_sd(at_start.values())),
     )
 

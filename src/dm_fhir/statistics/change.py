@@ -13,7 +13,8 @@ class Change(NamedTuple):
     """Baseline and a follow-up with the improvement between them.
 
     Numbers are None where they cannot be had; `lack` is then the reason why there is no improvement, and is empty
-    otherwise. `scale` is the variable that was measured, `when` the time of the follow-up.
+    otherwise. `scale` is the variable that was measured, `when` the time of the follow-up. `recorded` are baseline and
+    follow-up as text, a bound with its sign ("<20"), which is no number.
     """
 
     scale: str
@@ -23,6 +24,7 @@ class Change(NamedTuple):
     percent: Fraction | None
     lack: str
     when: str | None
+    recorded: tuple[str | None, str | None] = (None, None)
 
 
 def last_change(patient: Patient, instrument: Instrument) -> Change:
@@ -39,11 +41,12 @@ def change_at(patient: Patient, instrument: Instrument, visit: str) -> Change:
     return Change(
         scale=points.variable.removesuffix("_improvement") if points else instrument.name,
         baseline=compared_with if compared_with is not None else baseline.number if baseline else None,
-        last=_value_of(points, "followup"),
+        last=number_of(_recorded(points, "followup")),
         points=points.number if points else None,
         percent=percent.number if percent else None,
         lack=_lack(baseline, points),
         when=points.when if points else None,
+        recorded=(_recorded(points or baseline, "baseline"), _recorded(points, "followup")),
     )
 
 
@@ -56,17 +59,22 @@ def last_assessed(patient: Patient, instruments: tuple[Instrument, ...]) -> str 
 
 @cache
 def _named(instrument: Instrument, part: str) -> tuple[str, ...]:
-    return tuple(f"{name}_{part}" for name in dict.fromkeys((instrument.name, *instrument.variables)))
+    """Of two scales of one time the finer is asked first, as in the response criteria (`core_set.STRENGTH`)."""
+    return tuple(f"{name}_{part}" for name in dict.fromkeys((*reversed(instrument.variables), instrument.name)))
 
 
 def _baseline_of(points: Outcome | None) -> Fraction | None:
     """The baseline that the improvement was computed from: of two scales the one that the follow-up is on."""
-    return _value_of(points, "baseline") if points is not None and points.number is not None else None
+    return number_of(_recorded(points, "baseline")) if points is not None and points.number is not None else None
 
 
-def _value_of(points: Outcome | None, role: str) -> Fraction | None:
-    values = [part.value for part in points.inputs if part.role == role] if points else []
-    return Fraction(values[0]) if values and values[0] is not None else None
+def number_of(recorded: str | None) -> Fraction | None:
+    """The number that an outcome's input says; None without one, and for a bound such as "<20"."""
+    return Fraction(recorded) if recorded is not None and recorded[:1] not in "<>" else None
+
+
+def _recorded(found: Outcome | None, role: str) -> str | None:
+    return next((part.value for part in found.inputs if part.role == role), None) if found else None
 
 
 def _lack(baseline: Outcome | None, points: Outcome | None) -> str:

@@ -1,6 +1,6 @@
 """Who is counted, and what is asked of a patient's times: the patients of the study and those left out."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, tzinfo
 from functools import cached_property
@@ -23,10 +23,14 @@ _NOTHING: dict[str, Outcome] = {}
 
 
 class Patient:
-    """One patient who is counted: the case with its exposure, its outcomes and the start of its first exposure."""
+    """One patient who is counted: the case with its exposure, its outcomes and the start of its first exposure.
 
-    def __init__(self, case: Case, exposed: Exposure) -> None:
+    `name` is what the report calls the patient, and tells each from all others of the cohort.
+    """
+
+    def __init__(self, case: Case, exposed: Exposure, name: str | None = None) -> None:
         self.case = case
+        self.name = name or case.id
         self.exposed = exposed
         self.zone: tzinfo = ZoneInfo(case.timezone)
         self.started = exposed.infusions[0]
@@ -45,14 +49,21 @@ class Patient:
         return {variable: tuple(alike) for variable, alike in found.items()}
 
     def at(self, variables: Iterable[str], visit: str) -> Outcome | None:
-        """The outcome of these variables that stands for a visit, at `LAST` the latest in time; None if there is none."""
+        """The outcome of these variables that stands for a visit, at `LAST` the latest in time; None if there is none.
+
+        Where several scales stand for one visit, those that can be compared go before.
+        """
         found = [one for name in variables if (one := self._at.get(name, _NOTHING).get(visit)) is not None]
+        if len(found) > 1 and visit not in (BASELINE, LAST):
+            found = [one for one in found if one.number is not None] or found
         return found[0] if len(found) == 1 else self.latest(found)
 
     def latest(self, found: Sequence[Outcome]) -> Outcome | None:
-        """The latest of the outcomes in time, the first of those at one time; without any time the first of them."""
+        """The latest of the outcomes in time; of those at one time the first with a number; without any time the first."""
         dated = [(moment.start, one) for one in found if (moment := self.span(one.when)) is not None]
-        return max(dated, key=lambda pair: pair[0])[1] if dated else next(iter(found), None)
+        return (
+            max(dated, key=lambda pair: (pair[0], pair[1].number is not None))[1] if dated else next(iter(found), None)
+        )
 
     @cached_property
     def _at(self) -> dict[str, dict[str, Outcome]]:
@@ -104,18 +115,21 @@ class Patient:
 
 
 class Cohort:
-    """The patients who are counted, and by reason the ids of the records that are not."""
+    """The patients who are counted, and by reason the names of the records that are not."""
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self.patients: list[Patient] = []
         self.left_out: dict[str, list[str]] = defaultdict(list)
+        sites_with = Counter(name for _, name in {(case.site, case.id) for case in cases})
         for case in cases:
+            # Two hospitals may give one number to two patients, whom nothing but the site tells apart.
+            name = case.id if sites_with[case.id] == 1 else f"{case.site}:{case.id}"
             exposed = exposure_of(case)
             reason = _left_out(case, exposed)
             if reason is None:
-                self.patients.append(Patient(case, exposed))
+                self.patients.append(Patient(case, exposed, name))
             else:
-                self.left_out[reason].append(case.id)
+                self.left_out[reason].append(name)
 
     @property
     def n(self) -> int:

@@ -31,13 +31,17 @@ MYOSITIS_SPECIFIC = {
 
 
 class Antibodies(NamedTuple):
-    """Of the `n` patients tested for a myositis-specific antibody: how many have any, none, and each of them."""
+    """Of the `n` patients tested for a myositis-specific antibody: how many have any, none, and each of them.
+
+    `untested` says of each in how many of the `n` it was not tested.
+    """
 
     n: int
     positive: int
     seronegative: int
     each: dict[str, int]
     lacking: dict[str, int]
+    untested: dict[str, int]
 
 
 def subtype(patient: Patient) -> str | None:
@@ -92,9 +96,10 @@ def antibodies(cohort: Cohort) -> Antibodies:
     specific = {variable for group in MYOSITIS_SPECIFIC.values() for variable in group}
     tested = [one for patient in cohort.patients if specific & (one := _answers(patient)).keys()]
     each = ranked(name for one in tested for name, group in MYOSITIS_SPECIFIC.items() if _any_positive(one, group))
+    untested = {name: sum(not one.keys() & group for one in tested) for name, group in MYOSITIS_SPECIFIC.items()}
     positive = sum(_any_positive(one, specific) for one in tested)
     lacking = {"not tested": cohort.n - len(tested)}
-    return Antibodies(len(tested), positive, len(tested) - positive, each, lacking)
+    return Antibodies(len(tested), positive, len(tested) - positive, each, lacking, untested)
 
 
 def anti_ro52(cohort: Cohort) -> Tally:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from dm_fhir.outcomes import ck, mmt8
 from dm_fhir.outcomes.exposure import infusions_before
 from dm_fhir.outcomes.instruments import CORE
+from dm_fhir.outcomes.manifestations import ended_by
 from dm_fhir.statistics.change import last_assessed, last_change
 from dm_fhir.statistics.cohort import Cohort, Patient
 
@@ -43,7 +44,8 @@ def infusions_before_last_assessment(patient: Patient) -> int | None:
 def extracutaneous(patient: Patient) -> dict[str, bool]:
     """Each measure outside the skin that the patient had at baseline, and whether it was better afterwards.
 
-    MMT8 and CK by any amount; of manifestations, whether they ended.
+    MMT8 and CK by any amount; of manifestations documented up to the first infusion and not ended by then, whether they ended
+    by the end of follow-up. One whose end is unknown is not among them.
     """
     return dict(_scores(patient)) | _resolved(patient)
 
@@ -56,10 +58,18 @@ def _scores(patient: Patient) -> Iterator[tuple[str, bool]]:
 
 
 def _resolved(patient: Patient) -> dict[str, bool]:
+    day_0, end = patient.started.day, patient.last_day
+    if day_0 is None or end is None:
+        return {}
     found: dict[str, bool] = {}
-    for one in patient.case.conditions:
-        variable = one.concept.variable or ""
-        if variable in EXTRACUTANEOUS and patient.by(one.onset, patient.first_day) is not False:
-            ended = patient.by(one.abatement, patient.first_day) is False
-            found[variable] = found.get(variable, False) or ended
+    for variable in EXTRACUTANEOUS:
+        records = [
+            (ended_by(one, day_0, patient.zone), ended_by(one, end, patient.zone))
+            for one in patient.case.conditions
+            if one.concept.variable == variable and patient.by(one.onset, day_0) is not False
+        ]
+        # What went on by one of its records went on; what may have ended before the first infusion tells nothing.
+        after = [last if first is False else None for first, last in records if first is not True]
+        if False in after or (after and None not in after):
+            found[variable] = False not in after
     return found

@@ -11,7 +11,7 @@ from dm_fhir.outcomes.exposure import SCHEDULED_INTERVAL_DAYS
 from dm_fhir.outcomes.therapies import any_in_force, began_before, by_drug
 from dm_fhir.statistics.cohort import Cohort, Patient
 from dm_fhir.statistics.summaries import median_range
-from dm_fhir.statistics.tally import Tally, ranked
+from dm_fhir.statistics.tally import Tally, ranked, ranked_where_known
 
 INDICATIONS = {"indication-skin": "skin", "indication-musculoskeletal": "musculoskeletal"}
 #: The conventional synthetic drugs that the papers group, with their abbreviations, in the order they are printed.
@@ -41,14 +41,14 @@ def indications(cohort: Cohort, drug: str) -> Tally:
 def prior(cohort: Cohort, drug: str) -> Tally:
     """Other drugs surely begun before the day of the first infusion, among patients with any other drug documented."""
     documented = [drugs for p in cohort.patients if (drugs := _begun_before(p, drug))]
-    counts = ranked(name for drugs in documented for name, began in drugs.items() if began)
+    counts, unknown = ranked_where_known(documented)
     lacking = {
         "without any documented other drug": cohort.n - len(documented),
         "with a drug whose beginning cannot be placed before or after the first infusion": sum(
             None in drugs.values() for drugs in documented
         ),
     }
-    return Tally(len(documented), counts, lacking)
+    return Tally(len(documented), counts, lacking, unknown)
 
 
 def concomitant_csdmards(cohort: Cohort, drug: str) -> Tally:
@@ -65,20 +65,17 @@ def concomitant_csdmards(cohort: Cohort, drug: str) -> Tally:
 
 def concomitant(cohort: Cohort, drug: str) -> Tally:
     """Every other systemic drug surely in force on the first day, among patients with any other drug documented."""
-    documented = [drugs for p in cohort.patients if (drugs := by_drug(p.case.therapies, drug))]
     in_force = [
-        [
-            (name, any_in_force(records, p.first_day, p.zone))
-            for name, records in by_drug(p.case.therapies, drug).items()
-        ]
+        {name: any_in_force(records, p.first_day, p.zone) for name, records in drugs.items()}
         for p in cohort.patients
+        if (drugs := by_drug(p.case.therapies, drug))
     ]
-    counts = ranked(name for drugs in in_force for name, taken in drugs if taken)
+    counts, unknown = ranked_where_known(in_force)
     lacking = {
-        "without any documented other drug": cohort.n - len(documented),
-        "with a drug whose dates do not tell": sum(any(taken is None for _, taken in drugs) for drugs in in_force),
+        "without any documented other drug": cohort.n - len(in_force),
+        "with a drug whose dates do not tell": sum(None in drugs.values() for drugs in in_force),
     }
-    return Tally(len(documented), counts, lacking)
+    return Tally(len(in_force), counts, lacking, unknown)
 
 
 class Lessened(NamedTuple):
@@ -98,7 +95,7 @@ def lessened(cohort: Cohort) -> Lessened:
 
     Who took less of something did; that somebody took less of nothing is known only where every answer is.
     """
-    found = {p.case.id: _became(p) for p in cohort.patients}
+    found = {p.name: _became(p) for p in cohort.patients}
     having = tuple(name for name, became in found.items() if any(answer in LESS for answer in became.values()))
     known = [name for name, became in found.items() if name in having or (became and None not in became.values())]
     counts = Counter((drug, answer) for became in found.values() for drug, answer in became.items() if answer in LESS)

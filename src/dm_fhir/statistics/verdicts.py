@@ -1,15 +1,25 @@
 """What the outcomes come to by published definitions, over the patients: any definition that an outcome names."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dm_fhir.model.case import Outcome
+from dm_fhir.outcomes.composites import RULES
+from dm_fhir.outcomes.instruments import INSTRUMENTS, whose
 from dm_fhir.statistics.cohort import BASELINE, Cohort, Patient
 
 #: What a definition of a change says: of one in either direction which way it was.
 MET_OR_NOT = frozenset({"yes", "no", "better", "worse"})
+#: Of whom took no glucocorticoid at baseline no reduction is asked (R-GC-COURSE).
+_WITHOUT_DOSE = ("none_at_baseline", "started")
+#: Asked of juvenile dermatomyositis only; nobody else lacks anything.
+_OF_JUVENILES = frozenset(
+    name for rule in RULES if rule.of_juveniles for name in (rule.variable, f"{rule.variable}_phga")
+)
 _PARTS = ("_percent_improvement", "_improvement")
+#: Bands say how severe a value is, also where their words are yes and no and nobody has a baseline.
+_BANDS = frozenset(bands.id for one in INSTRUMENTS for bands in one.bands)
 
 
 class Verdicts(NamedTuple):
@@ -24,18 +34,20 @@ class Verdicts(NamedTuple):
 class Speaking(NamedTuple):
     """A definition, and the variables of the outcomes that have a verdict by it: of a value at baseline, of what came after.
 
-    `said` is everything that it was found to say.
+    `said` is everything that it was found to say. `of` is what was measured, where the definition speaks of several
+    measures, which are never taken for one.
     """
 
     definition: str
     at_baseline: tuple[str, ...]
     after: tuple[str, ...]
     said: frozenset[str]
+    of: str = ""
 
     @property
     def is_of_a_change(self) -> bool:
         """Whether it is met or not: a definition of response."""
-        return not self.at_baseline and self.said <= MET_OR_NOT
+        return self.definition not in _BANDS and not self.at_baseline and self.said <= MET_OR_NOT
 
     @property
     def is_of_a_value(self) -> bool:
@@ -47,20 +59,26 @@ class Speaking(NamedTuple):
 
 def definitions_seen(cohort: Cohort, order: Sequence[str] = ()) -> tuple[Speaking, ...]:
     """All definitions that an outcome has a verdict by: those of `order` first, in its order, others by name."""
-    variables: dict[str, set[str]] = {}
-    said: dict[str, set[str]] = {}
+    said: dict[str, dict[str, set[str]]] = {}
     for patient in cohort.patients:
         for one in patient.outcomes:
             for name, verdict in one.verdicts.items():
-                variables.setdefault(name, set()).add(one.variable)
-                said.setdefault(name, set()).add(verdict)
+                said.setdefault(name, {}).setdefault(one.variable, set()).add(verdict)
     names = (*(name for name in order if name in said), *sorted(said.keys() - set(order)))
-    return tuple(_speaking(name, variables[name], said[name]) for name in names)
+    return tuple(one for name in names for one in _speaking(name, said[name]))
 
 
-def _speaking(name: str, variables: set[str], said: set[str]) -> Speaking:
-    at_baseline = tuple(sorted(one for one in variables if one.endswith("_baseline")))
-    return Speaking(name, at_baseline, tuple(sorted(variables.difference(at_baseline))), frozenset(said))
+def _speaking(name: str, said: dict[str, set[str]]) -> Iterator[Speaking]:
+    """The definition once for each measure: severe symptoms are not severe emotions, though one source defines both."""
+    measures: dict[str, list[str]] = {}
+    for variable in sorted(said):
+        of_instrument = whose(variable)
+        measures.setdefault(of_instrument[0].name if of_instrument else "", []).append(variable)
+    for measure, variables in measures.items():
+        at_baseline = tuple(one for one in variables if one.endswith("_baseline"))
+        after = tuple(one for one in variables if one not in at_baseline)
+        words = frozenset(word for one in variables for word in said[one])
+        yield Speaking(name, at_baseline, after, words, measure if len(measures) > 1 else "")
 
 
 def verdicts(cohort: Cohort, definition: Speaking, visit: str) -> Verdicts:
@@ -87,6 +105,8 @@ def answers(cohort: Cohort, variable: str, visit: str) -> Verdicts:
         found = patient.at((variable,), visit)
         if found is not None and found.answer is not None:
             counts[found.answer] += 1
+        elif variable in _OF_JUVENILES and variable not in patient.by_variable:
+            lacking["not_juvenile"] += 1
         else:
             lacking[_reason(patient, found, ())] += 1
     return Verdicts(variable, counts.total(), dict(counts), dict(sorted(lacking.items())))
@@ -95,11 +115,15 @@ def answers(cohort: Cohort, variable: str, visit: str) -> Verdicts:
 def _reason(patient: Patient, found: Outcome | None, of_a_change: Iterable[str]) -> str:
     """Why an outcome says nothing. A change of these variables lacks the baseline first, whatever else it lacks."""
     for variable in of_a_change:
+        if _measure(variable) == variable:
+            continue
         start = patient.at((f"{_measure(variable)}_baseline",), BASELINE)
-        if start is not None and "baseline_missing" in start.reasons:
+        if "baseline_missing" in start.reasons if start is not None else found is None:
             return "baseline_missing"
     if found is None:
         return "followup_missing"
+    if found.answer in _WITHOUT_DOSE:
+        return "none_at_baseline"
     return found.reasons[0] if found.reasons else "not_decided"
 
 

@@ -24,8 +24,8 @@ def manifestations(times: Sequence[str], present: Mapping[str, Sequence[Present]
     names = sorted(present, key=lambda name: (-present[name][0].k, name))
     caption = (
         "Patients with each manifestation, of those who were followed to that time and in whom it can be told (the numbers "
-        "beside each bar). A manifestation is present from its onset until its end, as the conditions of the record say; what "
-        "nobody recorded counts as not there."
+        "beside each bar). A manifestation is present from its onset until its end, as the conditions of the record say; a patient "
+        "of whom no record names it is counted among those without it, whether or not anybody looked for it."
     )
     return Figure(
         "manifestations",

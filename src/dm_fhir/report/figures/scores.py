@@ -10,6 +10,7 @@ from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes.labels import label
 from dm_fhir.report.figures.figure import ACCENT, SECOND, SOFT, Figure, month_axis, months
 from dm_fhir.report.figures.some import MOST_LINES, evenly, said
+from dm_fhir.statistics.change import number_of
 from dm_fhir.statistics.cohort import Cohort, Patient
 from dm_fhir.statistics.summaries import median_range
 
@@ -104,8 +105,8 @@ def _value(outcome: Outcome, variable: str) -> tuple[Fraction | None, str | None
     if outcome.variable == f"{variable}_baseline":
         return outcome.number, "baseline"
     if outcome.variable == f"{variable}_improvement":
-        values = [one.value for one in outcome.inputs if one.role == "followup" and one.value is not None]
-        return (Fraction(values[0]), outcome.visit) if values else (None, None)
+        values = [number_of(one.value) for one in outcome.inputs if one.role == "followup"]
+        return (values[0], outcome.visit) if values else (None, None)
     return None, None
 
 

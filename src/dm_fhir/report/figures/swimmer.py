@@ -27,9 +27,9 @@ def swimmer(cohort: Cohort) -> Figure:
     shown = evenly(lanes, MOST_ROWS)
     undated = cohort.n - len(lanes)
     caption = (
-        "Each bar is a patient from the first infusion (month 0) to the last documented day; the longest are at the top. "
+        "Each bar is a patient from the first infusion (month 0) to the end of follow-up; the longest are at the top. "
         "Strokes are infusions, open circles infusions that were broken off, crosses doses that were missed, "
-        "a dagger is death. A month is 30.4375 days."
+        "a dagger is death (after a dotted line if it came later). A month is 30.4375 days."
     )
     caption += said(len(shown), len(lanes), "swimmer.csv")
     caption += f" Not drawn: {undated} without a full date of the first infusion." if undated else ""
@@ -58,7 +58,7 @@ def _lane(number: int, patient: Patient) -> _Lane | None:
     missed = (patient.day(one.when or (one.during.start if one.during else None)) for one in patient.exposed.missed)
     return _Lane(
         number,
-        (max(end, died) if died else end).toordinal() - day_0.toordinal(),
+        (end - day_0).days,
         tuple((one.day - day_0).days for one in patient.exposed.completed if one.day),
         tuple((one.day - day_0).days for one in patient.exposed.partial if one.day),
         tuple((day - day_0).days for day in missed if day is not None and day >= day_0),
@@ -71,10 +71,8 @@ def _rows(lanes: Sequence[_Lane]) -> list[tuple[str, ...]]:
     for lane in lanes:
         events = [(day, "infusion") for day in lane.infusions] + [(day, "infusion broken off") for day in lane.partial]
         events += [(day, "dose missed") for day in lane.missed]
-        events += [(lane.died, "death")] if lane.died is not None else []
-        rows += [
-            (str(lane.number), str(day), event) for day, event in (*sorted(events), (lane.days, "end of follow-up"))
-        ]
+        last = [(lane.days, "end of follow-up"), *([(lane.died, "death")] if lane.died is not None else [])]
+        rows += [(str(lane.number), str(day), event) for day, event in (*sorted(events), *last)]
     return rows
 
 
@@ -87,6 +85,7 @@ def _draw(canvas: "Canvas", lanes: Sequence[_Lane]) -> None:
     _marks(axes, lanes, "missed", marker="x", color=INK, s=18, linewidth=1, label="missed")
     for height, lane in enumerate(lanes):
         if lane.died is not None:
+            axes.plot([months(lane.days), months(lane.died)], [height] * 2, color=INK, linewidth=0.8, linestyle=":")
             axes.annotate("\N{DAGGER}", (months(lane.died), height), (3, 0), textcoords="offset points", va="center")
     axes.set_yticks(list(heights), [str(lane.number) for lane in lanes])
     axes.set_ylim(len(lanes) - 0.4, -0.6)

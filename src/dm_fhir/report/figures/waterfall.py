@@ -47,7 +47,7 @@ def waterfall(cohort: Cohort) -> Figure:
 
 def _best(number: int, patient: Patient) -> _Best | None:
     found = [
-        _Best(outcome.number, number, outcome.when or "")
+        _Best(outcome.number, number, (outcome.when or "").partition("T")[0])
         for outcome in patient.outcomes
         if outcome.variable == _VARIABLE and outcome.number is not None
     ]

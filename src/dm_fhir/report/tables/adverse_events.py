@@ -23,10 +23,11 @@ COLUMNS = (
 
 
 class _Event(NamedTuple):
-    """An event, and who had it."""
+    """An event, and who had it. `in_a_rate`: it lies surely within a follow-up that is part of the patient-years."""
 
     patient: str
     counted: Counted
+    in_a_rate: bool
 
 
 class _All(NamedTuple):
@@ -41,22 +42,26 @@ class _All(NamedTuple):
 def adverse_events(cohort: Cohort, drug: str, small: SmallCells) -> Table:
     """All events since the first infusion, what was made of them, and each kind."""
     found = _counted(cohort)
-    outside = sum(one.counted.within is not True for one in found.events)
+    outside = sum(not one.in_a_rate for one in found.events)
     notes = (
         "All events since the day of the first infusion, whether or not the drug caused them. Events and patients are counted "
         "apart: a patient may have several.",
         "Rates are of events over the follow-up of all patients, with the exact 95 % interval of a Poisson count (Garwood, Ulm); a "
         "year is 365.25 days. There is none where it is not known of every event.",
         *((f"{small.number(found.undated)} of {small.number(cohort.n)} patients have an undated event, which is counted.",) if found.undated else ()),
-        *((f"{small.number(outside)} events are in no rate: they do not surely lie within follow-up.",) if outside else ()),
+        *((f"{small.number(outside)} {'event is in no rate: it does' if outside == 1 and not small.below else 'events are in no rate: they do'} not surely lie within a follow-up of known length.",) if outside else ()),
     )  # fmt: skip
     groups = (*grouped("All", list(_all(found, drug, small))), *grouped("By kind", list(_kinds(found, small))))
     return Table("adverse_events", "Adverse events", COLUMNS, groups if cohort.n else (), notes)
 
 
 def _counted(cohort: Cohort) -> _All:
-    by_patient = {patient.case.id: rule.events(patient.case, patient.exposed) for patient in cohort.patients}
-    found = [_Event(name, one) for name, each in by_patient.items() for one in each.counted]
+    by_patient = {patient.name: rule.events(patient.case, patient.exposed) for patient in cohort.patients}
+    found = [
+        _Event(name, one, one.within is True and each.person_days is not None)
+        for name, each in by_patient.items()
+        for one in each.counted
+    ]
     undated = sum(bool(each.undated) for each in by_patient.values())
     return _All(found, cohort.n, undated, sum(followed(cohort)))
 
@@ -95,7 +100,7 @@ def _row(
     having = {one.patient for one in events}
     # Who has an event of which it is not known may be one of them: neither counted nor in the denominator.
     open_ = {one.patient for one in unknown} - having
-    per_time = rate(sum(one.counted.within is True for one in events), found.days, small) if not unknown else NOTHING
+    per_time = rate(sum(one.in_a_rate for one in events), found.days, small) if not unknown else NOTHING
     cells = (
         Cell(hidden) if hidden else number(len(events), small),
         share(len(having), found.n - len(open_), small),

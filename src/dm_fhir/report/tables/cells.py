@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 from dm_fhir.model.exact import rounded, shown, to_text
 from dm_fhir.report.sentence import EN_DASH
@@ -54,7 +55,7 @@ def rate(events: int, days: int, small: SmallCells) -> Cell:
 
 
 def median(values: Sequence[Fraction | int], small: SmallCells, show: Callable[[Fraction], str] = shown) -> Cell:
-    """ "12 (5-21)": median with range; mean, SD and quartiles stand beside it."""
+    """ "12 (5-21)": median with range, of a single value the value; mean, SD and quartiles stand beside it."""
     spread, mean, quarters = median_range(values), mean_sd(values), quartiles(values)
     if spread is None or mean is None or quarters is None:
         return NOTHING
@@ -66,7 +67,8 @@ def median(values: Sequence[Fraction | int], small: SmallCells, show: Callable[[
     }  # fmt: skip
     if mean.variance is not None:
         numbers["variance"] = to_text(mean.variance)
-    return Cell(f"{show(spread.median)} ({between(spread.low, spread.high, show)})", numbers)
+    ends = f" ({between(spread.low, spread.high, show)})" if len(values) > 1 else ""
+    return Cell(f"{show(spread.median)}{ends}", numbers)
 
 
 def mean(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
@@ -83,7 +85,7 @@ def mean(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
 
 
 def middle_half(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
-    """ "12 (7-18)": median with the quartiles."""
+    """ "12 (7-18)": median with the quartiles, which a single value has not."""
     quarters = quartiles(values)
     if quarters is None:
         return NOTHING
@@ -93,7 +95,8 @@ def middle_half(values: Sequence[Fraction | int], small: SmallCells) -> Cell:
         "n": str(len(values)), "median": to_text(quarters.median), "lower_quartile": to_text(quarters.lower),
         "upper_quartile": to_text(quarters.upper),
     }  # fmt: skip
-    return Cell(f"{shown(quarters.median)} ({between(quarters.lower, quarters.upper, shown)})", numbers)
+    ends = f" ({between(quarters.lower, quarters.upper, shown)})" if len(values) > 1 else ""
+    return Cell(f"{shown(quarters.median)}{ends}", numbers)
 
 
 def percent(value: Fraction) -> str:
@@ -114,13 +117,19 @@ def counted_rows(
     words: Callable[[str], str] = str,
     *,
     exclusive: bool = False,
+    open_: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Row]:
-    """A row for each count: its share of the `n` of whom it is known, and of how many it is not."""
-    hidden = small.hidden(counts, n, exclusive=exclusive)
-    return [
-        Row(key, words(key), (share(count, n, small, hidden.get(key)), number(lacking, small)))
-        for key, count in counts.items()
-    ]
+    """A row for each count: its share of the `n` of whom it is known, and of how many it is not.
+
+    `open_`: in how many of the `n` it is not known either, by key.
+    """
+    hidden = small.hidden(counts, n, exclusive=True) if exclusive else {}
+    rows = []
+    for key, count in counts.items():
+        unknown = open_.get(key, 0)
+        cells = share(count, n - unknown, small, hidden.get(key)), number(lacking + unknown, small)
+        rows.append(Row(key, words(key), cells))
+    return rows
 
 
 def _interval(found: Interval, unit: str) -> Cell:

@@ -20,13 +20,16 @@ from dm_fhir.statistics.table import Cell, Row, Table, grouped
 from dm_fhir.statistics.tally import ranked
 from dm_fhir.statistics.visits import visits_seen
 
+#: The sign of one difference is as likely the one as the other: its p is 1 whatever it is.
+FEWEST_TESTED = 2
 COLUMNS = ("Measure", "n", "Baseline", "Follow-up", "Improvement", "Improvement, %", "p", "Not compared")
 NOTES = (
     "Median (range) of the patients with a baseline and that follow-up. Improvement is positive when better, whichever way the "
     "scale runs; percentages are of each patient's own baseline, so a baseline of 0 has none.",
     "p: Wilcoxon signed-rank test of the improvements, two-sided; differences of 0 are left out, equal ones share their mean "
     f"rank. Exact for up to {MOST_EXACT} differences, above that the normal approximation with corrections for ties and continuity, "
-    "marked with ~. Nothing is corrected for testing several measures at several visits.",
+    "marked with ~. One difference has no test, and of fewer than six p cannot be below 0.05, whatever they are. Nothing is "
+    "corrected for testing several measures at several visits.",
 )
 
 
@@ -73,7 +76,7 @@ def _row(scale: str, instrument: Instrument, found: Sequence[Change], lacking: C
 
 def _p(points: Sequence[Fraction], small: SmallCells) -> Cell:
     found = signed_rank(points)
-    if found.p is None:
+    if found.p is None or found.n < FEWEST_TESTED:
         return NOTHING
     if small.hides(len(points)) or small.hides(found.n) or small.hides(found.zeros):
         return NOT_SHOWN

@@ -34,10 +34,10 @@ def characteristics(cohort: Cohort, drug: str, small: SmallCells) -> Table:
             *grouped("Demographics", list(_demographics(cohort, found, small, impossible=impossible))),
             *_disease(cohort, small),
             *_antibodies(cohort, small),
-            *_group("Manifestations up to the first infusion", disease.manifestations_of(cohort), small, condition_words),
+            *_group("Manifestations documented up to the first infusion", disease.manifestations_of(cohort), small, condition_words),
             *_group(f"Indication for {drug}", treatment.indications(cohort, drug), small, exclusive=True),
-            *_group("Treatment begun before", treatment.prior(cohort, drug), small, drug_words),
-            *_group("Treatment in force", treatment.concomitant(cohort, drug), small, drug_words),
+            *_drugs("Treatment begun before the first infusion", treatment.prior(cohort, drug), cohort.n, small),
+            *_drugs("Treatment in force at the first infusion", treatment.concomitant(cohort, drug), cohort.n, small),
             *_csdmards(cohort, drug, small),
         ),
         (
@@ -99,10 +99,17 @@ def _antibodies(cohort: Cohort, small: SmallCells) -> tuple[Group, ...]:
     lacking = sum(found.lacking.values())
     rows = [
         *counted_rows(whole, found.n, lacking, small, words.__getitem__, exclusive=True),
-        *counted_rows(found.each, found.n, lacking, small, antibody_words),
+        *counted_rows(found.each, found.n, lacking, small, antibody_words, open_=found.untested),
         *counted_rows(ro52.counts, ro52.n, sum(ro52.lacking.values()), small, antibody_words),
     ]
     return grouped("Antibodies, of those tested", rows)
+
+
+def _drugs(heading: str, tally: Tally, patients: int, small: SmallCells) -> tuple[Group, ...]:
+    """A row for each drug; in whom its dates tell nothing is counted for that drug alone."""
+    lacking = patients - tally.n
+    rows = counted_rows(tally.counts, tally.n, lacking, small, drug_words, open_=tally.open)
+    return grouped(heading, rows or [Row("none", "any", (Cell("not documented"), number(lacking, small)))])
 
 
 def _csdmards(cohort: Cohort, drug: str, small: SmallCells) -> tuple[Group, ...]:
@@ -113,7 +120,7 @@ def _csdmards(cohort: Cohort, drug: str, small: SmallCells) -> tuple[Group, ...]
         *counted_rows({"any": having}, tally.n, lacking, small),
         *counted_rows(tally.counts, tally.n, lacking, small, exclusive=True),
     ]
-    return grouped("csDMARD in force, exclusive groups", rows if tally.n else [])
+    return grouped("csDMARD in force at the first infusion, exclusive groups", rows if tally.n else [])
 
 
 def _group(

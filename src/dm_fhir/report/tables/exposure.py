@@ -7,9 +7,9 @@ from fractions import Fraction
 from dm_fhir.model.exact import rounded, to_text
 from dm_fhir.outcomes.exposure import SCHEDULED_INTERVAL_DAYS, SHORTEST_INTERVAL_DAYS, interval_class
 from dm_fhir.report.sentence import EN_DASH
-from dm_fhir.report.tables.cells import NOT_SHOWN, counted_rows, mean, median, number, share
+from dm_fhir.report.tables.cells import NOT_SHOWN, NOTHING, counted_rows, mean, median, number, share
 from dm_fhir.statistics import treatment
-from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.cohort import Cohort, Patient
 from dm_fhir.statistics.follow_up import DAYS_PER_MONTH, DAYS_PER_YEAR, followed
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Cell, Row, Table, grouped
@@ -87,7 +87,14 @@ def _follow_up(cohort: Cohort, small: SmallCells) -> Iterator[Row]:
     yield Row("months_median", "months, median (range)", (median(months, small), lacking))
     years = sum(days) / DAYS_PER_YEAR
     whole = NOT_SHOWN if small.hides(len(days)) else Cell(f"{rounded(years, 1)}", {"years": to_text(years)})
-    yield Row("patient_years", "patient-years, sum", (whole, lacking))
+    yield Row("patient_years", "patient-years, sum", (whole if days else NOTHING, lacking))
+    died = sum(_died(patient) for patient in cohort.patients)
+    yield Row("died", "death documented", (share(died, cohort.n, small), number(0, small)))
+
+
+def _died(patient: Patient) -> bool:
+    subject = patient.case.subject
+    return subject is not None and (subject.deceased is True or subject.deceased_at is not None)
 
 
 def _discontinuations(cohort: Cohort, small: SmallCells) -> list[Row]:

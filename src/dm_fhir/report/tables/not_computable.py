@@ -9,6 +9,9 @@ from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Row, Table, grouped
 
+#: Of whom goes on with the drug there is nothing to tell; the category lacks what its score lacks.
+NO_LACK = ("not_discontinued",)
+OF_ANOTHER = ("tis_category",)
 COLUMNS = ("Reason", "Outcomes", "Patients")
 NOTES = (
     "An outcome that cannot be computed is there with its reasons and is never taken for 0, normal or unchanged. One outcome may have "
@@ -22,7 +25,9 @@ def not_computable(cohort: Cohort, small: SmallCells) -> Table:
     patients: dict[str, Counter[str]] = defaultdict(Counter)
     for patient in cohort.patients:
         for variable, alike in patient.by_variable.items():
-            found = [reason for one in alike for reason in one.reasons]
+            if variable in OF_ANOTHER:
+                continue
+            found = [reason for one in alike for reason in one.reasons if reason not in NO_LACK]
             reasons[variable].update(found)
             patients[variable].update(set(found))
     groups = [

@@ -7,9 +7,10 @@ important difference.
 from collections.abc import Iterator, Mapping, Sequence
 
 from dm_fhir.model.definitions import Visit
+from dm_fhir.outcomes.labels import label
 from dm_fhir.report.definition_sources import DEFINITIONS, STATUS, definition
 from dm_fhir.report.tables.cells import number, share, share_interval
-from dm_fhir.report.words import reason_words, visit_words
+from dm_fhir.report.words import band_words, reason_words, visit_words
 from dm_fhir.statistics.cohort import BASELINE, Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.table import Cell, Row, Table, grouped
@@ -29,6 +30,8 @@ NOTES = (
     "definition and is applied to the exact value.",
     "The interval is exact (Clopper and Pearson).",
 )
+#: Of criteria over several measures, which need these at one visit.
+OF_VISITS = "Criteria over several measures are asked at the visits of the schedule: their last follow-up is the last such visit."
 
 
 def responders(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> Table:
@@ -39,7 +42,11 @@ def responders(cohort: Cohort, schedule: Sequence[Visit], small: SmallCells) -> 
         for visit in visits_seen(cohort, schedule)
         for group in grouped(visit_words(visit), list(_at(cohort, of_changes, visit, small)))
     ]
-    notes = NOTES if groups else ("No outcome has been held against a published definition of response.",)
+    asked = {row.id for group in groups for row in group.rows}
+    of_visits = (OF_VISITS,) if asked & {*CRITERIA, *(f"tis_{one}" for one in CATEGORIES)} else ()
+    notes = (
+        (*NOTES, *of_visits) if groups else ("No outcome has been held against a published definition of response.",)
+    )
     return Table("responders", "Response by published definitions", COLUMNS, tuple(groups), notes)
 
 
@@ -64,7 +71,7 @@ def _at(cohort: Cohort, definitions: Sequence[Speaking], visit: str, small: Smal
         # A change in either direction is two questions; all others are met by "yes".
         for verdict in _met_by(found):
             if found.n:
-                yield _row(found.definition, verdict, found.counts.get(verdict, 0), found, small)
+                yield _row(found.definition, verdict, found.counts.get(verdict, 0), found, small, one.of)
     for name in CRITERIA:
         found = answers(cohort, name, visit)
         if found.n:
@@ -83,9 +90,9 @@ def _categories(found: Verdicts, small: SmallCells) -> Iterator[Row]:
             yield _row(f"tis_{category}", "yes", reached, found, small)
 
 
-def _row(name: str, verdict: str, met: int, found: Verdicts, small: SmallCells) -> Row:
+def _row(name: str, verdict: str, met: int, found: Verdicts, small: SmallCells, of: str = "") -> Row:
     words, source, status = definition(name)
-    which = "" if verdict == "yes" else f": {verdict}"
+    which = _of(of) + ("" if verdict == "yes" else f": {verdict}")
     cells = (
         Cell(f"{words}{which}"),
         Cell(f"{source} ({STATUS[status]})", {"status": status}),
@@ -102,12 +109,16 @@ def _bands(cohort: Cohort, one: Speaking, visit: str, small: SmallCells) -> Iter
     hidden = small.hidden(found.counts, found.n, exclusive=True)
     for band, count in sorted(found.counts.items()):
         cells = (
-            Cell(f"{words}: {band.replace('_', ' ')}"),
+            Cell(f"{words}{_of(one.of)}: {band_words(band)}"),
             Cell(f"{source} ({STATUS[status]})", {"status": status}),
             share(count, found.n, small, hidden.get(band), decimals=1),
             _lacking(found.lacking, small),
         )
-        yield Row(f"{found.definition}: {band}", found.definition, cells)
+        yield Row(f"{found.definition}{_of(one.of)}: {band}", found.definition, cells)
+
+
+def _of(measure: str) -> str:
+    return f", {label(measure)}" if measure else ""
 
 
 def _lacking(reasons: Mapping[str, int], small: SmallCells) -> Cell:

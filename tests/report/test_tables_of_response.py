@@ -3,6 +3,9 @@
 import pytest
 
 from dm_fhir.model.case import Case, Outcome
+from dm_fhir.outcomes.instruments import INSTRUMENTS
+from dm_fhir.outcomes.verdicts import definitions_of
+from dm_fhir.report.definition_sources import DEFINITIONS
 
 from .tabled import DASH, all_tables, outcome, shown, with_outcomes
 
@@ -207,3 +210,8 @@ def test_going_on_with_the_drug_is_nothing_that_could_not_be_computed(four: tupl
     criteria = (outcome("tis", reasons=lacking), outcome("tis_category", reasons=lacking))
     table = all_tables([with_outcomes(four[0], *on, *criteria)])["not_computable"]
     assert [group.heading for group in table.groups] == ["Total Improvement Score (2016 ACR/EULAR)"]
+
+
+def test_every_definition_of_an_instrument_has_words_for_the_tables() -> None:
+    told = {one.id for instrument in INSTRUMENTS for one in definitions_of(instrument)}
+    assert told <= set(DEFINITIONS)

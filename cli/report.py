@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from dm_fhir.cli.study import Study, opened, site_option
 from dm_fhir.errors import ConfigError
@@ -104,9 +105,11 @@ def _of_documents(files: Sequence[str]) -> "Report":
     from dm_fhir.report.merged import merged
     from dm_fhir.report.page import Data
     from dm_fhir.report.report import report
+    from dm_fhir.report.series import without_sources
     from dm_fhir.store.ledger import now
 
     series = merged(read_documents(files)).series
+    series = msgspec.structs.replace(series, cases=tuple(map(without_sources, series.cases)))
     data = Data(
         series.title,
         series.drug,

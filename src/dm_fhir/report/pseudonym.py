@@ -213,7 +213,7 @@ class _Veil:
         return part
 
     def _over_struct(self, part: Any) -> Any:
-        kind = type(part)
+        kind: type[msgspec.Struct] = type(part)
         values = []
         for name, rule, is_removed, instead in _fields(kind):
             value = instead if is_removed else getattr(part, name)

@@ -26,7 +26,7 @@ def case_series(
     """
     as_recorded = replace(config, dates="kept")
     head = series_head(db, as_recorded, sites, identified=identified)
-    cases = each_case(db, as_recorded, sites, identified=identified, change=_without_sources)
+    cases = each_case(db, as_recorded, sites, identified=identified, change=without_sources)
     return replace(head, cases=tuple(cases))
 
 
@@ -67,8 +67,8 @@ def each_case(
             yield known if identified else pseudonymised(known, key, config.dates)
 
 
-def _without_sources(case: Case) -> Case:
-    """Two thirds of what outcomes take up are references to records, which `explain` tells; the report counts values."""
+def without_sources(case: Case) -> Case:
+    """The case as the report needs it: two thirds of what outcomes take up are references to records, and it counts values."""
     nowhere = Source(case.site, "")
     return replace(case, outcomes=tuple(_values_alone(one, nowhere) for one in case.outcomes))
 

@@ -15,9 +15,9 @@ from dm_fhir.model.case import Case, Identifier
 from dm_fhir.model.dates import span
 from dm_fhir.outcomes.battery import exposure_of
 from dm_fhir.outcomes.exposure import Exposure, interval_class
-from dm_fhir.report.cohort import Cohort
-from dm_fhir.report.disease import subtype
-from dm_fhir.report.persons import age_at_first_infusion
+from dm_fhir.statistics.ages import age_at_first_infusion
+from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.disease import subtype
 
 TABLES = load_tables()
 RXNORM, ATC = "http://www.nlm.nih.gov/research/umls/rxnorm", "http://www.whocc.no/atc"

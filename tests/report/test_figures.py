@@ -21,6 +21,7 @@ from dm_fhir.report.figures.survival import survival
 from dm_fhir.report.figures.swimmer import swimmer
 from dm_fhir.report.figures.waterfall import waterfall
 from dm_fhir.statistics.cohort import Cohort
+from dm_fhir.statistics.follow_up import day_of_month
 from dm_fhir.statistics.survival import Followed, kaplan_meier
 
 COURSE = Course(
@@ -165,3 +166,13 @@ def test_no_cell_is_a_formula(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["-5", "-1.5", "100/3", "24.5", "", "week_4"])
 def test_numbers_stay_as_they_are(cell: str) -> None:
     assert list(csv.reader(io.StringIO(table_bytes(("a",), [(cell,)]).decode())))[1] == [cell] or cell == ""
+
+
+def test_the_numbers_at_risk_are_of_whole_days_as_in_the_table() -> None:
+    """Month 3 begins within day 91, month 6 within day 182, month 12 within day 365: who left on these was still at risk."""
+    curve = kaplan_meier([Followed(days, False) for days in (90, 91, 92, 182, 183, 365)])
+    texts = re.findall(r">([^<>]+)</text>", inline_svg(survival(curve)))
+
+    assert texts[: texts.index("Months since the first infusion")] == ["0", "3", "6", "9", "12"]
+    assert texts[texts.index("Still on the drug (%)") + 1 : texts.index("At risk")] == ["6", "5", "3", "1", "1"]
+    assert [curve.at_risk(day_of_month(month)) for month in (0, 3, 6, 9, 12)] == [6, 5, 3, 1, 1]

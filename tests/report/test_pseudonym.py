@@ -30,10 +30,10 @@ from dm_fhir.model.case import (
 from dm_fhir.model.dates import day, span
 from dm_fhir.model.document import encode
 from dm_fhir.outcomes.battery import exposure_of
-from dm_fhir.report.cohort import Patient
 from dm_fhir.report.moved_dates import DAY_0
-from dm_fhir.report.persons import age_at_first_infusion
 from dm_fhir.report.pseudonym import REMOVED, RULES, person, pseudonym, pseudonymised
+from dm_fhir.statistics.ages import age_at_first_infusion
+from dm_fhir.statistics.cohort import Patient
 
 ZONE = ZoneInfo("Europe/Madrid")
 KEY = b"a key"

@@ -6,10 +6,7 @@ from dm_fhir.report.sentence import Counted, Sentence, lacking
 from dm_fhir.report.words import antibody_words, condition_words
 from dm_fhir.statistics import disease
 from dm_fhir.statistics.cohort import Cohort
-from dm_fhir.statistics.disease import subtype
 from dm_fhir.statistics.small_cells import SmallCells
-
-__all__ = ["sentences_of_disease", "subtype"]
 
 
 def sentences_of_disease(cohort: Cohort, small: SmallCells) -> Iterator[Sentence]:

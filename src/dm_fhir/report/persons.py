@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from dm_fhir.outcomes.ages import ADULT_YEARS
 from dm_fhir.report.sentence import Counted, Sentence, lacking, mean_values, shown_mean
 from dm_fhir.statistics import persons
-from dm_fhir.statistics.ages import Ages, adult_onset, age_at_first_infusion, ages
+from dm_fhir.statistics.ages import Ages, adult_onset, ages
 from dm_fhir.statistics.cohort import Cohort, found_twice
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.summaries import mean_sd
-
-__all__ = ["age_at_first_infusion", "sentences_of_persons"]
 
 
 def sentences_of_persons(cohort: Cohort, drug: str, small: SmallCells) -> Iterator[Sentence]:

@@ -24,6 +24,11 @@ EXTRACUTANEOUS = (
 )
 
 
+def day_of_month(months: int | Fraction) -> int:
+    """The day since the first infusion within which so many months are over; the same in tables and figures."""
+    return int(months * DAYS_PER_MONTH)
+
+
 def follow_up_days(patient: Patient) -> int | None:
     """Days from the first infusion to the last documented infusion or accepted assessment; None without its day."""
     end: date | None = patient.last_day

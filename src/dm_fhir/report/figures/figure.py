@@ -7,10 +7,10 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.statistics.follow_up import DAYS_PER_MONTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,9 +116,6 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
 def months(days: int) -> float:
     """Days as months of 30.4375 days, for an axis."""
     return float(days / DAYS_PER_MONTH)
-
-
-DAYS_PER_MONTH = Fraction(304375, 10000)
 
 
 def month_axis(axes: "Axes") -> None:

@@ -4,7 +4,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from dm_fhir.model.exact import shown
-from dm_fhir.report.figures.figure import ACCENT, DAYS_PER_MONTH, INK, SOFT, Figure, month_axis, months
+from dm_fhir.report.figures.figure import ACCENT, INK, SOFT, Figure, month_axis, months
+from dm_fhir.statistics.follow_up import day_of_month
 from dm_fhir.statistics.survival import Survival
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _numbers_at_risk(axes: "Axes", curve: Survival) -> None:
     low, high = axes.get_xlim()
     for month in axes.get_xticks():
         if low <= month <= high:
-            at_risk = curve.at_risk(int(Fraction(month) * DAYS_PER_MONTH))
+            at_risk = curve.at_risk(day_of_month(Fraction(month)))
             axes.annotate(
                 shown(Fraction(at_risk)),
                 (month, -0.2),

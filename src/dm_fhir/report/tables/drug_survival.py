@@ -8,7 +8,7 @@ from dm_fhir.report.sentence import EN_DASH
 from dm_fhir.report.tables.cells import NOT_SHOWN, NOTHING, number
 from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.drug_survival import CENSORING, drug_survival
-from dm_fhir.statistics.follow_up import DAYS_PER_MONTH
+from dm_fhir.statistics.follow_up import DAYS_PER_MONTH, day_of_month
 from dm_fhir.statistics.small_cells import SmallCells
 from dm_fhir.statistics.survival import Step, Survival
 from dm_fhir.statistics.table import Cell, Row, Table, grouped
@@ -40,7 +40,7 @@ def drug_survival_table(cohort: Cohort, drug: str, small: SmallCells) -> Table:
 def _rows(curve: Survival, small: SmallCells) -> Iterator[Row]:
     longest = max(one.days for one in curve.followed)
     for months in TIMES:
-        day = int(months * DAYS_PER_MONTH)
+        day = day_of_month(months)
         if day <= longest:
             yield _row(months, day, curve, small)
 

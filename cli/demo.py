@@ -202,7 +202,7 @@ def _second_sync(study: Study, paper: _Paper) -> int:
         count
         for counts in pushed.values()
         for action, count in counts.items()
-        if action not in ("unchanged", "without_time")
+        if action not in ("unchanged", "blocked")
     )
     if mapped or written:
         raise DmFhirError(

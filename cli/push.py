@@ -10,7 +10,8 @@ from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_opt
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.sync.push import IMPORTED, TO_SEND, Item, Result, count
+from dm_fhir.sync.push import Result
+from dm_fhir.sync.push_plan import IMPORTED, TO_SEND, Item, count
 
 
 @click.command("push")
@@ -35,10 +36,10 @@ def command(ctx: click.Context, sites: tuple[str, ...], dry_run: bool, as_json: 
 
 def _planned(study: Study, *, as_json: bool) -> int:
     """What a push would do. It reads the store only: no request, no lock, no run."""
-    from dm_fhir.sync.push import plan
+    from dm_fhir.sync.push_plan import plan
 
     planned = {
-        site.name: plan(study.db, site.name, site_mapper(study.config, site), imported=site.push_imported)
+        site.name: plan(study.db, site.name, site_mapper(study.config, site), imported=site.push.imported)
         for site in study.sites
     }
     counts = {site: count(items) for site, items in planned.items()}
@@ -59,9 +60,9 @@ def _pushed(study: Study, *, as_json: bool) -> int:
 
 def enabled_sites(run: Run) -> list[Site]:
     """The sites that may be written to. Raises ConfigError if none may."""
-    enabled = [site for site in run.study.sites if site.push_enabled]
+    enabled = [site for site in run.study.sites if site.push.enabled]
     for site in run.study.sites:
-        if not site.push_enabled:
+        if not site.push.enabled:
             run.study.voice.say(f"{site.name}: not written to, [site.push] enabled is not true")
     if not enabled:
         raise ConfigError(

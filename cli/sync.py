@@ -43,7 +43,7 @@ def synced(study: Study) -> tuple[list[str], dict[str, Any], list[SiteSummary], 
         pulled = pull(run.work, [site for site in study.sites if site.endpoint])
         tell(run, pulled, EVERYTHING)
         computed = compute(run.work, study.sites)
-        results = push(run.work, [site for site in study.sites if site.push_enabled])
+        results = push(run.work, [site for site in study.sites if site.push.enabled])
         summaries = run.summaries()
         more: dict[str, Any] = {
             **cohort_details(pulled),

@@ -27,6 +27,8 @@ from dm_fhir.outcomes.labels import label
 if TYPE_CHECKING:
     from fhir.resources.R4B.observation import Observation
 
+#: Raised whenever the same outcome is written otherwise.
+VERSION = "2"
 IDENTIFIER_SYSTEM = "https://w3id.org/dm-fhir/outcome"
 ANSWER_SYSTEM = "https://w3id.org/dm-fhir/CodeSystem/answer"
 _ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
@@ -50,23 +52,26 @@ def is_own(body: bytes) -> bool:
     return any(one.system == IDENTIFIER_SYSTEM for one in read(body, _Identified).identifier)
 
 
-def identifier(drug: str, patient: str, outcome: Outcome) -> str:
-    """The business identifier of an outcome: stable over runs, and telling nothing of the patient."""
-    parts = (drug, patient, outcome.variable, outcome.about or outcome.visit or "")
+def identifier(drug: str, patient: str, variable: str, about: str) -> str:
+    """The business identifier of an outcome: stable over runs, and telling nothing of the patient.
+
+    `about` is the record that the outcome belongs to, else its visit, else "".
+    """
+    parts = (drug, patient, variable, about)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def to_fhir(outcome: Outcome, drug: str, patient: str, zone: tzinfo) -> OutcomeResource:
+def to_fhir(outcome: Outcome, drug: str, patient: str, zone: tzinfo, status: str = "final") -> OutcomeResource:
     """The Observation for `outcome` of `patient` (a reference). The outcome must have a time: `when` is not None."""
     if outcome.when is None:
         raise ValueError(f"{outcome.variable} has no time")
     from fhir.resources.R4B.observation import Observation
 
-    name = identifier(drug, patient, outcome)
+    name = identifier(drug, patient, outcome.variable, outcome.about or outcome.visit or "")
     document: dict[str, Any] = {
         "resourceType": "Observation",
         "identifier": [{"system": IDENTIFIER_SYSTEM, "value": name}],
-        "status": "final",
+        "status": status,
         "category": [{"coding": [{"system": CATEGORY_SYSTEM, "code": category(outcome.variable) or "therapy"}]}],
         "code": _code(outcome.variable),
         "subject": {"reference": patient},

@@ -133,9 +133,18 @@ class SiteMapper(NamedTuple):
         found = battery.outcomes(case, self._drug_row().label_dose_mg, self.definitions)
         return msgspec.structs.replace(case, outcomes=found)
 
-    def ready(self, outcome: Outcome, patient: str) -> OutcomeResource:
-        """An outcome that has a time, as it is written."""
-        return outcome_observation.to_fhir(outcome, self.drug, patient, ZoneInfo(self.timezone))
+    @property
+    def written_as(self) -> str:
+        """Changes whenever the same outcome would be written otherwise."""
+        return f"{outcome_observation.VERSION}; {self.drug}; {self.timezone}"
+
+    def identifier(self, patient: str, variable: str, about: str) -> str:
+        """The business identifier of an outcome; `about` is the record it belongs to, else its visit, else ""."""
+        return outcome_observation.identifier(self.drug, patient, variable, about)
+
+    def ready(self, outcome: Outcome, patient: str, status: str = "final") -> OutcomeResource:
+        """An outcome that has a time, as it is written with this status."""
+        return outcome_observation.to_fhir(outcome, self.drug, patient, ZoneInfo(self.timezone), status)
 
     @property
     def imported_system(self) -> str:

@@ -78,7 +78,7 @@ def test_a_good_config(write: Write) -> None:
     assert (config.title, config.drug) == ("Anifrolumab in refractory dermatomyositis", "anifrolumab")
     assert (config.store_path, config.pseudonym_key) == (folder / "data/study.sqlite", Secret("env:STUDY_KEY", folder))
     leon, las_palmas = config.sites
-    assert (leon.endpoint, leon.timezone, leon.push_enabled) == ("https://fhir.example.org/r4", "Europe/Madrid", True)
+    assert (leon.endpoint, leon.timezone, leon.push.enabled) == ("https://fhir.example.org/r4", "Europe/Madrid", True)
     assert leon.tables == (folder / "tables/leon.toml", Path("/etc/dm/common.toml"))
     assert leon.headers == {"Epic-Client-ID": "abc"}
     assert leon.auth == Auth(
@@ -86,7 +86,7 @@ def test_a_good_config(write: Write) -> None:
     )
     assert leon.pull == Pull(page_size=50, whole_types=("AdverseEvent",))
     assert (las_palmas.endpoint, las_palmas.auth, las_palmas.pull) == (None, Auth(), Pull())
-    assert (las_palmas.push_enabled, str(las_palmas.zone)) == (False, "Atlantic/Canary")
+    assert (las_palmas.push.enabled, str(las_palmas.zone)) == (False, "Atlantic/Canary")
 
 
 def test_a_site_is_found_by_its_name(write: Write) -> None:
@@ -172,7 +172,7 @@ def test_the_error_counts_and_repeats_no_value(write: Write) -> None:
         (STUDY + "[site]\nname='a'", "site: must be array, is a table"),
         ("study = 'x'\n[[site]]\nname='a'", "study: must be object, is text"),
         (site("endpont = 'https://h'"), "site[0]: unknown key 'endpont', did you mean 'endpoint'?"),
-        (site("[site.push]\nzzz = 1"), "site[0].push: unknown key 'zzz'; known: enabled, imported"),
+        (site("[site.push]\nzzz = 1"), "site[0].push: unknown key 'zzz'; known: enabled, imported, unattended, outcomes, way, bundle_size"),
         (site("[site.auth]\nmethod = 'oauth'"), "site[0].auth.method: must be one of none, basic, bearer, client-secret, smart-backend"),
         (site("[site.cohort]\nby = 'everybody'"), "site[0].cohort.by: must be one of medication, condition, group, patients"),
         (site("[site.cohort]\nby = 'group'"), "site[0].cohort: 'group' is missing, by = \"group\" needs it"),

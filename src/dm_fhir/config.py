@@ -106,6 +106,22 @@ class Pull(msgspec.Struct, frozen=True):
     ask_for_totals: bool | None = None
 
 
+class Push(msgspec.Struct, frozen=True):
+    """What may be written to a site, and how. `imported`: the scores of imported tables too. `unattended`: the first push need
+    not be confirmed by a person. `outcomes` are patterns of the variables that are written (`cdasi_*`).
+
+    None where the site does not say: then its vendor's row decides, else what is found out. `way` is how a resource is written
+    once, `bundle_size` how many at most go in one Bundle.
+    """
+
+    enabled: bool = False
+    imported: bool = False
+    unattended: bool = False
+    outcomes: tuple[str, ...] = ("*",)
+    way: Literal["transaction", "conditional-update", "conditional-create", "search"] | None = None
+    bundle_size: int | None = None
+
+
 class Cohort(msgspec.Struct, frozen=True):
     """Whose records are pulled: who was given the study drug, has the disease, is in a Group or on a list.
 
@@ -129,7 +145,7 @@ class Tls(msgspec.Struct, frozen=True):
 class Site(msgspec.Struct, frozen=True):
     """One hospital. `endpoint` is None where its records only come as files.
 
-    `column_map` says how its imported tables are read, None: each import says it. `push_imported` lets their scores be written.
+    `column_map` says how its imported tables are read, None: each import says it.
     """
 
     name: str
@@ -139,13 +155,12 @@ class Site(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     auth: Auth
     pull: Pull
-    push_enabled: bool
+    push: Push = Push()
     cohort: Cohort = Cohort()
     vendor: str | None = None
     rewrite: dict[str, str] = {}
     redirect_hosts: tuple[str, ...] = ()
     tls: Tls = Tls()
-    push_imported: bool = False
     column_map: Path | None = None
 
     @property
@@ -358,7 +373,7 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
         headers=site.get("headers", {}),
         auth=_auth(site.get("auth", {}), folder),
         pull=msgspec.convert(site.get("pull", {}), Pull),
-        push_enabled=site.get("push", {}).get("enabled", False),
+        push=msgspec.convert(site.get("push", {}), Push),
         cohort=_cohort(site.get("cohort", {}), folder),
         vendor=site.get("vendor"),
         rewrite=site.get("rewrite", {}),
@@ -369,7 +384,6 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
             client_key=_path(site.get("client_key"), folder),
             proxy=site.get("proxy"),
         ),
-        push_imported=site.get("push", {}).get("imported", False),
         column_map=_path(site.get("import", {}).get("map"), folder),
     )
 

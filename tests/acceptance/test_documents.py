@@ -142,7 +142,7 @@ def test_init_writes_a_config_that_works_once_its_secrets_are_there(
     (tmp_path / "study" / "keys" / "leon.pem").write_text("a key", encoding="utf-8")
     site = load_config(config).sites[0]
     assert site.auth.private_key is not None
-    assert (site.name, site.auth.private_key.read(), site.push_enabled) == ("leon", "a key", False)
+    assert (site.name, site.auth.private_key.read(), site.push.enabled) == ("leon", "a key", False)
     assert dm_fhir("--config", str(config), "compute").code == 0, "its drug and tables are known"
 
 

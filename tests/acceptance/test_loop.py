@@ -38,7 +38,7 @@ def test_the_closing_line_is_the_last_of_stdout(loop: Loop) -> None:
 def test_the_lines_before_it_say_what_came_of_it(loop: Loop) -> None:
     assert loop.pull.out.startswith("baltimore: 4 patients in the cohort\n")
     assert loop.compute.out.startswith("baltimore: 4 patients computed, 0 unchanged\n")
-    assert re.match(r"baltimore: outcomes: \d+ new, \d+ without time\n", loop.push.out)
+    assert re.match(r"baltimore: outcomes: \d+ new, \d+ blocked\n", loop.push.out)
     assert re.search(r"^baltimore: complete until \S+; \d+ resources$", loop.pull.out, re.M)
     assert re.search(
         r"^baltimore: complete until .*; 4 cases; 1 finding; outcomes on the server: \d+ confirmed$",
@@ -103,7 +103,7 @@ def test_the_second_sync_computes_nothing(loop: Loop) -> None:
     told: dict[str, Any] = loop.again.json
 
     assert told["computed"] == {"baltimore": {"mapped": 0, "unchanged": PATIENTS, "changed": {}}}
-    assert set(told["pushed"]["baltimore"]) == {"unchanged", "without_time"}
+    assert set(told["pushed"]["baltimore"]) == {"unchanged", "blocked"}
 
 
 def test_the_sentence_of_the_published_case_series(loop: Loop) -> None:

@@ -18,7 +18,7 @@ from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.store.resources import delete_resource
 from dm_fhir.sync import compute as module
 from dm_fhir.sync.compute import compute_site
-from dm_fhir.sync.push import plan
+from dm_fhir.sync.push_plan import plan
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Records
@@ -172,7 +172,7 @@ def test_outcomes_of_a_merged_patient_are_taken_back_and_come_again_when_they_ar
     db: sqlite3.Connection, records: Records, mapper: SiteMapper
 ) -> None:
     def planned() -> set[tuple[str, str]]:
-        items = [item for item in plan(db, "leon", mapper) if item.action != "without_time"]
+        items = [item for item in plan(db, "leon", mapper) if item.action != "blocked"]
         return {(item.action, item.patient.removeprefix("Patient/")) for item in items}
 
     merged(records)
@@ -195,9 +195,9 @@ def test_outcomes_of_a_merged_patient_are_taken_back_and_come_again_when_they_ar
 
 def module_fingerprint(body: bytes) -> str:
     """How push knows what it has sent."""
-    from dm_fhir.sync import push
+    from dm_fhir.sync.push_content import fingerprint
 
-    return push._fingerprint(body)
+    return fingerprint(body)
 
 
 def test_links_that_contradict_each_other_are_a_finding_of_the_case(

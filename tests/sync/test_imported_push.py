@@ -122,7 +122,7 @@ def test_what_is_pulled_again_does_not_count_twice(study: Study) -> None:
     after = study.type("status")["sites"][0]["resources"]
     assert after["Observation"] == before["Observation"] + 3  # the copies are in the store, and not used
     assert ran["computed"]["leon"]["mapped"] == 1
-    assert set(ran["pushed"]["leon"]) == {"unchanged", "without_time"}
+    assert set(ran["pushed"]["leon"]) == {"unchanged", "blocked"}
     assert ran["pushed_imported"] == {"leon": {"unchanged": 3}}
     writes = len(study.writes())
     study.type("sync")
@@ -153,7 +153,7 @@ def test_without_the_setting_nothing_of_them_is_written_and_what_was_written_sta
     study.type("push")
     study.config(CONFIG.replace("imported = true", ""))
     study.type("import", "scores.csv")
-    assert set(study.type("push")["pushed"]["leon"]) == {"unchanged", "without_time"}
+    assert set(study.type("push")["pushed"]["leon"]) == {"unchanged", "blocked"}
     assert [one["status"] for one in study.scores()] == ["final"] * 3
 
 

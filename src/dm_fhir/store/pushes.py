@@ -1,13 +1,18 @@
 """What we wrote to a hospital's server, by identifier: the memory that makes a push repeatable."""
 
 import sqlite3
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from dm_fhir.store.ledger import now
 
 
 class Pushed(NamedTuple):
-    """One outcome as it was written. `server_id` and `version` are None until the server has told them."""
+    """One outcome as it was written. `server_id` and `version` are None until the server has told them.
+
+    `made_from` is the fingerprint of what `body` was built from, "" where nobody noted it. `transmission` is the number of the
+    transmission in which it last went out, None before transmissions were counted.
+    """
 
     identifier: str
     patient: str
@@ -19,16 +24,26 @@ class Pushed(NamedTuple):
     hash: str
     message: str | None
     body: bytes
+    made_from: str = ""
+    transmission: int | None = None
 
 
-_COLUMNS = "identifier, patient, variable, about, state, server_id, version, hash, message, body"
+_COLUMNS = (
+    "identifier, patient, variable, about, state, server_id, version, hash, message, body, made_from, transmission"
+)
 
 
 def put_push(db: sqlite3.Connection, site: str, pushed: Pushed, run: int) -> None:
     """Write the row; committed at once unless a transaction is open."""
-    db.execute(
-        f'INSERT OR REPLACE INTO push (site, {_COLUMNS}, run, "when") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-        (site, *pushed, run, now()),
+    put_pushes(db, site, [pushed], run)
+
+
+def put_pushes(db: sqlite3.Connection, site: str, pushed: Iterable[Pushed], run: int) -> None:
+    """Write the rows; call it inside a transaction, else each is committed by itself."""
+    when = now()
+    db.executemany(
+        f'INSERT OR REPLACE INTO push (site, {_COLUMNS}, run, "when") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        ((site, *one, run, when) for one in pushed),
     )
 
 

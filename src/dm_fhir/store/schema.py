@@ -119,6 +119,31 @@ CREATE VIEW unit_now AS SELECT
   unit.run, ended, asked, read_in_full, not_before
   FROM unit LEFT JOIN query_mark AS mark ON mark.site = unit.site AND mark.query = unit.query;
 """
+#: What was written from what, so that nothing need be built to see that it has not changed, and in which transmission; a
+#: resource may be kept back before it is ever sent. Who ran what; what was read and written of whom, which nobody can take out again.
+_FOURTH = """
+ALTER TABLE run ADD COLUMN user TEXT NOT NULL DEFAULT '';
+CREATE TABLE transmission (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, recorded TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('sending', 'sent', 'documented', 'undocumented')), provenance TEXT
+) STRICT;
+ALTER TABLE push RENAME TO push_before;
+CREATE TABLE push (
+  site TEXT NOT NULL, identifier TEXT NOT NULL, patient TEXT NOT NULL, variable TEXT NOT NULL, about TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('blocked', 'sending', 'confirmed', 'rejected', 'conflict', 'retracted')),
+  server_id TEXT, version TEXT, hash TEXT NOT NULL, message TEXT, body BLOB NOT NULL, run INTEGER NOT NULL REFERENCES run, "when" TEXT NOT NULL,
+  made_from TEXT NOT NULL DEFAULT '', transmission INTEGER REFERENCES transmission, PRIMARY KEY (site, identifier)
+) STRICT;
+INSERT INTO push (site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when")
+  SELECT site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when" FROM push_before;
+DROP TABLE push_before;
+CREATE TABLE audit (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, "when" TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, site TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action IN ('read', 'write', 'retract')), patient TEXT NOT NULL, reference TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+"""
 _MOVED = (
     ("resource", "site, type, id, version, last_updated, hash, subject, run, origin, deleted"),
     ("resource_version", "site, type, id, version, last_updated, hash, run"),
@@ -142,6 +167,7 @@ _MIGRATIONS: tuple[tuple[str, Callable[[sqlite3.Connection], None] | None], ...]
     (_FIRST, None),
     (_SECOND, None),
     (_THIRD, _move_bodies),
+    (_FOURTH, None),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

@@ -24,7 +24,7 @@ def check_manners(puller: Puller, asked: Sequence[Asked], patients: Sequence[str
     yield _strict(puller, asked, patients)
     if puller.site.pull.history:
         yield from _history(puller)
-    if puller.site.push_enabled:
+    if puller.site.push.enabled:
         yield _conditional_update(puller)
 
 

@@ -77,6 +77,6 @@ def _needed(site: Site, *, reads_forms: bool) -> list[tuple[str, str]]:
     needed = [(name, READ + SEARCH) for name in types if name not in site.pull.optional_types]
     if site.cohort.by == "group":
         needed.append(("Group", READ))
-    if site.push_enabled:
+    if site.push.enabled:
         needed.append(("Observation", CREATE + UPDATE))
     return needed

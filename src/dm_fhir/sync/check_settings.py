@@ -36,7 +36,7 @@ def row_of(puller: Puller) -> Row | None:
     vendor = puller.vendor
     if vendor is None:
         return None
-    return Row(vendor.name, vendor.remarks + (vendor.writing if puller.site.push_enabled else ()))
+    return Row(vendor.name, vendor.remarks + (vendor.writing if puller.site.push.enabled else ()))
 
 
 def settings_in_force(puller: Puller) -> list[Setting]:

@@ -74,7 +74,7 @@ def _about(config: Config, site: Site, examination: Examination) -> Iterator[tup
     yield "Whose records", _COHORTS[site.cohort.by].format(drug=config.drug, group=site.cohort.group)
     yield "Which records", _RECORDS[site.pull.scope]
     yield "How", "; ".join(_how(site, examination))
-    yield "Writing", _OUTCOMES if site.push_enabled else "nothing"
+    yield "Writing", _OUTCOMES if site.push.enabled else "nothing"
 
 
 def _how(site: Site, examination: Examination) -> Iterator[str]:

@@ -64,8 +64,15 @@ class Mapper(Protocol):
     def case(self, reference: str, records: Iterable[Stored], medications: Mapping[str, Any]) -> Case:
         """A person's records as a case with its outcomes; who it is says the Patient of this reference alone."""
 
-    def ready(self, outcome: Outcome, patient: str) -> Ready:
-        """An outcome that has a time, as it is written."""
+    @property
+    def written_as(self) -> str:
+        """Changes whenever the same outcome would be written otherwise."""
+
+    def identifier(self, patient: str, variable: str, about: str) -> str:
+        """The business identifier of an outcome; `about` is the record it belongs to, else its visit, else ""."""
+
+    def ready(self, outcome: Outcome, patient: str, status: str = "final") -> Ready:
+        """An outcome that has a time, as it is written with this status."""
 
     @property
     def imported_system(self) -> str:

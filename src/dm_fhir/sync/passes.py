@@ -13,7 +13,8 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
-from dm_fhir.sync.push import TO_SEND, Result, plan, push_site, unsent
+from dm_fhir.sync.push import Result, push_site, unsent
+from dm_fhir.sync.push_plan import TO_SEND, plan
 
 Connect = Callable[[Site], Connection]
 T = TypeVar("T")
@@ -54,11 +55,11 @@ def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
 
     def one(site: Site) -> Result:
         mapper = work.mappers[site.name]
-        items = plan(work.db, site.name, mapper, imported=site.push_imported)
+        items = plan(work.db, site.name, mapper, imported=site.push.imported)
         if not any(item.action in TO_SEND for item in items):
             return unsent(items)
         with work.connect(site) as connection:
-            return push_site(work.db, site.name, connection, mapper, work.run, items, work.progress("push"))
+            return push_site(work.db, site.name, connection, work.run, items, work.progress("push"))
 
     return _each(work, sites, one)
 

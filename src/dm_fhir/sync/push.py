@@ -5,12 +5,10 @@ is not sent at all. Before a request goes out, the store knows about it; after i
 compared. A resource that somebody else has changed since we wrote it is never touched.
 """
 
-import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -19,17 +17,10 @@ from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.page import read_page
 from dm_fhir.fhir.resource import Resource
-from dm_fhir.model.case import Outcome
-from dm_fhir.model.document import decode
-from dm_fhir.store.cases import OutcomeRow, outcomes
-from dm_fhir.store.pushes import Pushed, pushed, put_push
-from dm_fhir.store.resources import bodies_with
-from dm_fhir.sync.mapper import Mapper
+from dm_fhir.store.pushes import Pushed, put_push
+from dm_fhir.sync.push_content import altered, fingerprint
+from dm_fhir.sync.push_plan import IMPORTED, Item
 
-Action = Literal["new", "changed", "unchanged", "retract", "without_time"]
-TO_SEND = ("new", "changed", "retract")
-#: What an imported score is called where an outcome has its variable.
-IMPORTED = "imported score"
 #: Statuses by which a server refuses this very content. Whatever else fails may pass, and is looked at again next time.
 _REFUSES_CONTENT = (400, 422)
 _CONFLICTS = {
@@ -37,18 +28,6 @@ _CONFLICTS = {
     412: "the server holds more than one copy of it; none was changed",
 }
 Progress = Callable[[str, int, int], None]
-
-
-class Item(NamedTuple):
-    """One outcome, or imported score, and what is to be done with it. `body` is what would be sent, `before` what we sent last time."""
-
-    action: Action
-    identifier: str
-    patient: str
-    variable: str
-    about: str
-    body: bytes
-    before: Pushed | None
 
 
 class Result(NamedTuple):
@@ -59,31 +38,10 @@ class Result(NamedTuple):
     troubles: list[str]
 
 
-def plan(db: sqlite3.Connection, site: str, mapper: Mapper, *, imported: bool = False) -> list[Item]:
-    """What a push would do, item by item, in a fixed order: scores before the outcomes that name them. Sends nothing.
-
-    Without `imported` the scores that were read from tables are left as they are, on the server too.
-    """
-    before = pushed(db, site)
-    scores = list(_scores(db, site, mapper, before)) if imported else []
-    items = [_item(row, mapper, before) for row in outcomes(db, site)]
-    still_there = {item.identifier for item in items}
-    gone = [
-        old
-        for old in before.values()
-        if old.variable != IMPORTED and old.identifier not in still_there and old.state != "retracted"
-    ]
-    retractions = [
-        _retraction(old, mapper) for old in sorted(gone, key=lambda old: (old.patient, old.variable, old.about))
-    ]
-    return [*scores, *items, *retractions]
-
-
 def push_site(
     db: sqlite3.Connection,
     site: str,
     connection: Connection,
-    mapper: Mapper,
     run: int,
     items: Sequence[Item],
     progress: Progress,
@@ -101,58 +59,6 @@ def push_site(
 def unsent(items: Iterable[Item]) -> Result:
     """What there is to say when none of `items` needs a request: what was refused before still is."""
     return _result([(item, None) for item in items])
-
-
-def count(items: Iterable[Item]) -> dict[str, int]:
-    """How many of the items there are for each action."""
-    return dict(Counter(item.action for item in items))
-
-
-class _Subject(msgspec.Struct, frozen=True):
-    reference: str = ""
-
-
-class _Score(msgspec.Struct, frozen=True):
-    status: str
-    subject: _Subject
-
-
-def _scores(db: sqlite3.Connection, site: str, mapper: Mapper, before: dict[str, Pushed]) -> Iterable[Item]:
-    """The imported scores of the store, in order of id. One withdrawn before it was ever written is none."""
-    held = dict(bodies_with(db, site, "Observation", f'"{mapper.imported_system}"'))
-    for id_ in sorted(held):
-        reference = f"Observation/{id_}"
-        if not mapper.is_imported(reference):
-            continue  # a copy that the server sent
-        score, ready = msgspec.json.decode(held[id_], type=_Score), mapper.ready_import(held[id_])
-        old = before.get(ready.identifier)
-        action = _action(ready.body, old)
-        if score.status == "entered-in-error":
-            if old is None or old.state == "retracted":
-                continue
-            action = "retract"
-        yield Item(action, ready.identifier, score.subject.reference, IMPORTED, reference, ready.body, old)
-
-
-def _item(row: OutcomeRow, mapper: Mapper, before: dict[str, Pushed]) -> Item:
-    outcome = decode(row.body, Outcome)
-    if outcome.when is None:
-        return Item("without_time", "", row.patient, row.variable, row.about, b"", None)
-    ready = mapper.ready(outcome, row.patient)
-    old = before.get(ready.identifier)
-    return Item(_action(ready.body, old), ready.identifier, row.patient, row.variable, row.about, ready.body, old)
-
-
-def _action(body: bytes, old: Pushed | None) -> Action:
-    """What the server refused is not sent again until it changes; a conflict is looked at again each time."""
-    if old is None:
-        return "new"
-    is_settled = old.state in ("confirmed", "rejected")
-    return "unchanged" if is_settled and old.hash == _fingerprint(body) else "changed"
-
-
-def _retraction(old: Pushed, mapper: Mapper) -> Item:
-    return Item("retract", old.identifier, old.patient, old.variable, old.about, mapper.taken_back(old.body), old)
 
 
 def _result(ended: Sequence[tuple[Item, Pushed | None]]) -> Result:
@@ -192,7 +98,7 @@ class _Pusher(NamedTuple):
 
     def carry_out(self, item: Item) -> Pushed | None:
         """Send one item if there is anything to send; what became of it, None if it was left as it is."""
-        if item.action in ("unchanged", "without_time"):
+        if item.action in ("unchanged", "blocked"):
             return None
         if item.before is not None and (settled := self._settled(item, item.before)) is not None:
             return settled
@@ -213,11 +119,11 @@ class _Pusher(NamedTuple):
                 item, "conflict", f"the server holds {len(copies)} copies of it, 1 was expected; none was changed"
             )
         copy = copies[0]
-        kept = _fingerprint(copy.body)
-        if kept == _fingerprint(item.body):  # an earlier run was cut off after the server had stored it
+        kept = fingerprint(copy.body)
+        if kept == fingerprint(item.body):  # an earlier run was cut off after the server had stored it
             return self._confirmed(item, copy)
         # What we last wrote; or were writing when we were cut off, and the outcome has changed again since.
-        if kept in (_fingerprint(before.body), before.hash):
+        if kept in (fingerprint(before.body), before.hash):
             return None
         return self._note(item, "conflict", f"{copy.reference} was changed by somebody else; left as it is")
 
@@ -242,8 +148,8 @@ class _Pusher(NamedTuple):
         copies = self._copies(item)
         if len(copies) != 1:
             return self._note(item, "conflict", f"the server holds {len(copies)} copies of it after writing")
-        if altered := _altered(copies[0].body, item.body):
-            return self._note(item, "rejected", f"the server changed {', '.join(altered)} of {copies[0].reference}")
+        if differing := altered(copies[0].body, item.body):
+            return self._note(item, "rejected", f"the server changed {', '.join(differing)} of {copies[0].reference}")
         return self._confirmed(item, copies[0])
 
     def _confirmed(self, item: Item, copy: Resource) -> Pushed:
@@ -258,40 +164,10 @@ class _Pusher(NamedTuple):
         old = item.before or _NOTHING
         row = Pushed(
             item.identifier, item.patient, item.variable, item.about, state, server_id or old.server_id, version or old.version,
-            _fingerprint(item.body), message, old.body or item.body if body is None else body,
+            fingerprint(item.body), message, old.body or item.body if body is None else body, item.made_from,
         )  # fmt: skip
         put_push(self.db, self.site, row, self.run)
         return row
 
 
 _NOTHING = Pushed("", "", "", "", "", None, None, "", None, b"")
-_EXACT = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
-_SORTED = msgspec.json.Encoder(order="sorted")
-
-
-#: What a server adds to every resource.
-_OF_THE_SERVER = ("id", "meta", "text")
-
-
-def _fingerprint(body: bytes) -> str:
-    """The same for everything that says what `body` says, however its keys are ordered and its numbers written."""
-    content = {name: value for name, value in _EXACT.decode(body).items() if name not in _OF_THE_SERVER}
-    return hashlib.sha256(_SORTED.encode(_normal(content))).hexdigest()
-
-
-def _normal(value: Any) -> Any:
-    match value:
-        case dict():
-            return {name: _normal(inner) for name, inner in value.items()}
-        case list():
-            return [_normal(inner) for inner in value]
-        case bool() | str() | None:
-            return value
-    return ["number", f"{Decimal(value).normalize():f}"]
-
-
-def _altered(kept: bytes, sent: bytes) -> list[str]:
-    """The elements in which the server's copy differs from what we sent; it may add id, meta and text."""
-    theirs, ours = _EXACT.decode(kept), _EXACT.decode(sent)
-    added = {name for name in theirs if name not in ours}.difference(_OF_THE_SERVER)
-    return sorted({name for name, value in ours.items() if theirs.get(name) != value} | added)

@@ -29,7 +29,7 @@ def cases(
 
     Raises ConfigError for a faulty table or a drug that no table knows, Unusable for what is no resource, ValueError for one that names no patient.
     """
-    site = Site("test", None, timezone, tuple(map(Path, tables)), {}, Auth(), Pull(), push_enabled=False)
+    site = Site("test", None, timezone, tuple(map(Path, tables)), {}, Auth(), Pull())
     mapper = site_mapper(Config(Path("dm-fhir.toml"), "A test", drug, Path("dm-fhir.sqlite"), None, (site,)), site)
     read = [read_resource(_ENCODER.encode(one)) for one in resources]
     medications = mapper.medications([one for one in read if one.type == "Medication"])

@@ -29,7 +29,8 @@ def command(ctx: click.Context, most: int, as_json: bool) -> int:
         click.echo(document("runs", [], 0, runs=[_for_machines(run, is_newest=run is found[0]) for run in found]))
         return 0
     for run in found:
-        click.echo(f"run {run.id}: {run.command}, {ending(run, is_newest=run is found[0])}")
+        by = f" by {run.user}" if run.user else ""
+        click.echo(f"run {run.id}: {run.command}{by}, {ending(run, is_newest=run is found[0])}")
     if found and found[-1].id > 1:
         click.echo(f"… earlier ones: dm-fhir runs --last {2 * most}")
     click.echo("no run yet" if not found else closing_line("runs", [], 0))
@@ -49,6 +50,7 @@ def _for_machines(run: Run, *, is_newest: bool) -> dict[str, object]:
     return {
         "run": run.id, "command": run.command, "started": run.started, "ended": run.ended, "exit_code": run.exit_code,
         "meaning": _meaning(run, is_newest=is_newest), "process": run.pid,
+        "user": run.user,
     }  # fmt: skip
 
 

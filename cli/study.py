@@ -12,6 +12,7 @@ from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import DmFhirError, StoreError, worst_exit_code
 from dm_fhir.mappings.site import site_mapper
+from dm_fhir.store.audit import who
 from dm_fhir.store.database import open_store, space_warning
 from dm_fhir.store.ledger import begin_run, end_run, interrupted_before
 from dm_fhir.sync.lock import locked
@@ -108,7 +109,7 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
         warning = space_warning(study.db) if "pull" in steps else None
         if warning:
             study.voice.warn(warning)
-        number = begin_run(study.db, command)
+        number = begin_run(study.db, command, who())
         held(number)
         run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps, [])
         code = 1

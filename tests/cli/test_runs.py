@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from dm_fhir.store.audit import who
 from dm_fhir.store.ledger import begin_run, end_run, interrupted_before
 from dm_fhir.sync.lock import locked
 
@@ -58,6 +59,15 @@ def test_a_run_that_is_not_the_newest_is_not_at_work_whoever_has_its_number_now(
     assert [run["meaning"] for run in study.type("runs", "--json").json["runs"]][:2] == ["complete", "interrupted"]
 
 
+def test_a_run_says_who_ran_it(study: Study) -> None:
+    end_run(study.db, begin_run(study.db, "sync", "anna"), 0)
+    assert study.type("compute").code == 0
+    by_me, by_anna, by_nobody = study.type("runs", "--json").json["runs"]
+    assert (by_me["user"], by_anna["user"], by_nobody["user"]) == (who(), "anna", "")
+    lines = [line.partition(",")[0] for line in study.type("runs").lines[:3]]
+    assert lines == [f"run 3: compute by {who()}", "run 2: sync by anna", "run 1: pull"]
+
+
 def test_only_so_many(study: Study) -> None:
     for _ in range(4):
         end_run(study.db, begin_run(study.db, "sync"), 0)
@@ -80,7 +90,7 @@ def test_status_tells_the_last_run(study: Study) -> None:
 
 
 def test_a_store_without_runs(study: Study) -> None:
-    study.db.execute("DELETE FROM run")
+    study.config.write_text(study.config.read_text().replace("[[site]]", '[store]\npath = "new.sqlite"\n[[site]]', 1))
     assert study.type("runs").lines == ["no run yet"]
     assert study.type("status", "--json").json["last_run"] is None
 

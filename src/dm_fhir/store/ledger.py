@@ -203,9 +203,11 @@ def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:
     return unit.state == "unsupported" and type_name in optional_types
 
 
-def begin_run(db: sqlite3.Connection, command: str) -> int:
-    """A new run's number."""
-    cursor = db.execute("INSERT INTO run (command, started, pid) VALUES (?, ?, ?)", (command, now(), os.getpid()))
+def begin_run(db: sqlite3.Connection, command: str, user: str = "") -> int:
+    """A new run's number. `user` is who runs it."""
+    cursor = db.execute(
+        "INSERT INTO run (command, started, pid, user) VALUES (?, ?, ?, ?)", (command, now(), os.getpid(), user)
+    )
     return int(cursor.lastrowid or 0)
 
 
@@ -228,7 +230,8 @@ def interrupted_before(db: sqlite3.Connection) -> "Run | None":
 class Run(msgspec.Struct, frozen=True):
     """One run. `ended` is None while it is at work, and for ever if it was killed.
 
-    `exit_code` is None too until the next run finds the killed one and notes it as interrupted.
+    `exit_code` is None too until the next run finds the killed one and notes it as interrupted. `user` is who ran it, "" where
+    nobody noted it.
     """
 
     id: int
@@ -237,11 +240,14 @@ class Run(msgspec.Struct, frozen=True):
     ended: str | None
     exit_code: int | None
     pid: int
+    user: str = ""
 
 
 def runs(db: sqlite3.Connection, most: int = -1) -> list[Run]:
     """The runs, the newest first; at most so many."""
-    rows = db.execute("SELECT id, command, started, ended, exit_code, pid FROM run ORDER BY id DESC LIMIT ?", (most,))
+    rows = db.execute(
+        "SELECT id, command, started, ended, exit_code, pid, user FROM run ORDER BY id DESC LIMIT ?", (most,)
+    )
     return [Run(*row) for row in rows]
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from dm_fhir.store.audit import note_read
 from dm_fhir.store.blocks import Place, keep, kept, kept_with
 from dm_fhir.store.database import batched, marks
 
@@ -75,8 +76,10 @@ def put_resources(
     """File resources in order: each as the current version, or as a past one if we hold a later one.
 
     What became of each, in the same order. Nothing is ever overwritten. What was deleted and comes again from the server, or
-    newer in a file, is back. What the server has sent is the server's, also where a file had it first.
+    newer in a file, is back. What the server has sent is the server's, also where a file had it first. Whose they are is noted
+    in the audit log.
     """
+    note_read(db, run, site, {resource.subject for resource in incoming})
     known = _known(db, site, incoming)
     if incoming and not known and len({(one.type, one.id) for one in incoming}) == len(incoming):
         _insert(db, site, incoming, run, origin)

@@ -138,9 +138,21 @@ INSERT INTO push (site, identifier, patient, variable, about, state, server_id, 
   SELECT site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when" FROM push_before;
 DROP TABLE push_before;
 CREATE TABLE audit (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, "when" TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, site TEXT NOT NULL,
-  action TEXT NOT NULL CHECK (action IN ('read', 'write', 'retract')), patient TEXT NOT NULL, reference TEXT NOT NULL
+  number INTEGER PRIMARY KEY AUTOINCREMENT, "when" TEXT NOT NULL, run INTEGER REFERENCES run, user TEXT NOT NULL DEFAULT '',
+  command TEXT NOT NULL DEFAULT '', site TEXT NOT NULL,
+  action TEXT NOT NULL CHECK (action IN ('read', 'write', 'retract', 'report', 'export', 'explain', 'show')),
+  patient TEXT NOT NULL, reference TEXT NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX audit_of_reads ON audit (run, site, patient) WHERE action = 'read';
+CREATE TRIGGER audit_has_a_read_once BEFORE INSERT ON audit WHEN NEW.action = 'read' AND EXISTS (SELECT 1 FROM audit
+  WHERE run = NEW.run AND site = NEW.site AND patient = NEW.patient AND action = 'read') BEGIN SELECT RAISE(IGNORE); END;
+CREATE TRIGGER audit_is_not_replaced BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number)
+  BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER run_keeps_who_and_what BEFORE UPDATE OF id, command, started, user ON run
+  BEGIN SELECT RAISE(ABORT, 'who ran what is not changed'); END;
+CREATE TRIGGER run_is_not_replaced BEFORE INSERT ON run WHEN EXISTS (SELECT 1 FROM run WHERE id = NEW.id)
+  BEGIN SELECT RAISE(ABORT, 'who ran what is not changed'); END;
+CREATE TRIGGER run_is_not_deleted BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'who ran what is not deleted'); END;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """

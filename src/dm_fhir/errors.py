@@ -6,7 +6,8 @@
     ├── LoginRefused               exit 5   mend the credentials, or ask the hospital
     ├── ServerUnavailable          exit 4   try later
     ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
-    │   └── AnswerUnusable         exit 3   an answer came but is not usable FHIR
+    │   ├── AnswerUnusable         exit 3   an answer came but is not usable FHIR
+    │   └── WriteUnsettled         exit 3   a write went out, and whether it was carried out is not known
     └── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
 
 Exit 7, a conflict on push, comes from the ledger and not from an error: the other outcomes go on.
@@ -100,6 +101,19 @@ class RequestFailed(DmFhirError):
 
 class AnswerUnusable(RequestFailed):
     """An answer arrived but is cut off, damaged, too large, or not FHIR."""
+
+
+class WriteUnsettled(RequestFailed):
+    """A write went out, and nothing tells whether it was carried out: that must be looked up before anything is sent again.
+
+    `wait_seconds` is how long the server wants to be left alone, None if it did not say.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str, status: int | None = None, wait_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, reason=reason, status=status)
+        self.wait_seconds = wait_seconds
 
 
 class StoreError(DmFhirError):

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dm_fhir.config import Auth, Pull, Site
-from dm_fhir.errors import ConfigError, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.errors import ConfigError, LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
 from dm_fhir.fhir.connection import Connection, same_origin, server_says
 
 if TYPE_CHECKING:
@@ -174,6 +174,49 @@ def test_a_connection_dropped_always_is_a_server_that_is_gone(
     with pytest.raises(ServerUnavailable, match=loopback.host):
         connect().get("Observation?patient=77")
     assert len(loopback.asked) == 5
+
+
+@pytest.mark.parametrize("broken", [{"status": 503}, {"status": 504}, {"status": 500}, {"drop": True}, {"length": 999}])
+def test_a_write_that_may_have_been_carried_out_is_never_sent_again(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", broken: dict[str, Any]
+) -> None:
+    loopback.answers("Observation", scripted(**broken), scripted())
+    with pytest.raises(WriteUnsettled):
+        connect().request("POST", "Observation", body=b"{}")
+    assert len(loopback.asked) == 1
+
+
+def test_what_the_server_asks_to_wait_after_a_write_is_told(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float]
+) -> None:
+    loopback.answers("Observation", scripted(503, headers={"Retry-After": "7"}))
+    with pytest.raises(WriteUnsettled, match="POST Observation answered 503") as caught:
+        connect().request("POST", "Observation", body=b"{}")
+    assert (caught.value.status, caught.value.wait_seconds, waits) == (503, 7, [])
+
+
+def test_a_write_that_was_certainly_not_carried_out_is_sent_again(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect", waits: list[float]
+) -> None:
+    loopback.answers("Observation", scripted(429, headers={"Retry-After": "3"}), scripted())
+    assert connect().request("PUT", "Observation", body=b"{}").status == 200
+    assert (len(loopback.asked), waits) == (2, [3])
+
+
+def test_a_write_to_where_nothing_listens_is_tried_again(
+    loopback: "Loopback", connect: "Connect", waits: list[float]
+) -> None:
+    loopback.stop()
+    with pytest.raises(ServerUnavailable, match="connection refused"):
+        connect().request("PUT", "Observation", body=b"{}")
+    assert len(waits) == 4
+
+
+def test_a_post_that_only_reads_is_tried_again(
+    loopback: "Loopback", scripted: "type[Scripted]", connect: "Connect"
+) -> None:
+    loopback.answers("Observation/_search", scripted(503), scripted())
+    assert connect().request("POST", "Observation/_search", body=b"", only_reads=True).status == 200
 
 
 @pytest.fixture

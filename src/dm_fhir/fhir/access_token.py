@@ -189,8 +189,9 @@ class AccessToken:
         with self._connection(url.rpartition("/")[0]) as connection:
             try:
                 answer = connection.request(
-                    "POST", url, body=urlencode(form).encode(), headers=headers, accept=LASTING, anonymous=True
-                )
+                    "POST", url, body=urlencode(form).encode(), headers=headers, accept=LASTING, anonymous=True,
+                    only_reads=True,
+                )  # fmt: skip
             except (RequestFailed, ServerUnavailable) as error:
                 raise self._unavailable("token endpoint", url, error) from None
             finally:

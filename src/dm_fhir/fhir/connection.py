@@ -19,7 +19,7 @@ import requests
 import tenacity
 
 from dm_fhir.config import Pull, Site
-from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
 from dm_fhir.fhir.pace import Pace
 from dm_fhir.fhir.resource import NOT_READABLE
 from dm_fhir.fhir.tls import session_for
@@ -29,6 +29,8 @@ T = TypeVar("T")
 #: Statuses that may pass.
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 _TOO_MUCH = (429, 503)
+#: Of these the one that says that nothing was done. A 503 may come from whatever stands before the server.
+_NOT_CARRIED_OUT = 429
 _MOST_REDIRECTS = 5
 _HEADERS = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip"}
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
@@ -148,11 +150,14 @@ class Connection:
         headers: dict[str, str] | None = None,
         anonymous: bool = False,
         notes: Counter[str] | None = None,
+        place: str | None = None,
+        only_reads: bool = False,
     ) -> Answer:
         """The answer, whatever is in it; see `ask`."""
         return self.ask(
-            _itself, method, url, body=body, accept=accept, headers=headers, anonymous=anonymous, notes=notes
-        )
+            _itself, method, url, body=body, accept=accept, headers=headers, anonymous=anonymous, notes=notes, place=place,
+            only_reads=only_reads,
+        )  # fmt: skip
 
     def ask(
         self,
@@ -171,9 +176,10 @@ class Connection:
     ) -> T:
         """Send until it works, and what `read` makes of the answer: what may pass is tried again, a 401 earns one new login.
 
-        An answer that `read` finds unusable counts as a failure that may pass. `anonymous`: without login. `place` names the
-        request in messages; `only_reads`: a POST that changes nothing. Raises LoginRefused, ServerUnavailable, RequestFailed or AnswerUnusable; their texts hold no
-        query and no credential.
+        An answer that `read` finds unusable counts as a failure that may pass. A write is sent again only where it is certain
+        that it was not carried out: never connected, 401, or 429. `anonymous`: without login. `place` names the request in
+        messages; `only_reads`: a POST that changes nothing. Raises LoginRefused, ServerUnavailable, RequestFailed,
+        AnswerUnusable, and for a write WriteUnsettled; their texts hold no query and no credential.
         """
         attempt = _Attempt(method, self.absolute(url), body, accept, headers or {}, Counter() if notes is None else notes,
                            place or self._place(method, url), anonymous, only_reads or method in ("GET", "HEAD"))  # fmt: skip
@@ -211,10 +217,10 @@ class Connection:
             return read(answer)
         except AnswerUnusable as error:
             self._session.close()  # whatever else is in that connection must not become the next answer
-            raise _TryAgain(error) from None
+            raise attempt.may_pass(error) from None
         except RequestFailed as error:
             if error.reason.startswith("outcome-"):
-                raise _TryAgain(error) from None
+                raise attempt.may_pass(error) from None
             raise
 
     def _answer(self, attempt: "_Attempt") -> tuple[Answer, dict[str, str]]:
@@ -278,7 +284,7 @@ class Connection:
             try:
                 return exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
             except Broken as error:
-                raise _TryAgain(error.cause) from None
+                raise attempt.may_pass(error.cause, is_certain=error.is_unsent) from None
 
     def _judge(self, answer: Answer, attempt: "_Attempt", sent: dict[str, str]) -> None:
         """Raise what the answer's status asks for; nothing for a good or an accepted one."""
@@ -291,10 +297,8 @@ class Connection:
             if status in _TOO_MUCH:
                 attempt.notes["throttled"] += 1
                 self.pace.throttle()
-            raise _TryAgain(
-                RequestFailed(f"{place} answered {status}{said}", reason=f"http-{status}", status=status),
-                _retry_after(answer),
-            )
+            failed = RequestFailed(f"{place} answered {status}{said}", reason=f"http-{status}", status=status)
+            raise attempt.may_pass(failed, _retry_after(answer), is_certain=status == _NOT_CARRIED_OUT)
         if status == 401:
             raise self._not_let_in(attempt, said)
         if 300 <= status < 400:
@@ -365,6 +369,15 @@ class _Attempt(msgspec.Struct, frozen=True):
     def again(self, url: str) -> "_Attempt":
         """The same for another address, plainly."""
         return msgspec.structs.replace(self, method="GET", url=url, body=None, only_reads=True)
+
+    def may_pass(
+        self, cause: RequestFailed | ServerUnavailable, wait_seconds: float | None = None, *, is_certain: bool = False
+    ) -> Exception:
+        """What to raise for a failure that may pass. `is_certain`: the server has not carried out what was sent."""
+        if self.only_reads or is_certain:
+            return _TryAgain(cause, wait_seconds)
+        status = cause.status if isinstance(cause, RequestFailed) else None
+        return WriteUnsettled(cause.message, reason=cause.reason, status=status, wait_seconds=wait_seconds)
 
     @property
     def type_name(self) -> str:

@@ -52,11 +52,15 @@ class Answer(NamedTuple):
 
 
 class Broken(Exception):
-    """An exchange that failed in a way that may pass; `cause` is what to raise when it does not."""
+    """An exchange that failed in a way that may pass; `cause` is what to raise when it does not.
 
-    def __init__(self, cause: RequestFailed | ServerUnavailable) -> None:
+    `is_unsent`: there was never a connection, so the server cannot have carried anything out.
+    """
+
+    def __init__(self, cause: RequestFailed | ServerUnavailable, *, is_unsent: bool = False) -> None:
         super().__init__(cause.message)
         self.cause = cause
+        self.is_unsent = is_unsent
 
 
 def exchange(
@@ -91,7 +95,7 @@ def exchange(
         untrusted = certificate_failure(error, url, session)
         if untrusted:
             raise untrusted from None
-        raise Broken(_transport_failure(error, url, place)) from None
+        raise Broken(_transport_failure(error, url, place), is_unsent=_is_unsent(error)) from None
 
 
 def http_date(text: str) -> datetime | None:
@@ -162,6 +166,12 @@ def _grown(size: int, piece: bytes, place: str) -> int:
         message = f"the answer for {place} is larger than {LARGEST_ANSWER_BYTES // 2**20} MiB"
         raise Broken(AnswerUnusable(message, reason="too-large"))
     return size
+
+
+def _is_unsent(error: Exception) -> bool:
+    """Whether no connection was made: refused, no such host, no way there, or no answer to the first packet."""
+    texts = ("Failed to establish a new connection", "NameResolutionError", "Connection refused")
+    return isinstance(error, requests.exceptions.ConnectTimeout) or any(text in str(error) for text in texts)
 
 
 def _transport_failure(error: Exception, url: str, place: str) -> RequestFailed | ServerUnavailable:

@@ -133,7 +133,8 @@ def _post(puller: Puller, asked: Sequence[Asked], patients: Sequence[str]) -> Ch
     body = urlencode((*search.parameters, ("_count", "1"))).encode()
     try:
         read = partial(read_page, connection=puller.connection)
-        puller.connection.ask(read, "POST", path, body=body, headers=form, place=f"POST {asked[0].query.type}/_search")
+        place = f"POST {asked[0].query.type}/_search"
+        puller.connection.ask(read, "POST", path, body=body, headers=form, place=place, only_reads=True)
     except RequestFailed as error:
         return Check(
             what,

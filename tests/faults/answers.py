@@ -39,6 +39,7 @@ class Ask:
     token: int = 0
     is_count: bool = False
     found: tuple[Json, ...] = ()
+    body: bytes = b""
 
     @property
     def type(self) -> str:
@@ -48,7 +49,7 @@ class Ask:
     @property
     def is_search(self) -> bool:
         """Whether it is a search over a type."""
-        return self.path in (self.type, f"{self.type}/_search")
+        return self.path == f"{self.type}/_search" or (self.method == "GET" and self.path == self.type)
 
     @property
     def is_token_request(self) -> bool:

@@ -25,6 +25,7 @@ from .answers import (
     silence,
 )
 from .hospital import Json, entry, observation, operation_outcome, spread_observations, vital_sign
+from .writing import Hold, Manners
 
 #: How long the slow server of `drip` pauses, in place of half a second and a second.
 PAUSE_SECONDS = 0.005
@@ -38,7 +39,8 @@ class Fault:
     """Where a fault can reach in. What it leaves alone is honest.
 
     `ignores` are parameters that are listed but not looked at; those in `not_offered` are not listed either. A fault that
-    `lasts` is in the records themselves: the healthy server has it too.
+    `lasts` is in the records themselves: the healthy server has it too. `manners` None: nothing can be written to the server;
+    `hold` is what it does wrong with a write.
     """
 
     refuse: Callable[[Ask, Reply | None], Reply | None] = lambda ask, reply: reply
@@ -51,6 +53,8 @@ class Fault:
     ignores: tuple[str, ...] = ()
     not_offered: tuple[str, ...] = ()
     lasts: bool = False
+    manners: Manners | None = None
+    hold: Hold | None = None
 
 
 FAULTS: dict[str, Fault] = {"ok": Fault()}

@@ -167,7 +167,20 @@ def _interval(date: str) -> tuple[datetime, datetime]:
     return start, start + (timedelta(days=1) if len(date) == 10 else timedelta(seconds=1))
 
 
+def _is_identified(resource: Json, token: str) -> bool:
+    system, bar, value = token.rpartition("|")
+    identifiers = resource.get("identifier", [])
+    return any(one["value"] == value and (not bar or one["system"] == system) for one in identifiers)
+
+
+def _points_to(resource: Json, reference: str) -> bool:
+    return any(one["reference"].partition("/_history/")[0] == reference for one in resource["target"])
+
+
 _FILTERS: dict[str, Callable[[Json, str], bool]] = {
+    "identifier": _is_identified,
+    "target": _points_to,
+    "recorded": lambda resource, moment: datetime.fromisoformat(resource["recorded"]) == datetime.fromisoformat(moment),
     "_id": lambda resource, id_: resource["id"] == id_,
     "patient": _is_of,
     "subject": _is_of,

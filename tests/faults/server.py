@@ -24,6 +24,8 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from .answers import Ask, Reply, json_reply, refusal, resource_reply, whole
 from .faults import FAULTS, Fault
 from .hospital import PAGE_SIZE, SEARCH_PARAMETERS, Json, Parameters, capability, entry, found, records
+from .write_faults import WRITE_FAULTS
+from .writing import Shelf, with_writing, writes_of, written
 
 #: The static credential that every run accepts; tokens that a run has issued it accepts too.
 BEARER = "bearer-secret-c0ffee"
@@ -33,7 +35,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2")
 
 @dataclass(frozen=True)
 class Logged:
-    """One request as the server saw it. `page` as in Ask."""
+    """One request as the server saw it. `page` as in Ask; `writes` names what it would write: `k3`, or a type."""
 
     method: str
     path: str
@@ -43,6 +45,7 @@ class Logged:
     address: str
     is_tls: bool
     carried: tuple[str, ...]
+    writes: tuple[str, ...] = ()
 
     @property
     def type(self) -> str:
@@ -63,6 +66,7 @@ class Run:
     tokens: list[str] = field(default_factory=list)
     times: Counter[tuple[object, ...]] = field(default_factory=Counter)
     held: list[Json] = field(default_factory=list)
+    shelf: Shelf = field(default_factory=Shelf)
 
     def __post_init__(self) -> None:
         self.suffer(*self.faults)
@@ -73,11 +77,19 @@ class Run:
         self.held = records()
         for fault in faults:
             self.held = fault.records(self.held)
+        self.shelf.manners = next((fault.manners for fault in reversed(faults) if fault.manners), self.shelf.manners)
+        self.shelf.holds = tuple(fault.hold for fault in faults if fault.hold)
 
     def heal(self) -> None:
         """Nothing is wrong from now on, but for what is in the records themselves and stays there."""
         lasting = [fault for fault in self.faults if fault.lasts]
-        self.suffer(*(replace(Fault(), records=fault.records, page_size=fault.page_size) for fault in lasting))
+        kept = ("records", "page_size", "manners")
+        self.suffer(*(replace(Fault(lasts=True), **{name: getattr(fault, name) for name in kept}) for fault in lasting))
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether anything can be written to this server."""
+        return any(fault.manners for fault in self.faults)
 
     @property
     def page_size(self) -> int:
@@ -111,20 +123,32 @@ class Run:
             self.tokens.append(f"access-token-{len(self.tokens) + 1}-secret")
             return json_reply({"access_token": self.tokens[-1], "token_type": "Bearer", "expires_in": 3600})
         if ask.path == "metadata":
-            return resource_reply(capability(self.searchable))
+            statement = capability(self.searchable)
+            return resource_reply(with_writing(statement, self.shelf.manners) if self.takes_writes else statement)
         if ask.path == ".well-known/smart-configuration":
             return json_reply({"token_endpoint": f"{ask.base.rpartition('/')[0]}/token"})
         if ask.address == HOSTS[0] and not ask.token:
             return refusal(401, "no valid credential")
+        if self.takes_writes and ask.method != "GET" and not ask.path.endswith("/_search"):
+            return written(self.shelf, ask, lambda url: self._part(ask, url))
         if ask.is_search:
             return self._search(ask)
+        if ask.method == "GET" and (reply := self.shelf.read(unquote(ask.path))):
+            return reply
         if ask.method != "GET" or ask.path.count("/") != 1:
             return refusal(404, "no such operation")
         one = next((one for one in self.held if f"{one['resourceType']}/{one.get('id')}" == unquote(ask.path)), None)
         return resource_reply(one) if one else refusal(404, "no such resource")
 
+    def _part(self, ask: Ask, url: str) -> Json:
+        """What a Bundle's GET of this address comes to."""
+        path, _, query = url.partition("?")
+        part = replace(ask, method="GET", path=path, parameters=tuple(parse_qsl(query)), body=b"")
+        reply = self._honest(replace(part, found=self.find(part)) if part.is_search else part)
+        return json.loads(reply.body)  # type: ignore[no-any-return]
+
     def _search(self, ask: Ask) -> Reply:
-        if ask.type not in self.searchable:
+        if ask.type not in self.searchable and not (self.takes_writes and ask.type == "Provenance"):
             return refusal(404, f"{ask.type} is not offered")
         bundle = self._bundle(ask)
         for fault in self.faults:
@@ -154,8 +178,10 @@ class Run:
 
     def find(self, ask: Ask) -> tuple[Json, ...]:
         """What the search finds, by the parameters that this server looks at."""
-        looked_at = {*self.searchable.get(ask.type, ()), "_id"} - {n for fault in self.faults for n in fault.ignores}
-        return tuple(found(self.held, ask.type, [pair for pair in ask.parameters if pair[0] in looked_at]))
+        looked_at = {*self.searchable.get(ask.type, ()), "_id", "identifier", "target", "recorded"}
+        looked_at -= {n for fault in self.faults for n in fault.ignores}
+        held = [*self.held, *self.shelf.searchable(ask.type)]
+        return tuple(found(held, ask.type, [pair for pair in ask.parameters if pair[0] in looked_at]))
 
 
 class FaultServer:
@@ -190,7 +216,7 @@ class FaultServer:
         _, faults, number, *_ = urlsplit(endpoint).path.split("/")
         with self._lock:
             if number not in self.runs:
-                self.runs[number] = Run(tuple(FAULTS[name] for name in faults.split("+")))
+                self.runs[number] = Run(tuple({**FAULTS, **WRITE_FAULTS}[name] for name in faults.split("+")))
             return self.runs[number]
 
     def die(self) -> None:
@@ -209,11 +235,9 @@ class FaultServer:
             reply = run.answer(ask)
             names = ("Authorization", CUSTOM_HEADER, "Cookie")
             carried = tuple(name for name in names if name.lower() in ask.headers)
-            run.log.append(
-                Logged(
-                    ask.method, ask.path, tuple(ask.parameters), ask.page, reply.status, ask.address, is_tls, carried
-                )
-            )
+            writes = tuple(one.key or one.type for one in writes_of(ask))
+            told = (ask.method, ask.path, tuple(ask.parameters), ask.page, reply.status, ask.address, is_tls, carried)
+            run.log.append(Logged(*told, writes))
         return run, reply
 
 
@@ -324,6 +348,7 @@ class _Handler(BaseHTTPRequestHandler):
             address=str(self.server.server_address[0]),
             here=owner.address,
             other_host=owner.other_host,
+            body=body,
         )
 
     def _send(self, run: Run | None, reply: Reply) -> None:

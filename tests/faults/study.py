@@ -20,6 +20,7 @@ from dm_fhir.store.resources import resources_of
 
 from .hospital import Json
 from .server import BEARER, CUSTOM_HEADER
+from .writing import Clock
 
 SITE = "clinic"
 PATIENT = "Patient/p1"
@@ -110,8 +111,9 @@ def new_study(
     login: str = "bearer",
     pull: Mapping[str, str | None] | None = None,
     site: str = "",
+    push: str = "",
 ) -> Study:
-    """Write the config of a study whose cohort is the patient `p1`. `pull` None takes a setting away."""
+    """Write the config of a study whose cohort is the patient `p1`. `pull` None takes a setting away, `push` are lines."""
     settings = {name: value for name, value in {**_PULL, **(pull or {})}.items() if value is not None}
     (folder / "patients.txt").write_text("p1\n", encoding="utf-8")
     config = folder / "dm-fhir.toml"
@@ -121,6 +123,7 @@ def new_study(
         f"[site.auth]\n{_LOGINS[login](folder)}",
         '[site.cohort]\nby = "patients"\npatients = "patients.txt"\n',
         "[site.pull]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()),
+        f"[site.push]\n{push}\n" if push else "",
     ]
     config.write_text("".join(lines), encoding="utf-8")
     return Study(config)
@@ -157,8 +160,14 @@ _LOGINS: dict[str, Callable[[Path], str]] = {
 
 @contextmanager
 def _not_waiting() -> Iterator[list[float]]:
+    """Nobody waits, but for the server the time has passed."""
     waits: list[float] = []
-    with mock.patch.object(time, "sleep", waits.append):
+
+    def pass_(seconds: float) -> None:
+        waits.append(seconds)
+        Clock.waited_seconds += seconds
+
+    with mock.patch.object(time, "sleep", pass_):
         yield waits
 
 

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench bench-mapping faults build schema findings clean help
+.PHONY: demo test install lint types unit bench bench-mapping bench-push faults build schema findings clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -43,6 +43,9 @@ bench: install ## the pull against its peers, about eight minutes; BENCH=--quick
 
 bench-mapping: install ## the mapping against programs that only parse, about five minutes; BENCH=--quick for one
 	$(BIN)/python benchmarks/mapping.py $(BENCH)
+
+bench-push: install ## the push against a PUT per resource, about four minutes; BENCH=--quick for one
+	$(BIN)/python benchmarks/push.py $(BENCH)
 
 faults: install ## every fault of a server, and what dm-fhir did
 	FAULT_TABLE=print $(BIN)/python -m pytest -q $(PARALLEL) tests/faults

@@ -24,7 +24,7 @@ from processes import Run, RunFailed, measured
 _HERE = Path(__file__).parent
 _WORK = _HERE / "build"
 _DOCS = _HERE.parent / "docs" / "benchmarks.md"
-_BEGIN, _END = "### Parse and map, the last run\n", "## The last run\n"
+_BEGIN, _END = "### Parse and map, the last run\n", "## Push\n"
 _PATIENTS, _ROUNDS = 400, 5
 #: Real records of in-patients, where they lie beside the checkout, and the types of them that a pull asks for.
 _REAL = _HERE.parents[1] / "shared" / "data" / "mimic-iv-demo-fhir"

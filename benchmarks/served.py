@@ -1,4 +1,4 @@
-"""The population server as a process of its own, and the benchmark's way to speak to it."""
+"""The benchmarks' servers as processes of their own, and the way to speak to them."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-_SCRIPT = Path(__file__).with_name("population_server.py")
+_HERE = Path(__file__).parent
 
 
 class Request(NamedTuple):
@@ -31,33 +31,32 @@ class Served(NamedTuple):
 
     def delayed(self, milliseconds: int) -> None:
         """From now on every answer is held back so long, and counting begins anew."""
-        self._told(f"/_delay?milliseconds={milliseconds}")
+        self.told(f"/_delay?milliseconds={milliseconds}")
         self.forget()
 
     def forget(self) -> None:
         """Counting begins anew."""
-        self._told("/_reset")
+        self.told("/_reset")
 
     def requests(self) -> list[Request]:
         """Every request since counting began, in the order in which they were answered."""
-        return [Request(**request) for request in self._told("/_log")]
+        return [Request(**request) for request in self.told("/_log")]
 
-    def _told(self, path: str) -> Any:
+    def told(self, path: str) -> Any:
+        """What one of the benchmark's own paths answers."""
         with urllib.request.urlopen(self.root + path) as answer:  # noqa: S310 - the address is our own server's
             return json.load(answer)
 
 
 @contextmanager
-def served(patients: int) -> Iterator[Served]:
+def served(patients: int, script: str = "population_server.py") -> Iterator[Served]:
     """A server with so many patients, for as long as the block runs."""
-    process = subprocess.Popen(
-        [sys.executable, str(_SCRIPT), "--patients", str(patients)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        base = process.stdout.readline().strip() if process.stdout else ""
-        if not base:
-            raise RuntimeError("the population server did not start")
-        yield Served(base, f"http://{urlsplit(base).netloc}")
-    finally:
-        process.terminate()
-        process.wait()
+    command = [sys.executable, str(_HERE / script), "--patients", str(patients)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            base = process.stdout.readline().strip() if process.stdout else ""
+            if not base:
+                raise RuntimeError(f"{script} did not start")
+            yield Served(base, f"http://{urlsplit(base).netloc}")
+        finally:
+            process.terminate()

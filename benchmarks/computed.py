@@ -1,0 +1,55 @@
+"""A study whose outcomes are computed and wait to be pushed, made by the program's own commands."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from population import PER_PATIENT, patient_ids, rows
+from processes import Run, measured
+
+_PROGRAM = Path(sys.executable).with_name("dm-fhir")
+_CONFIG = """\
+[study]
+title = "The benchmark's population"
+drug = "anifrolumab"
+timezone = "Europe/Madrid"
+
+[[site]]
+name = "population"
+endpoint = "{base}"
+
+[site.push]
+enabled = true
+unattended = true
+"""
+
+
+class Computed(NamedTuple):
+    """A folder with a config and a store."""
+
+    folder: Path
+
+    @classmethod
+    def made(cls, folder: Path, base: str, patients: int) -> "Computed":
+        """A new study of so many patients, read from a file and computed; all settings but endpoint and push are the defaults."""
+        folder.mkdir(parents=True)
+        (folder / "dm-fhir.toml").write_text(_CONFIG.format(base=base), encoding="utf-8")
+        with (folder / "population.ndjson").open("wb") as lines:
+            for patient in patient_ids(patients):
+                for kind in PER_PATIENT:
+                    lines.writelines(row.body + b"\n" for row in rows(kind, patient))
+        for command in (("pull", "--from", "population.ndjson"), ("compute",)):
+            measured([_PROGRAM, *command], folder)
+        return cls(folder)
+
+    def copied(self, folder: Path) -> "Computed":
+        """The same study once more, as it is now."""
+        shutil.copytree(self.folder, folder)
+        return Computed(folder)
+
+    def pushed(self) -> tuple[Run, dict[str, Any]]:
+        """One `dm-fhir push` as a whole process, and what it says. Raises RunFailed unless everything is written."""
+        run = measured([_PROGRAM, "push", "--json"], self.folder)
+        return run, json.loads(run.output)

@@ -84,7 +84,7 @@ def opened_study(path: Path, voice: Voice, sites: Sequence[str] = ()) -> Iterato
     """The study whose config is at `path`, with the named sites, or all."""
     config = load_config(path)
     asked = chosen(config, sites)
-    db = open_store(config.store_path, config.drug)
+    db = open_store(config.store_path, config.drug, voice.say)
     try:
         yield Study(config, asked, db, voice)
     except sqlite3.Error as error:

@@ -7,12 +7,13 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from dm_fhir.errors import StoreError
+from dm_fhir.store.backup import copy_store
 from dm_fhir.store.schema import SCHEMA_VERSION, migrate, version
 
 T = TypeVar("T")
@@ -23,8 +24,11 @@ _PAGES_BETWEEN_CHECKPOINTS = 4_000  # 64 MB: each checkpoint writes what was com
 _HINT = "is [store] path right, and the disk not full?"
 
 
-def open_store(path: Path, drug: str) -> sqlite3.Connection:
-    """The study's store, made if there is none. Raises StoreError if it is another drug's, newer, or no store at all."""
+def open_store(path: Path, drug: str, say: Callable[[str], None] = lambda _: None) -> sqlite3.Connection:
+    """The study's store, made if there is none. One of an earlier version is kept beside it and becomes one of this; `say` is told.
+
+    Raises StoreError if it is another drug's, newer, or no store at all.
+    """
     if path.is_file():
         _check_database(path)
     elif not path.exists():
@@ -34,7 +38,7 @@ def open_store(path: Path, drug: str) -> sqlite3.Connection:
             # Several threads use it, one at a time: whoever shares it holds a lock around it.
             db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_SECONDS, check_same_thread=False)
             on_failure.callback(db.close)
-            _check_ours(db, path)
+            _check_ours(db, path, drug)
             db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # holds for a new file only
             _switch_to_wal(db)
             db.execute("PRAGMA synchronous = FULL")
@@ -42,9 +46,8 @@ def open_store(path: Path, drug: str) -> sqlite3.Connection:
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.execute("PRAGMA foreign_keys = ON")
             if version(db) < SCHEMA_VERSION:
-                with transaction(db):
-                    migrate(db)
-            _check_drug(db, path, drug)
+                _renew(db, path, say)
+            _check_drug(path, setting(db, "drug", drug), drug)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} cannot be used as a store: {error}", hint=_HINT) from error
         on_failure.pop_all()
@@ -149,11 +152,12 @@ def _check_database(path: Path) -> None:
             raise StoreError(f"{path} cannot be used as a store: it is not a database", hint=_HINT)
 
 
-def _check_ours(db: sqlite3.Connection, path: Path) -> None:
-    """Before anything is changed in the file: it may be another program's database."""
+def _check_ours(db: sqlite3.Connection, path: Path, drug: str) -> None:
+    """Before anything is changed in the file: it may be another program's database, or another study's."""
     db.execute("BEGIN")  # both as of one moment: another process may be making the store
     theirs = version(db)
     tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    drugs = db.execute("SELECT value FROM setting WHERE name = 'drug'").fetchall() if "setting" in tables else []
     db.execute("COMMIT")
     if tables and ("setting" not in tables or theirs == 0):
         raise StoreError(f"{path} is another program's database", hint=_HINT)
@@ -162,6 +166,8 @@ def _check_ours(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer dm-fhir (store version {theirs})",
             hint="install that version or a later one",
         )
+    for (theirs_drug,) in drugs:
+        _check_drug(path, theirs_drug, drug)
 
 
 def _switch_to_wal(db: sqlite3.Connection) -> None:
@@ -178,10 +184,22 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
             return
 
 
-def _check_drug(db: sqlite3.Connection, path: Path, drug: str) -> None:
-    theirs = setting(db, "drug", drug)
+def _check_drug(path: Path, theirs: str, drug: str) -> None:
     if theirs != drug:
         raise StoreError(
             f"{path} is the store of a study of {theirs}, the config says {drug}",
             hint="give this study a store of its own: [store] path",
         )
+
+
+def _renew(db: sqlite3.Connection, path: Path, say: Callable[[str], None]) -> None:
+    """Make the tables, or those of an earlier version into these: all of it or nothing, with the store as it was kept beside it."""
+    with transaction(db):
+        before = version(db)  # another process may have done it by now
+        if 0 < before < SCHEMA_VERSION:
+            kept = path.with_name(f"{path.name}.version-{before}.backup")
+            say(
+                f"the store becomes one of version {SCHEMA_VERSION}; as it is, of version {before}, it is kept as {kept}"
+            )
+            copy_store(path, kept, spare_bytes=size_bytes(db))  # what changes is written anew
+        migrate(db)

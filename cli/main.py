@@ -28,6 +28,8 @@ COMMANDS = {
     "compute": "Turn the store into cases and outcomes.",
     "push": "Write the outcomes onto the servers.",
     "sync": "Pull, compute and push under a lock: the line a scheduler runs.",
+    "backup": "Copy the store, also while a sync is writing it.",
+    "restore": "Put a copy of the store back in its place.",
     "status": "What is complete until when, and what needs attention.",
     "runs": "Past runs: when, how long, how they ended.",
     "failed": "Every query that is not complete, and the command that mends it.",

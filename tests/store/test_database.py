@@ -85,7 +85,9 @@ def test_a_store_that_another_process_writes_is_a_store_error(db: sqlite3.Connec
 
 def test_a_newer_store_is_refused_and_left_alone(db: sqlite3.Connection, path: Path) -> None:
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    with pytest.raises(StoreError, match=rf"newer dm-fhir \(store version {SCHEMA_VERSION + 1}\)") as caught:
+    with pytest.raises(
+        StoreError, match=rf"newer dm-fhir \(store version {SCHEMA_VERSION + 1}; this one knows {SCHEMA_VERSION}\)"
+    ) as caught:
         open_store(path, "anifrolumab")
     assert (caught.value.exit_code, runs(db)) == (1, 1)
 

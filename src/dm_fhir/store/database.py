@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dm_fhir.errors import StoreError
-from dm_fhir.store.backup import copy_store
+from dm_fhir.store.backup import check_drug, check_version, copy_store
 from dm_fhir.store.schema import SCHEMA_VERSION, migrate, version
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ def open_store(path: Path, drug: str, say: Callable[[str], None] = lambda _: Non
             db.execute("PRAGMA foreign_keys = ON")
             if version(db) < SCHEMA_VERSION:
                 _renew(db, path, say)
-            _check_drug(path, setting(db, "drug", drug), drug)
+            check_drug(path, setting(db, "drug", drug), drug)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} cannot be used as a store: {error}", hint=_HINT) from error
         on_failure.pop_all()
@@ -161,13 +161,9 @@ def _check_ours(db: sqlite3.Connection, path: Path, drug: str) -> None:
     db.execute("COMMIT")
     if tables and ("setting" not in tables or theirs == 0):
         raise StoreError(f"{path} is another program's database", hint=_HINT)
-    if theirs > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer dm-fhir (store version {theirs})",
-            hint="install that version or a later one",
-        )
+    check_version(path, theirs)
     for (theirs_drug,) in drugs:
-        _check_drug(path, theirs_drug, drug)
+        check_drug(path, theirs_drug, drug)
 
 
 def _switch_to_wal(db: sqlite3.Connection) -> None:
@@ -182,14 +178,6 @@ def _switch_to_wal(db: sqlite3.Connection) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def _check_drug(path: Path, theirs: str, drug: str) -> None:
-    if theirs != drug:
-        raise StoreError(
-            f"{path} is the store of a study of {theirs}, the config says {drug}",
-            hint="give this study a store of its own: [store] path",
-        )
 
 
 def _renew(db: sqlite3.Connection, path: Path, say: Callable[[str], None]) -> None:

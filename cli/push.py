@@ -38,10 +38,7 @@ def _planned(study: Study, *, as_json: bool) -> int:
     """What a push would do. It reads the store only: no request, no lock, no run."""
     from dm_fhir.sync.push_plan import plan
 
-    planned = {
-        site.name: plan(study.db, site.name, site_mapper(study.config, site), imported=site.push.imported)
-        for site in study.sites
-    }
+    planned = {site.name: plan(study.db, site.name, site_mapper(study.config, site), site.push) for site in study.sites}
     counts = {site: count(items) for site, items in planned.items()}
     lines = [line for site, items in planned.items() for line in _planned_lines(site, items)]
     lines.append("dry run: nothing was sent")

@@ -150,7 +150,8 @@ def _outcome_value_set(rows: Iterable[Row]) -> Resource:
 
 
 def _status_value_set() -> Resource:
-    codes = [Coding("http://hl7.org/fhir/observation-status", code) for code in ("final", "entered-in-error")]
+    written = ("final", "amended", "corrected", "entered-in-error")
+    codes = [Coding("http://hl7.org/fhir/observation-status", code) for code in written]
     return _composed("outcome-status", "dm-fhir: statuses of a written outcome", codes)
 
 

@@ -64,6 +64,7 @@ def test_only_what_depends_on_an_amended_value_gets_a_new_version(
     assert ran.code == 0, ran.err
     assert 0 < len(depending) < len(before)
     assert changed(before, versions(hospital)) == depending
+    assert {one["identifier"][0]["value"] for one in hospital.outcomes() if one["status"] == "corrected"} == depending
     assert ran.json["pushed"]["baltimore"]["changed"] == len(depending)
     amended = [one for one in hospital.outcomes() if one["identifier"][0]["value"] in depending]
     assert {19, 27} & {one["valueQuantity"]["value"] for one in amended if one["valueQuantity"]["unit"] == "{score}"}
@@ -105,16 +106,20 @@ def test_after_that_nothing_is_written_any_more(hospital: Hospital, study: Study
     assert versions(hospital) == before
 
 
-def test_a_value_that_comes_back_makes_its_outcomes_final_again(
+def test_a_value_that_comes_back_makes_its_outcomes_hold_again(
     hospital: Hospital, study: Study, one_patient: list[Json]
 ) -> None:
+    depending = dependents(study, f"Observation/{AMENDED}")
     contents = {one["identifier"][0]["value"]: one.get("valueQuantity") for one in hospital.outcomes()}
     hospital.put(source(one_patient, status="entered-in-error"))
     study.type("sync")
+    retracted = {one["identifier"][0]["value"] for one in hospital.outcomes() if one["status"] == "entered-in-error"}
 
     hospital.put(source(one_patient))
     ran = study.type("sync")
 
     assert ran.code == 0
-    assert {one["status"] for one in hospital.outcomes()} == {"final"}
+    statuses = {one["identifier"][0]["value"]: one["status"] for one in hospital.outcomes()}
+    assert {name for name, status in statuses.items() if status == "corrected"} >= retracted
+    assert {name for name, status in statuses.items() if status != "final"} == depending
     assert {one["identifier"][0]["value"]: one.get("valueQuantity") for one in hospital.outcomes()} == contents

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dm_fhir.config import Push
 from dm_fhir.mappings.site import SiteMapper
 from dm_fhir.model.case import Case
 from dm_fhir.model.document import decode
@@ -172,13 +173,13 @@ def test_outcomes_of_a_merged_patient_are_taken_back_and_come_again_when_they_ar
     db: sqlite3.Connection, records: Records, mapper: SiteMapper
 ) -> None:
     def planned() -> set[tuple[str, str]]:
-        items = [item for item in plan(db, "leon", mapper) if item.action != "blocked"]
+        items = [item for item in plan(db, "leon", mapper, Push()) if item.action != "blocked"]
         return {(item.action, item.patient.removeprefix("Patient/")) for item in items}
 
     merged(records)
     compute_site(db, "leon", mapper, 1)
     apart = content(db)
-    for item in plan(db, "leon", mapper):
+    for item in plan(db, "leon", mapper, Push()):
         if item.action == "new":
             digest = module_fingerprint(item.body)
             row = (item.identifier, item.patient, item.variable, item.about, "confirmed", "Observation/1", "1", digest)

@@ -56,3 +56,16 @@ def pushed(db: sqlite3.Connection, site: str) -> dict[str, Pushed]:
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many written outcomes of a site are in each state."""
     return dict(db.execute("SELECT state, count(*) FROM push WHERE site = ? GROUP BY state ORDER BY state", (site,)))
+
+
+def note_made_from(db: sqlite3.Connection, site: str, made_from: Iterable[tuple[str, str]]) -> None:
+    """Note what these, by identifier, would be built from now and come out the same. Call it inside a transaction."""
+    db.executemany(
+        "UPDATE push SET made_from = ? WHERE site = ? AND identifier = ?",
+        ((mark, site, identifier) for identifier, mark in made_from),
+    )
+
+
+def forget(db: sqlite3.Connection, site: str, identifiers: Iterable[str]) -> None:
+    """Drop the rows of what the server never had. Call it inside a transaction."""
+    db.executemany("DELETE FROM push WHERE site = ? AND identifier = ?", ((site, one) for one in identifiers))

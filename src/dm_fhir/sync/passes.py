@@ -10,11 +10,13 @@ from typing import NamedTuple, TypeVar
 from dm_fhir.config import Site
 from dm_fhir.errors import DmFhirError
 from dm_fhir.fhir.connection import Connection
+from dm_fhir.store.database import transaction
+from dm_fhir.store.pushes import forget, note_made_from
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
 from dm_fhir.sync.push import Result, push_site, unsent
-from dm_fhir.sync.push_plan import TO_SEND, plan
+from dm_fhir.sync.push_plan import TO_SEND, Item, plan, superseded
 
 Connect = Callable[[Site], Connection]
 T = TypeVar("T")
@@ -55,13 +57,28 @@ def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
 
     def one(site: Site) -> Result:
         mapper = work.mappers[site.name]
-        items = plan(work.db, site.name, mapper, imported=site.push.imported)
+        items = plan(work.db, site.name, mapper, site.push)
+        _note(work.db, site.name, items)
         if not any(item.action in TO_SEND for item in items):
             return unsent(items)
         with work.connect(site) as connection:
             return push_site(work.db, site.name, connection, work.run, items, work.progress("push"))
 
     return _each(work, sites, one)
+
+
+def _note(db: sqlite3.Connection, site: str, items: Sequence[Item]) -> None:
+    """Keep what the plan has found out without any server."""
+    same = [
+        (item.identifier, item.made_from)
+        for item in items
+        if item.action == "unchanged" and item.before is not None and item.before.made_from != item.made_from
+    ]
+    gone = superseded(db, site, items)
+    if same or gone:
+        with transaction(db):
+            note_made_from(db, site, same)
+            forget(db, site, gone)
 
 
 def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T]) -> dict[str, T]:

@@ -19,7 +19,7 @@ from dm_fhir.fhir.page import read_page
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.sync.push_content import altered, fingerprint
-from dm_fhir.sync.push_plan import IMPORTED, Item
+from dm_fhir.sync.push_plan import IMPORTED, TO_SEND, Item
 
 #: Statuses by which a server refuses this very content. Whatever else fails may pass, and is looked at again next time.
 _REFUSES_CONTENT = (400, 422)
@@ -98,7 +98,7 @@ class _Pusher(NamedTuple):
 
     def carry_out(self, item: Item) -> Pushed | None:
         """Send one item if there is anything to send; what became of it, None if it was left as it is."""
-        if item.action in ("unchanged", "blocked"):
+        if item.action not in TO_SEND:
             return None
         if item.before is not None and (settled := self._settled(item, item.before)) is not None:
             return settled

@@ -96,4 +96,4 @@ def test_scores_of_a_table_become_outcomes_on_the_server_and_are_taken_back(
         for one in hospital.outcomes()
         if one["code"]["coding"][0]["code"] == "cdasi-activity-percent-improvement"
     }
-    assert percents == {("2025-05-01", "entered-in-error", 75), ("2025-06-01", "final", 70)}
+    assert percents == {("2025-05-01", "entered-in-error", 75), ("2025-06-01", "amended", 70)}

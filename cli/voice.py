@@ -1,5 +1,11 @@
-"""Everything that is said on stderr: progress, warnings, remarks. Results go to stdout, elsewhere."""
+"""Everything that is said on stderr: progress, warnings, remarks, errors. Results go to stdout, elsewhere.
 
+stderr is also the log of a scheduled run. So whatever is said while a run is at work, or as JSON, is one line, and the ids in
+its references (`Patient/7`) are blotted out: at a hospital an id is often a patient's number. What is named is the run, the
+site, and a unit of the ledger by a name of its own, which `dm-fhir failed` knows.
+"""
+
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,29 +15,67 @@ import click
 import msgspec
 
 _SECONDS_BETWEEN_LINES = 10.0
+_REFERENCE = re.compile(r"\b([A-Z][a-z][A-Za-z]*)/[A-Za-z0-9._~%|-]+")
+#: How a line of text begins, by its level.
+_HEADS = {"warning": "warning: ", "error": "error: "}
+Fact = int | float | str | None
 
 
 class Voice:
-    """Speaks to a person on a terminal, in plain lines elsewhere, in JSON lines on request, and not at all when quiet."""
+    """Speaks to a person on a terminal, in plain lines elsewhere, in JSON lines on request, and not at all when quiet.
+
+    `run` is the number of the run at work, None while there is none.
+    """
 
     def __init__(self, *, verbose: bool = False, quiet: bool = False, as_json: bool = False) -> None:
         self.verbose, self.quiet, self.as_json = verbose, quiet, as_json
+        self.run: int | None = None
+        self._is_log = as_json
         self._line_length = 0
         self._last_said: dict[str, float] = {}
 
-    def say(self, text: str) -> None:
-        """A remark."""
-        if not self.quiet:
-            self._line("info", text)
+    @contextmanager
+    def of_run(self, number: int) -> Iterator[None]:
+        """While this run is at work every line carries its number; from then on no id of a record is said any more."""
+        self.run, self._is_log = number, True
+        try:
+            yield
+        finally:
+            self.run = None
 
-    def detail(self, text: str) -> None:
+    def say(self, text: str, event: str = "remark", site: str | None = None, **facts: Fact) -> None:
+        """A remark. `event` is its stable name for machines, which also get `facts`; none of them may be a patient's."""
+        if not self.quiet:
+            self._line("info", text, event, site, facts)
+
+    def detail(self, text: str, event: str = "remark", site: str | None = None, **facts: Fact) -> None:
         """A remark for those who asked for more."""
         if self.verbose:
-            self._line("debug", text)
+            self._line("debug", text, event, site, facts)
 
-    def warn(self, text: str) -> None:
+    def note(self, text: str, event: str, site: str | None = None, **facts: Fact) -> None:
+        """A remark that a log must have, and that people hear when they asked for more."""
+        if self.verbose or (self.as_json and not self.quiet):
+            self._line("info", text, event, site, facts)
+
+    def warn(self, text: str, event: str = "remark", site: str | None = None, **facts: Fact) -> None:
         """Something that somebody should look at; said even when quiet."""
-        self._line("warning", text)
+        self._line("warning", text, event, site, facts)
+
+    def error(self, text: str, event: str, site: str | None = None, **facts: Fact) -> None:
+        """Something that did not work; said even when quiet."""
+        self._line("error", text, event, site, facts)
+
+    def last_word(self, text: str, exit_code: int, frames: list[str] | None = None) -> None:
+        """Why the command ends without its result; `frames` are the places in the program, for those who asked for more."""
+        shown = frames if self.verbose and frames else []
+        if self.as_json:
+            self._line("error", text, "command_failed", None, {"exit_code": exit_code, "frames": "; ".join(shown) or None})
+            return
+        self._leave_place()
+        click.echo(f"dm-fhir: {_masked(text) if self._is_log else text}", err=True)
+        for frame in shown:
+            click.echo(f"  {frame}", err=True)
 
     def progress(self, step: str) -> Callable[[str, int, int], None]:
         """A function that shows how far `step` has come at a site: in place on a terminal, a line now and then elsewhere."""
@@ -47,7 +91,8 @@ class Voice:
                 >= _SECONDS_BETWEEN_LINES
             ):
                 self._last_said[step + site] = time.monotonic()
-                self._line("info", f"{step} {site}: {done} of {total}")
+                facts: dict[str, Fact] = {"done": done, "total": total}
+                self._line("info", f"{step}: {done} of {total}", f"{step}_progress", site, facts)
 
         return show
 
@@ -56,18 +101,38 @@ class Voice:
         """Say `text`, and how long it took when it is over."""
         started = time.monotonic()
         yield
-        self.say(f"{text} ({time.monotonic() - started:.1f} s)")
+        self.say(f"{text} ({time.monotonic() - started:.1f} s)", "step_ended")
 
     def _in_place(self, text: str, *, is_last: bool) -> None:
         click.echo(f"\r{text}{' ' * max(0, self._line_length - len(text))}", err=True, nl=is_last)
         self._line_length = 0 if is_last else len(text)
 
-    def _line(self, level: str, text: str) -> None:
+    def _leave_place(self) -> None:
         if self._line_length:
             click.echo(err=True)
             self._line_length = 0
-        if self.as_json:
-            from dm_fhir.store.ledger import now
 
-            text = msgspec.json.encode({"time": now(), "level": level, "message": text}).decode()
-        click.echo(f"warning: {text}" if level == "warning" and not self.as_json else text, err=True)
+    def _line(self, level: str, text: str, event: str, site: str | None, facts: dict[str, Fact]) -> None:
+        self._leave_place()
+        text = _masked(_in_one(text)) if self._is_log else text
+        if self.as_json:
+            click.echo(self._as_json(level, text, event, site, facts), err=True)
+            return
+        run = f"run {self.run}: " if self.run is not None and not sys.stderr.isatty() else ""
+        click.echo(f"{run}{_HEADS.get(level, '')}{f'{site}: ' if site else ''}{text}", err=True)
+
+    def _as_json(self, level: str, text: str, event: str, site: str | None, facts: dict[str, Fact]) -> str:
+        from dm_fhir.store.ledger import now
+
+        line = {"time": now(), "level": level, "run": self.run, "site": site, "event": event, "message": text}
+        told = {name: _masked(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}
+        return msgspec.json.encode({**line, **{name: fact for name, fact in told.items() if fact is not None}}).decode()
+
+
+def _masked(text: str) -> str:
+    """The text with every reference cut down to its type."""
+    return _REFERENCE.sub(r"\1/…", text)
+
+
+def _in_one(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines())

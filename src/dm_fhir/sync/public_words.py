@@ -1,0 +1,77 @@
+"""What may be said of a store to people who may not see patients: words from closed lists. Whatever is in none is `other`.
+
+The columns of the ledger hold what the program wrote into them, but parts of that come from a server, a file's name or a
+config: a category, a Group's id, a path. A log, a metric and a support bundle say only what is listed here.
+"""
+
+import re
+from collections.abc import Collection
+
+from dm_fhir.fhir.vendors import CATEGORIES
+from dm_fhir.sync.files import FILE
+from dm_fhir.sync.imports import IMPORT
+from dm_fhir.sync.pull import PLAN
+from dm_fhir.sync.query import DATE_PARAMETERS
+
+OTHER = "other"
+#: The resource types that the program asks for, or writes.
+TYPES = frozenset((*DATE_PARAMETERS, "Patient", "Medication", "Group", "Provenance"))
+#: Why a unit is not complete, or something was set aside. `http-500` and `refused-on-page-6` stand for every number.
+REASONS = frozenset((
+    "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "faulty-row",
+    "file-cut-off", "file-damaged", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
+    "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-new-ids", "no-resource", "no-type", "not-fhir",
+    "not-found", "not-json", "not-json-number", "not-listed", "outcome-error", "outcome-fatal", "page-budget",
+    "paging-loop", "read-timeout", "refused", "refused-on-page", "retry-after-too-long", "search-expired", "server-cap",
+    "short", "tls", "token-endpoint", "too-deep", "too-large", "too-slow", "unreachable", "unreadable", "waiting-budget",
+))  # fmt: skip
+#: What was noted while reading. `filter_ignored:code` and the like are said without what follows the colon.
+NOTES = frozenset((
+    "auth_flake", "authorised_view_only", "bom", "count_checked", "date_windows", "deleted", "duplicate", "empty_pages",
+    "failed_windows", "file-cut-off", "file-damaged", "filter_ignored", "foreign_subject", "gone", "half_count_tried",
+    "history_cut_short", "media_type", "missing_from_search", "missing_not_readable", "next_rewritten", "no_last_updated",
+    "not_mapped", "odd_id", "offset_tried", "other_type", "own_outcome", "plain_http_links", "repeated_query", "restarts",
+    "self_link_lacks", "self_link_wrong", "server_message", "set_aside", "subject_assumed", "superseded", "text_repaired",
+    "throttled", "token_renewed", "token_retry", "total_high", "total_low", "waited_seconds",
+))  # fmt: skip
+_PARAMETERS = frozenset(("patient", "subject", "code", "combo-code", "medication", "identifier", "_id"))
+_COHORT = "cohort: "
+_QUERY = re.compile(
+    r"(?P<cohort>cohort: )?(?P<type>[A-Za-z]+)"
+    r"(?:(?:\?| by )(?P<parameter>[a-z_-]+)(?:&category=(?P<category>\S+))?|(?P<whole>, whole|/_history))?"
+)
+
+
+def said(word: str | None, known: Collection[str]) -> str | None:
+    """The word, if it is one of `known`; `other` for any other, None for None."""
+    return word if word is None or word in known else OTHER
+
+
+def reason_said(reason: str | None) -> str | None:
+    """Why a unit is not complete, or something was set aside, as it may be said; None for None."""
+    head, _, number = (reason or "").rpartition("-")
+    if head in ("http", "refused-on-page") and number.isascii() and number.isdigit() and len(number) <= 5:
+        return reason
+    return said(reason, REASONS)
+
+
+def note_said(note: str) -> str:
+    """The name of a note, as it may be said."""
+    head = note.partition(":")[0]
+    return head if head in NOTES else OTHER
+
+
+def query_said(query: str) -> str:
+    """The name of a query, as it may be said: without file names, and without what a hospital calls its own things."""
+    if query.startswith((FILE, IMPORT)):
+        return query.partition(":")[0]
+    if query in (PLAN, f"{_COHORT}list of patients"):
+        return query
+    if query.startswith(f"{_COHORT}Group/"):
+        return f"{_COHORT}Group"
+    found = _QUERY.fullmatch(query)
+    if found is None or found["type"] not in TYPES or (found["parameter"] or "code") not in _PARAMETERS:
+        return OTHER
+    if (found["category"] or CATEGORIES[0]) not in CATEGORIES:
+        return query.replace(found["category"], OTHER)
+    return query

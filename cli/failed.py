@@ -11,7 +11,8 @@ import msgspec
 from dm_fhir.cli.reporter import capped, closing_line, document, in_a_line
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.config import DEFAULT_NAME, Site
-from dm_fhir.errors import worst_exit_code
+from dm_fhir.errors import ConfigError, worst_exit_code
+from dm_fhir.store.unit_names import Naming, unit_names
 from dm_fhir.sync.mending import mend, mend_all
 from dm_fhir.sync.summary import Attention, SiteSummary, summarise
 
@@ -21,23 +22,30 @@ _MOST_OF_A_KIND = 3
 
 @click.command("failed")
 @site_option
+@click.option("--unit", "name", metavar="NAME", help="Only this unit, by the name that the log calls it.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
+def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_json: bool) -> int:
     """Every query that is not complete: why, since when, and the command that mends it. Reads the store only.
+
+    The log of a run names no patient; what it calls a unit is its name here.
 
     \b
     Examples:
       dm-fhir failed
       dm-fhir failed --site leon --json
+      dm-fhir failed --unit 3f9a1c02d7
     """
     program = _program(ctx.obj[0])
     with opened(ctx, sites) as study:
+        name_of = unit_names(study.db)
         found = [(site, summarise(study.db, site)) for site in study.sites]
+    if name is not None:
+        found = _only(name, found, name_of)
     summaries = [summary for _, summary in found]
     code = worst_exit_code(summary.exit_code(_STEPS) for summary in summaries)
     if as_json:
-        click.echo(document("failed", [_for_machines(site, one, program) for site, one in found], code))
+        click.echo(document("failed", [_for_machines(site, one, program, name_of) for site, one in found], code))
         return code
     click.echo("\n".join(line for site, one in found for line in _lines(site, one, program)))
     click.echo(closing_line("failed", summaries, code))
@@ -49,8 +57,22 @@ def _program(config: Path) -> str:
     return "dm-fhir" if str(config) == DEFAULT_NAME else f"dm-fhir --config {shlex.quote(str(config))}"
 
 
-def _for_machines(site: Site, summary: SiteSummary, program: str) -> dict[str, Any]:
-    units = [msgspec.structs.asdict(one) | mend(one, site, program)._asdict() for one in summary.attention]
+def _only(name: str, found: list[tuple[Site, SiteSummary]], name_of: Naming) -> list[tuple[Site, SiteSummary]]:
+    """The site that has the unit of this name, with nothing else to see to. Raises ConfigError if it needs nothing."""
+    for site, summary in found:
+        for one in summary.attention:
+            if name_of(site.name, one.patient, one.query) == name:
+                return [(site, msgspec.structs.replace(summary, attention=[one], set_aside={}))]
+    raise ConfigError(f"no unit called '{name}' needs attention", hint="it may be complete by now: dm-fhir failed")
+
+
+def _for_machines(site: Site, summary: SiteSummary, program: str, name_of: Naming) -> dict[str, Any]:
+    units = [
+        {"unit": name_of(site.name, one.patient, one.query)}
+        | msgspec.structs.asdict(one)
+        | mend(one, site, program)._asdict()
+        for one in summary.attention
+    ]
     return {"site": site.name, "units": summary.units, "set_aside": len(summary.set_aside), "failed": units}
 
 

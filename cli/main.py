@@ -10,11 +10,14 @@ from keyword import iskeyword
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from dm_fhir import __version__
+
+if TYPE_CHECKING:
+    from dm_fhir.cli.voice import Voice
 
 #: Every command: where it lives and what it does.
 COMMANDS = {
@@ -94,7 +97,10 @@ def main(ctx: click.Context, config: Path, verbose: bool, quiet: bool, log_forma
     """
     from dm_fhir.cli.voice import Voice
 
-    ctx.obj = (config, Voice(verbose=verbose, quiet=quiet, as_json=log_format == "json"))
+    voice = Voice(verbose=verbose, quiet=quiet, as_json=log_format == "json")
+    if isinstance(ctx.obj, list):  # whoever says the last word wants to hear how
+        ctx.obj.append(voice)
+    ctx.obj = (config, voice)
 
 
 def run() -> NoReturn:
@@ -107,25 +113,33 @@ def call(arguments: list[str]) -> int:
     """Run one command line inside this process and give its exit code; tests of tables use it too."""
     from dm_fhir.errors import DmFhirError
 
+    voices: list[Voice] = []
     try:
-        code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False)
+        code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False, obj=voices)
     except click.ClickException as error:
-        error.show()
-        return _ended(arguments, error.exit_code, error.format_message())
+        if not (voices and voices[0].as_json):
+            error.show()
+            return _ended(arguments, error.exit_code, error.format_message())
+        return _failed(arguments, voices, error.exit_code, error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        text = "interrupted; what was finished is kept, continue with the same command"
-        click.echo(f"dm-fhir: {text}", err=True)
-        return _ended(arguments, 130, text)
+        return _failed(arguments, voices, 130, "interrupted; what was finished is kept, continue with the same command")
     except DmFhirError as error:
-        click.echo(f"dm-fhir: {error}", err=True)
-        return _ended(arguments, error.exit_code, str(error))
+        return _failed(arguments, voices, error.exit_code, str(error))
     except Exception as error:  # noqa: BLE001  # the last resort: a traceback's text and values may be a patient's
         text, frames = _internal(error)
-        click.echo(f"dm-fhir: {text}", err=True)
-        if {"-v", "--verbose"} & set(arguments):
-            click.echo("\n".join(f"  {frame}" for frame in frames), err=True)
-        return _ended(arguments, 1, text)
+        return _failed(arguments, voices, 1, text, frames)
     return code if isinstance(code, int) else 0
+
+
+def _failed(
+    arguments: list[str], voices: "list[Voice]", exit_code: int, text: str, frames: list[str] | None = None
+) -> int:
+    """Say why on stderr, in the way that was asked for."""
+    from dm_fhir.cli.voice import Voice
+
+    voice = voices[0] if voices else Voice()
+    voice.last_word(text, exit_code, frames)
+    return _ended(arguments, exit_code, text)
 
 
 def _ended(arguments: list[str], exit_code: int, text: str) -> int:

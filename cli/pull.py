@@ -106,12 +106,14 @@ def tell(run: Run, pulled: "Mapping[str, Pulled]", wish: "Wish") -> None:
     """Warn of what holds for a whole site, and where nobody got the drug say what may be the reason."""
     for site, one in pulled.items():
         for remark in one.remarks:
-            run.study.voice.warn(f"{site}: {remark}")
+            run.study.voice.warn(remark, "site_remark", site)
         if one.patients == 0 and not wish.is_partial and run.study.config.site(site).cohort.by == "medication":
             codes = len(run.work.mappers[site].drug_codes())
             run.study.voice.warn(
-                f"{site}: nobody was given {run.study.config.drug}, by any of the {codes} codes that the tables know; "
-                f"if somebody was, add the hospital's own code in a table of the site (see docs/mapping.md)"
+                f"nobody was given {run.study.config.drug}, by any of the {codes} codes that the tables know; "
+                f"if somebody was, add the hospital's own code in a table of the site (see docs/mapping.md)",
+                "cohort_empty",
+                site,
             )
 
 
@@ -130,8 +132,10 @@ def _from_files(run: Run, paths: tuple[str, ...]) -> tuple[list[str], dict[str, 
     types, passed_over = pull_files(
         study.db, site, paths, run.work.mappers[site], run.work.run, study.voice.progress("read")
     )
-    for path in passed_over:
-        study.voice.say(f"passed over, not a FHIR file: {path}")
+    if passed_over:
+        text = f"{len(passed_over)} files passed over, not FHIR; they are listed with the result"
+        study.voice.say(text, "files_passed_over", site, count=len(passed_over))
     read = dict(sorted(types.items()))
     lines = [f"{site}: read {counted(read) or 'nothing'}"]
+    lines += [f"  passed over, not a FHIR file: {path}" for path in passed_over]
     return lines, {"read": read, "passed_over": passed_over}

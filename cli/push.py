@@ -60,7 +60,7 @@ def enabled_sites(run: Run) -> list[Site]:
     enabled = [site for site in run.study.sites if site.push.enabled]
     for site in run.study.sites:
         if not site.push.enabled:
-            run.study.voice.say(f"{site.name}: not written to, [site.push] enabled is not true")
+            run.study.voice.say("not written to, [site.push] enabled is not true", "push_not_enabled", site.name)
     if not enabled:
         raise ConfigError(
             "no site may be written to", hint="set enabled = true under [site.push]; see first: dm-fhir push --dry-run"

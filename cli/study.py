@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 
+from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
-from dm_fhir.errors import DmFhirError, StoreError, worst_exit_code
+from dm_fhir.errors import EXIT_CODES, DmFhirError, StoreError, worst_exit_code
 from dm_fhir.mappings.site import site_mapper
 from dm_fhir.store.audit import who
 from dm_fhir.store.database import open_store, space_warning
@@ -102,28 +103,35 @@ def chosen(config: Config, names: Sequence[str]) -> tuple[Site, ...]:
 @contextmanager
 def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Iterator[Run]:
     """A run under the store's lock. It is noted in the store when it begins and when it ends, also by an error."""
+    db, voice = study.db, study.voice
     mappers = {site.name: site_mapper(study.config, site) for site in study.sites}
-    with locked(study.config.store_path, command) as held, _connecting(study.voice) as connect:
-        if interrupted_before(study.db) is not None:
-            study.voice.say("previous run was interrupted; continuing")
-        warning = space_warning(study.db) if "pull" in steps else None
-        if warning:
-            study.voice.warn(warning)
-        number = begin_run(study.db, command, who())
+    with locked(study.config.store_path, command) as held:
+        before, warning = interrupted_before(db), space_warning(db) if "pull" in steps else None
+        number = begin_run(db, command, who())
         held(number)
-        run = Run(study, Pass(study.db, number, mappers, connect, study.voice.progress, {}), steps, [])
-        code = 1
-        try:
-            yield run
-            code = run.exit_code(run.summaries())
-        except KeyboardInterrupt:
-            code = 130
-            raise
-        except DmFhirError as error:
-            code = error.exit_code
-            raise
-        finally:
-            end_run(study.db, number, code)
+        with voice.of_run(number), _connecting(voice) as connect:
+            voice.note(f"{command} begins", "run_started", command=command)
+            if before is not None:
+                voice.say("previous run was interrupted; continuing", "run_interrupted_before")
+            if warning:
+                voice.warn(warning, "space_low")
+            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}), steps, [])
+            code = 1
+            try:
+                yield run
+                code = run.exit_code(run.summaries())
+                tell_open(voice, db, study.sites, number, steps, run.work.errors)
+            except KeyboardInterrupt:
+                code = 130
+                raise
+            except DmFhirError as error:
+                code = error.exit_code
+                raise
+            finally:
+                end_run(db, number, code)
+                voice.note(
+                    f"{command} ends: exit {code} ({EXIT_CODES.get(code, 'failed')})", "run_ended", exit_code=code
+                )
 
 
 @contextmanager
@@ -140,5 +148,9 @@ def _connecting(voice: Voice) -> Iterator[Connect]:
     yield counted
     for site, one in used:
         if one.pace.waited_seconds >= 1:
-            voice.say(f"{site}: waited {one.pace.waited_seconds:.0f} s as asked, or between tries")
-        voice.detail(f"{site}: {one.requests_sent} requests, {one.writes_sent} of them writing, {one.retries} repeated")
+            text = f"waited {one.pace.waited_seconds:.0f} s as asked, or between tries"
+            voice.say(text, "waited", site, seconds=round(one.pace.waited_seconds))
+        voice.detail(
+            f"{one.requests_sent} requests, {one.writes_sent} of them writing, {one.retries} repeated",
+            "requests_sent", site, requests=one.requests_sent, writes=one.writes_sent, repeated=one.retries,
+        )  # fmt: skip

@@ -70,7 +70,9 @@ class Voice:
         """Why the command ends without its result; `frames` are the places in the program, for those who asked for more."""
         shown = frames if self.verbose and frames else []
         if self.as_json:
-            self._line("error", text, "command_failed", None, {"exit_code": exit_code, "frames": "; ".join(shown) or None})
+            self._line(
+                "error", text, "command_failed", None, {"exit_code": exit_code, "frames": "; ".join(shown) or None}
+            )
             return
         self._leave_place()
         click.echo(f"dm-fhir: {_masked(text) if self._is_log else text}", err=True)

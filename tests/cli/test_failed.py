@@ -75,6 +75,8 @@ def test_json_has_every_unit_whole(study: Study) -> None:
     leon, madrid = ran.json["sites"]
     assert (ran.code, ran.json["command"], ran.json["state"]) == (3, "failed", "partial")
     assert (leon["units"], len(leon["failed"]), madrid["failed"]) == ({"complete": 1, "partial": 40}, 40, [])
+    names = {one.pop("unit") for one in leon["failed"]}
+    assert (len(names), {len(name) for name in names}) == (40, {10})
     assert leon["failed"][7] == {
         "patient": "Patient/07", "query": "Observation?patient", "state": "partial", "reason": "http-500", "message": None,
         "expected": 9, "unique": 7, "watermark": None, "not_before": None,
@@ -117,3 +119,18 @@ def test_what_is_to_be_typed_can_be_typed(study: Study) -> None:
         found = main.get_command(main.make_context("dm-fhir", [name]), name)
         assert found is not None
         found.make_context(name, arguments)
+
+
+def test_a_unit_is_found_by_the_name_that_the_log_calls_it(study: Study) -> None:
+    for number in range(3):
+        study.unit("Observation?patient", "partial", f"Patient/{number}", reason="http-500")
+    study.aside(b"{}")
+    names = {one["patient"]: one["unit"] for one in study.type("failed", "--json").json["sites"][0]["failed"]}
+    ran = study.type("failed", "--unit", names["Patient/1"])
+    assert ran.code == 3
+    assert [line for line in ran.lines if "Patient/" in line] == [
+        "    Patient/1: http-500; never complete",
+        "    then: dm-fhir pull --site leon --patient Patient/1",
+    ]
+    unknown = study.type("failed", "--unit", "0123456789")
+    assert (unknown.code, "no unit called '0123456789' needs attention" in unknown.err) == (2, True)

@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 from dm_fhir.store.database import setting
 
+#: The name of a unit, from its site, patient and query.
+Naming = Callable[[str, str, str], str]
 _SETTING = "key of unit names"
 _LETTERS = 10
 
 
-def unit_names(db: sqlite3.Connection) -> Callable[[str, str, str], str]:
+def unit_names(db: sqlite3.Connection) -> Naming:
     """A function that names the unit of a site, a patient and a query: ten hexadecimal digits, the same in every run.
 
     They are made with a key that never leaves the store, so that nobody can find a patient by trying every number.

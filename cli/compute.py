@@ -38,9 +38,13 @@ def computed_lines(computed: "Mapping[str, Computed]") -> list[str]:
     return [line for site, done in computed.items() for line in _lines(site, done)]
 
 
+def _held(done: "Computed") -> str:
+    return f", {done.held} held back: their records are not complete" if done.held else ""
+
+
 def _lines(site: str, done: "Computed") -> list[str]:
     changed = [f"{count} ({why})" for why, count in done.changed.items() if why != "new"]
     return [
-        f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged",
+        f"{site}: {done.mapped} patients computed, {done.unchanged} unchanged{_held(done)}",
         *([f"  cases changed: {', '.join(changed)}"] if changed else []),
     ]

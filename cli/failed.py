@@ -12,6 +12,7 @@ from dm_fhir.cli.reporter import capped, closing_line, document, in_a_line
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.config import DEFAULT_NAME, Site
 from dm_fhir.errors import ConfigError, worst_exit_code
+from dm_fhir.mappings.patient import merges
 from dm_fhir.store.unit_names import Naming, unit_names
 from dm_fhir.sync.mending import mend, mend_all
 from dm_fhir.sync.summary import Attention, SiteSummary, summarise
@@ -39,7 +40,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_jso
     program = _program(ctx.obj[0])
     with opened(ctx, sites) as study:
         name_of = unit_names(study.db)
-        found = [(site, summarise(study.db, site)) for site in study.sites]
+        found = [(site, summarise(study.db, site, merges)) for site in study.sites]
     if name is not None:
         found = _only(name, found, name_of)
     summaries = [summary for _, summary in found]

@@ -54,6 +54,7 @@ def site_lines(summary: SiteSummary) -> list[str]:
     lines = [f"{summary.site}: {_where(summary)}"]
     lines += [f"  stopped: {in_a_line(summary.error)}"] if summary.error else []
     lines += capped(summary.attention, _attention, "units that need attention", "dm-fhir failed")
+    lines += _held(summary)
     lines += [f"  {line}" for line in _why_set_aside(summary.set_aside)]
     lines += capped(
         list(summary.set_aside.items()),
@@ -70,6 +71,21 @@ def site_lines(summary: SiteSummary) -> list[str]:
     if summary.deleted_by_type:
         lines.append(f"  deleted on the server, kept here and not used: {counted(summary.deleted_by_type)}")
     return lines + _remarks(summary)
+
+
+def _held(summary: SiteSummary) -> list[str]:
+    """Who is held back, in a line; in another who of them has no case yet."""
+    found = [
+        ("held back until their records are complete, with what they had", [*summary.held]),
+        ("of these never yet complete, and so without a case", summary.without_case),
+    ]
+    return [f"  {what}: {number_of(len(some), 'patient')}: {_named(some)}" for what, some in found if some]
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first of them, and how many more."""
+    more = len(names) - _MOST_LINES
+    return f"{', '.join(names[:_MOST_LINES])}{f' and {more} more: dm-fhir status --json' if more > 0 else ''}"
 
 
 def _findings(summary: SiteSummary) -> list[str]:

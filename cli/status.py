@@ -6,6 +6,7 @@ from dm_fhir.cli.reporter import report
 from dm_fhir.cli.runs import ending
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.errors import worst_exit_code
+from dm_fhir.mappings.patient import merges
 from dm_fhir.store.ledger import runs
 from dm_fhir.sync.summary import summarise
 
@@ -23,7 +24,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
       dm-fhir status --site leon --json
     """
     with opened(ctx, sites) as study:
-        summaries = [summarise(study.db, site) for site in study.sites]
+        summaries = [summarise(study.db, site, merges) for site in study.sites]
         code = worst_exit_code(summary.exit_code() for summary in summaries)
         run = next(iter(runs(study.db, 1)), None)
         lines = [f"last run: {run.command}, {ending(run, is_newest=True)}"] if run else ["no run yet"]

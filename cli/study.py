@@ -12,6 +12,7 @@ from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import EXIT_CODES, DmFhirError, StoreError, worst_exit_code
+from dm_fhir.mappings.patient import merges
 from dm_fhir.mappings.site import site_mapper
 from dm_fhir.store.audit import who
 from dm_fhir.store.database import open_store, space_warning
@@ -48,7 +49,7 @@ class Run(NamedTuple):
         errors = self.work.errors
         if not self.told:
             self.told.extend(
-                summarise(self.study.db, site, str(errors[site.name]) if site.name in errors else None)
+                summarise(self.study.db, site, merges, str(errors[site.name]) if site.name in errors else None)
                 for site in self.study.sites
             )
         return self.told

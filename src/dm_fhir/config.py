@@ -19,6 +19,7 @@ from dm_fhir.validation import faults
 DEFAULT_NAME = "dm-fhir.toml"
 DEFAULT_SCOPE = "system/*.read"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+Partial = Literal["patients", "nothing", "everything"]
 _Table = dict[str, object]
 
 
@@ -122,6 +123,15 @@ class Push(msgspec.Struct, frozen=True):
     bundle_size: int | None = None
 
 
+class Sync(msgspec.Struct, frozen=True):
+    """What is computed and written of a site that is not completely read.
+
+    `patients`: only of those whose own records are complete. `nothing`: nothing. `everything`: all of it, as if it were.
+    """
+
+    partial: Partial = "patients"
+
+
 class Cohort(msgspec.Struct, frozen=True):
     """Whose records are pulled: who was given the study drug, has the disease, is in a Group or on a list.
 
@@ -156,6 +166,7 @@ class Site(msgspec.Struct, frozen=True):
     auth: Auth
     pull: Pull
     push: Push = Push()
+    sync: Sync = Sync()
     cohort: Cohort = Cohort()
     vendor: str | None = None
     rewrite: dict[str, str] = {}
@@ -374,6 +385,7 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
         auth=_auth(site.get("auth", {}), folder),
         pull=msgspec.convert(site.get("pull", {}), Pull),
         push=msgspec.convert(site.get("push", {}), Push),
+        sync=msgspec.convert(site.get("sync", {}), Sync),
         cohort=_cohort(site.get("cohort", {}), folder),
         vendor=site.get("vendor"),
         rewrite=site.get("rewrite", {}),

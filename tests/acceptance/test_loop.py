@@ -102,7 +102,7 @@ def test_observations_are_asked_for_by_the_codes_that_the_tables_know(loop: Loop
 def test_the_second_sync_computes_nothing(loop: Loop) -> None:
     told: dict[str, Any] = loop.again.json
 
-    assert told["computed"] == {"baltimore": {"mapped": 0, "unchanged": PATIENTS, "changed": {}}}
+    assert told["computed"] == {"baltimore": {"mapped": 0, "unchanged": PATIENTS, "changed": {}, "held": 0}}
     assert set(told["pushed"]["baltimore"]) == {"unchanged", "blocked"}
 
 

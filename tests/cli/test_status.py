@@ -86,7 +86,12 @@ def test_only_what_is_shown_is_put_into_words(study: Study, monkeypatch: pytest.
     original = reporter._attention
     monkeypatch.setattr(reporter, "_attention", lambda one: worded.append(one) or original(one))
     lines = remarks(study)
-    assert (len(worded), len(lines)) == (10, 11)
+    assert (len(worded), len(lines)) == (10, 13)
     assert lines[0] == "  failed: Patient/000 q: 500"
-    assert lines[-1] == "  … and 190 more units that need attention; all of them: dm-fhir failed"
+    assert lines[10] == "  … and 190 more units that need attention; all of them: dm-fhir failed"
+    names = ", ".join(f"Patient/{number:03}" for number in range(10))
+    assert lines[11:] == [
+        f"  held back until their records are complete, with what they had: 200 patients: {names} and 190 more: dm-fhir status --json",
+        f"  of these never yet complete, and so without a case: 200 patients: {names} and 190 more: dm-fhir status --json",
+    ]
     assert len(study.type("status", "--json").json["sites"][0]["attention"]) == 200

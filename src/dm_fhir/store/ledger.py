@@ -171,6 +171,48 @@ def query_names(db: sqlite3.Connection, site: str) -> list[str]:
     return [row[0] for row in db.execute("SELECT DISTINCT query FROM unit WHERE site = ? AND patient <> ''", (site,))]
 
 
+def note_plan(db: sqlite3.Connection, site: str, queries: Iterable[str]) -> None:
+    """Note the names of the queries that every patient of the site is asked for from now on."""
+    names = msgspec.json.encode(sorted(queries)).decode()
+    db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (f"plan of {site}", names))
+
+
+def not_asked(db: sqlite3.Connection, site: str, patients: Iterable[str]) -> list[str]:
+    """Those of the patients who lack a row of a query of the site's plan, or have none at all.
+
+    A query may have been split by category since: `Observation?patient&category=…` is a row of `Observation?patient`.
+    """
+    row = db.execute("SELECT value FROM setting WHERE name = ?", (f"plan of {site}",)).fetchone()
+    planned: list[str] = msgspec.json.decode(row[0]) if row else []
+    given = ", ".join("?" * len(planned))
+    rows = db.execute(
+        f"SELECT patient, count(*) FILTER (WHERE query IN ({given})), "
+        "count(*) FILTER (WHERE query LIKE '%&category=%') FROM unit WHERE site = ? AND patient <> '' GROUP BY patient",
+        (*planned, site),
+    )
+    found = {patient: (exact, by_category) for patient, exact, by_category in rows}
+    needed = len(planned)
+    return [patient for patient in patients if not _has_all(found.get(patient), needed)]
+
+
+def _has_all(rows: tuple[int, int] | None, needed: int) -> bool:
+    """By how many rows of planned queries there are, and how many of categories that stand for one of them."""
+    return rows is not None and (rows[0] >= needed or (rows[0] == needed - 1 and rows[1] > 0))
+
+
+def between_two_runs(db: sqlite3.Connection, site: str, plan: str) -> list[str]:
+    """The patients of whom some queries were read in the run of the unit `plan`, and others before it."""
+    rows = db.execute(
+        "SELECT unit.patient FROM unit JOIN unit AS plan ON plan.site = unit.site AND plan.patient = '' AND plan.query = ? "
+        "LEFT JOIN query_mark AS mark ON mark.site = unit.site AND mark.query = unit.query "
+        "WHERE unit.site = ? AND unit.patient <> '' GROUP BY unit.patient "
+        "HAVING min(max(unit.run, coalesce(mark.run, 0))) < max(plan.run) AND max(unit.run) >= max(plan.run) "
+        "ORDER BY unit.patient",
+        (plan, site),
+    )
+    return [row[0] for row in rows]
+
+
 def forget_units(db: sqlite3.Connection, site: str, patient: str, queries: Iterable[str]) -> None:
     """Drop rows of queries that the plan no longer has: they would stay open for ever."""
     db.executemany(

@@ -3,7 +3,7 @@
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from dm_fhir.model.case import Case
@@ -29,26 +29,28 @@ PATIENTS_PER_COMMIT = 100
 class Computed(NamedTuple):
     """How many patients were mapped anew, and how many were left as they were.
 
-    `changed` counts the cases that are not what they were, by why they were mapped anew (`new`, `tables changed`, …).
+    `changed` counts the cases that are not what they were, by why they were mapped anew (`new`, `tables changed`, …);
+    `held` the patients who were held back: whoever of them had a case keeps it as it was.
     """
 
     mapped: int
     unchanged: int
     changed: Mapping[str, int] = {}
+    held: int = 0
 
 
-def compute_site(db: sqlite3.Connection, site: str, mapper: Mapper, run: int) -> Computed:
-    """Bring the site's cases up to date with the store. Needs no server.
+def compute_site(db: sqlite3.Connection, site: str, mapper: Mapper, run: int, held: Collection[str] = ()) -> Computed:
+    """Bring the site's cases up to date with the store, but for those of the patients in `held`. Needs no server.
 
     Where nothing has changed since they last were, no patient is looked at.
     """
     whose = cohort(db, site)
-    mark = _mark(mapper.fingerprint, resources.changes(db, site), whose)
+    mark = _mark(mapper.fingerprint, resources.changes(db, site), whose, held)
     before = fingerprints(db, site)
     if computed_from(db, site) == mark:
-        return Computed(0, len(before))
+        return Computed(0, len(before.keys() - set(held)), held=len(held))
     persons = Persons(db, site, mapper, whose)
-    patients = sorted({*persons.patients, *before})
+    patients = sorted({*persons.patients, *before} - set(held))
     now = {patient: persons.fingerprint(patient) for patient in patients}
     stale = [patient for patient in patients if now[patient] != before.get(patient)]
     changed: Counter[str] = Counter()
@@ -59,12 +61,12 @@ def compute_site(db: sqlite3.Connection, site: str, mapper: Mapper, run: int) ->
                 if _keep(db, site, state, case, now[patient], run):
                     changed[why_changed(before.get(patient), now[patient])] += 1
     note_computed(db, site, mark)
-    return Computed(len(stale), len(patients) - len(stale), dict(sorted(changed.items())))
+    return Computed(len(stale), len(patients) - len(stale), dict(sorted(changed.items())), len(held))
 
 
-def _mark(fingerprint: str, changes: int, whose: Cohort) -> str:
+def _mark(fingerprint: str, changes: int, whose: Cohort, held: Collection[str]) -> str:
     """Changes whenever any case of the site could."""
-    parts = (fingerprint, str(changes), *sorted(whose.present), "left", *sorted(whose.left))
+    parts = (fingerprint, str(changes), *sorted(whose.present), "left", *sorted(whose.left), "held", *sorted(held))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.store import ledger
 from dm_fhir.store.database import batched
-from dm_fhir.store.ledger import Unit, forget_units, get_unit
+from dm_fhir.store.ledger import Unit, forget_units, get_unit, put_units
 from dm_fhir.store.resources import has_records_of
 from dm_fhir.sync.alone import pull_alone, read_each
 from dm_fhir.sync.group_size import group_size, is_known, list_fact
@@ -181,15 +181,13 @@ def _read_patient(puller: Puller, patient: str) -> None:
 def _by_category(puller: Puller, query: Query, patients: Sequence[str]) -> list[Job]:
     """The server wants Observations by category: one unit per category, from now on."""
     puller.remember("observations_by", "categories")
-    with puller.writing() as db:
+    bare = query._replace(also=(), filters=())
+    queries = [by_category(bare, category) for category in taken_categories(puller)]
+    with puller.writing() as db:  # all of them open at once: a pull that is cut off here is not complete
         for patient in patients:
             forget_units(db, puller.name, patient, [query.name])
-    bare = query._replace(also=(), filters=())
-    return [
-        partial(_ask, puller, by_category(bare, category), [patient], {}, None)
-        for category in taken_categories(puller)
-        for patient in patients
-    ]
+        put_units(db, [begun(None, puller.name, p, q.name, puller.run, q.asked) for q in queries for p in patients])
+    return [partial(_ask, puller, one, [patient], {}, None) for one in queries for patient in patients]
 
 
 def drop_refused_categories(puller: Puller) -> None:

@@ -13,6 +13,7 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.store.database import transaction
 from dm_fhir.store.pushes import forget, note_made_from
 from dm_fhir.sync.compute import Computed, compute_site
+from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
 from dm_fhir.sync.push import Result, push_site, unsent
@@ -45,19 +46,26 @@ def pull(work: Pass, sites: Iterable[Site], wish: Wish = EVERYTHING) -> dict[str
 
 
 def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
-    """Bring each site's cases and outcomes up to date. A site whose pull failed is computed from what it has."""
+    """Bring each site's cases and outcomes up to date. A site whose pull failed is computed from what it has.
+
+    Whoever is held back keeps what they had.
+    """
     found = {}
     for site in sites:
-        found[site.name] = compute_site(work.db, site.name, work.mappers[site.name], work.run)
+        mapper = work.mappers[site.name]
+        found[site.name] = compute_site(work.db, site.name, mapper, work.run, held(work.db, site, mapper.merges))
     return found
 
 
 def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
-    """Write each site's outcomes onto its server. A site with nothing to send is not even connected to."""
+    """Write each site's outcomes onto its server, but for those of patients who are held back.
+
+    A site with nothing to send is not even connected to.
+    """
 
     def one(site: Site) -> Result:
         mapper = work.mappers[site.name]
-        items = plan(work.db, site.name, mapper, site.push)
+        items = plan(work.db, site.name, mapper, site.push, held=held(work.db, site, mapper.merges))
         _note(work.db, site.name, items)
         if not any(item.action in TO_SEND for item in items):
             return unsent(items)

@@ -20,7 +20,7 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store import ledger
 from dm_fhir.store.database import note_growth, quick_commits, size_bytes
-from dm_fhir.store.ledger import Unit, forget_units, get_unit, now, put_unit
+from dm_fhir.store.ledger import Unit, forget_units, get_unit, note_plan, now, put_unit
 from dm_fhir.store.members import join
 from dm_fhir.sync.cohort import COHORT, Named, find_cohort, known_members, read_list
 from dm_fhir.sync.groups import drop_refused_categories, jobs_for
@@ -163,6 +163,7 @@ def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress
             join(db, puller.name, others, puller.run)
         work_off(puller, jobs_for(puller, PATIENT, others, only_open=wish.retry), lambda *_: None)
     queries = plan(puller)
+    _note_plan(puller, queries)
     jobs = [job for query in queries for job in jobs_of(query, others, len(queries) - 1)]
     if not wish.is_partial:
         jobs += [partial(pull_whole, puller, type_name) for type_name in puller.site.pull.whole_types]
@@ -170,8 +171,15 @@ def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress
     work_off(puller, jobs, progress)
     drop_refused_categories(puller)
     _forget_old_queries(puller, queries, [*patients, *others])
+    _note_plan(puller, plan(puller))
     pull_medications(puller, whole=not wish.is_partial)
     learn_counting(puller, queries, len(patients))
+
+
+def _note_plan(puller: Puller, queries: Sequence[Query]) -> None:
+    """What a patient must have been asked for to be complete. It may turn out on the way that it goes by category."""
+    with puller.writing() as db:
+        note_plan(db, puller.name, [PATIENT.name, *(query.name for query in queries)])
 
 
 def _forget_old_queries(puller: Puller, queries: Sequence[Query], patients: Sequence[str]) -> None:

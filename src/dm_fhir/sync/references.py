@@ -1,12 +1,12 @@
 """What stored records refer to that must be pulled too: Medications, and the other ids of a merged patient."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import msgspec
 
 from dm_fhir.fhir.resource import NOT_READABLE, local_reference
-from dm_fhir.store.resources import bodies_with
+from dm_fhir.store.resources import bodies_with, has_resource
 from dm_fhir.sync.mapper import Mapper
 
 _MEDICATED = ("MedicationAdministration", "MedicationRequest", "MedicationStatement")
@@ -18,6 +18,7 @@ class _Reference(msgspec.Struct, frozen=True):
 
 class _Medicated(msgspec.Struct, frozen=True):
     medicationReference: _Reference | None = None
+    subject: _Reference | None = None
 
 
 _MEDICATION = msgspec.json.Decoder(_Medicated)
@@ -28,17 +29,32 @@ def referred_medications(db: sqlite3.Connection, site: str, addresses: Collectio
 
     `addresses` are those by which the server goes: its endpoint, and the inner ones of a server behind a proxy.
     """
+    return {medication for _, medication in _referring(db, site, addresses)}
+
+
+def waiting_for_medications(db: sqlite3.Connection, site: str, addresses: Collection[str]) -> set[str]:
+    """The patients whose records refer to a Medication that the store has never had."""
+    missing: dict[str, bool] = {}
     found = set()
+    for patient, medication in _referring(db, site, addresses):
+        if medication not in missing:
+            missing[medication] = not has_resource(db, site, medication)
+        if missing[medication] and patient.startswith("Patient/"):
+            found.add(patient)
+    return found
+
+
+def _referring(db: sqlite3.Connection, site: str, addresses: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The subject of each record that refers to a Medication on this server, and the Medication."""
     for type_name in _MEDICATED:
         for _, body in bodies_with(db, site, type_name, '"medicationReference"'):
             try:
-                reference = _MEDICATION.decode(body).medicationReference
+                record = _MEDICATION.decode(body)
             except NOT_READABLE:
                 continue  # the mapping reports it as unreadable, with its path
-            text = (reference.reference if reference else None) or ""
+            text = _text(record.medicationReference)
             if _is_ours(text, addresses) and local_reference(text).startswith("Medication/"):
-                found.add(local_reference(text))
-    return found
+                yield local_reference(_text(record.subject)), local_reference(text)
 
 
 def linked_patients(
@@ -53,6 +69,10 @@ def linked_patients(
             found.setdefault(itself, set()).add(other)
             found.setdefault(other, set()).add(itself)
     return {patient: others for patient, others in found.items() if patient in wanted or others & wanted}
+
+
+def _text(reference: _Reference | None) -> str:
+    return (reference.reference if reference else None) or ""
 
 
 def _is_ours(reference: str, addresses: Collection[str]) -> bool:

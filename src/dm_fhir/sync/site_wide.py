@@ -21,6 +21,8 @@ from dm_fhir.sync.tally import Check, begun, watermark
 from dm_fhir.sync.workers import Job
 
 MEDICATIONS = "Medication by reference"
+#: How the query of a type that is asked for whole ends.
+WHOLE = ", whole"
 
 
 def pull_whole(puller: Puller, type_name: str) -> Iterable[Job]:
@@ -30,7 +32,7 @@ def pull_whole(puller: Puller, type_name: str) -> Iterable[Job]:
     def check(resource: Resource) -> Check:
         return Check(resource.subject in patients, None if resource.subject in patients else "not_in_cohort")
 
-    query = Query(type_name, f"{type_name}, whole", "", scope=f"run {puller.run}")
+    query = Query(type_name, f"{type_name}{WHOLE}", "", scope=f"run {puller.run}")
     pull_site_wide(puller, query, check, lambda _: None, sorted(patients))
     return []
 

@@ -8,6 +8,7 @@ from dm_fhir.config import Site
 from dm_fhir.errors import worst_exit_code
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.ledger import Unit
+from dm_fhir.sync.held import Merges, held
 from dm_fhir.sync.pull import PLAN
 from dm_fhir.sync.query import FORMS, SEARCHES
 
@@ -36,7 +37,8 @@ class SiteSummary(msgspec.Struct, frozen=True):
 
     `findings` counts them by code, `finding_patients` the patients in whose cases they are. `set_aside` and `acknowledged` say why, by place; what somebody has acknowledged is only counted. `without_patient`
     counts, by type, the records that name no patient and so are in no case. `notes` sums what was noted while reading,
-    `server_messages` what the server said along with complete answers, and of how many units.
+    `server_messages` what the server said along with complete answers, and of how many units. `held` are the patients who
+    are held back, each with why; whoever of them is in `without_case` was never complete, the others keep what they had.
     """
 
     site: str
@@ -55,12 +57,14 @@ class SiteSummary(msgspec.Struct, frozen=True):
     deleted_by_type: dict[str, int]
     notes: dict[str, int]
     server_messages: dict[str, int]
+    held: dict[str, str] = {}
+    without_case: list[str] = []
     all_refused: bool = False
     error: str | None = None
 
     def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
         """The code that the ledger asks for, as far as these steps answer for it."""
-        codes = [0]
+        codes = [3 if self.held else 0]
         if "pull" in steps:
             codes += [3] if self.attention or self.set_aside or not self.units else []
             codes += [5] if self.all_refused else []
@@ -72,7 +76,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
         return worst_exit_code(codes)
 
 
-def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> SiteSummary:
+def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: str | None = None) -> SiteSummary:
     """The site's state. `error` is what stopped this run there, if anything did."""
     name = site.name
     optional = site.pull.optional_types
@@ -80,6 +84,8 @@ def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> S
     found = cases.finding_counts(db, name)
     units = ledger.counts_by_state(db, name)
     plan = 1 if ledger.get_unit(db, name, "", PLAN) else 0
+    back = held(db, site, merges)
+    known = cases.fingerprints(db, name) if back else {}
     return SiteSummary(
         site=name,
         complete_until=ledger.complete_until(db, name, optional),
@@ -97,6 +103,8 @@ def summarise(db: sqlite3.Connection, site: Site, error: str | None = None) -> S
         deleted_by_type=resources.deleted_by_type(db, name),
         notes=ledger.notes(db, name),
         server_messages=ledger.messages_of_complete(db, name),
+        held=back,
+        without_case=[patient for patient in back if patient not in known],
         all_refused=0 < units.get("refused", 0) == sum(units.values()) - plan,
         error=error,
     )

@@ -116,7 +116,7 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
                 voice.say("previous run was interrupted; continuing", "run_interrupted_before")
             if warning:
                 voice.warn(warning, "space_low")
-            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}), steps, [])
+            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}, {}), steps, [])
             code = 1
             try:
                 yield run

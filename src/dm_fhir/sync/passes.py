@@ -4,8 +4,10 @@ What a pass came to is read from the store afterwards (`summary`), never from "n
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from functools import wraps
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from dm_fhir.config import Site
 from dm_fhir.errors import DmFhirError
@@ -20,11 +22,12 @@ from dm_fhir.sync.push import Result, push_site, unsent
 from dm_fhir.sync.push_plan import TO_SEND, Item, plan, superseded
 
 Connect = Callable[[Site], Connection]
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Pass(NamedTuple):
-    """What one run works with. `errors` gathers, by site, what stopped that site."""
+    """What one run works with. `errors` gathers, by site, what stopped that site; `seconds`, by step, how long it took."""
 
     db: sqlite3.Connection
     run: int
@@ -32,8 +35,27 @@ class Pass(NamedTuple):
     connect: Connect
     progress: Callable[[str], Progress]
     errors: dict[str, DmFhirError]
+    seconds: dict[str, float]
 
 
+def _timed(step: str) -> Callable[[Callable[Concatenate[Pass, P], T]], Callable[Concatenate[Pass, P], T]]:
+    """Note in the pass how long the function takes, also where it fails."""
+
+    def timing(function: Callable[Concatenate[Pass, P], T]) -> Callable[Concatenate[Pass, P], T]:
+        @wraps(function)
+        def timed(work: Pass, *args: P.args, **kwargs: P.kwargs) -> T:
+            started = time.monotonic()
+            try:
+                return function(work, *args, **kwargs)
+            finally:
+                work.seconds[step] = work.seconds.get(step, 0) + time.monotonic() - started
+
+        return timed
+
+    return timing
+
+
+@_timed("pull")
 def pull(work: Pass, sites: Iterable[Site], wish: Wish = EVERYTHING) -> dict[str, Pulled]:
     """Pull each site; what each came to, for those that got so far."""
 
@@ -45,6 +67,7 @@ def pull(work: Pass, sites: Iterable[Site], wish: Wish = EVERYTHING) -> dict[str
     return _each(work, sites, one)
 
 
+@_timed("compute")
 def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
     """Bring each site's cases and outcomes up to date. A site whose pull failed is computed from what it has.
 
@@ -57,6 +80,7 @@ def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
     return found
 
 
+@_timed("push")
 def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
     """Write each site's outcomes onto its server, but for those of patients who are held back.
 

@@ -135,8 +135,8 @@ def _place(config: Config, site_name: str | None) -> Path:
     """Where the site's config says that its private key is, else in `keys` beside the config."""
     site = config.site(site_name) if site_name else _only_site(config)
     secret = site.auth.private_key
-    if secret and secret.place.startswith("file:"):
-        return secret.folder / secret.place.removeprefix("file:")
+    if secret and secret.file:
+        return secret.file
     return config.path.parent / "keys" / f"{site.name}.pem"
 
 

@@ -14,6 +14,8 @@ import msgspec
 from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Dates
 from dm_fhir.model.definitions import ADULT_ENZYME_RANGES, SCHEDULES, Definitions, Visit
+from dm_fhir.secret import Secret as Secret
+from dm_fhir.secret import private_file
 from dm_fhir.validation import faults
 
 DEFAULT_NAME = "dm-fhir.toml"
@@ -21,39 +23,6 @@ DEFAULT_SCOPE = "system/*.read"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Partial = Literal["patients", "nothing", "everything"]
 _Table = dict[str, object]
-
-
-class Secret(msgspec.Struct, frozen=True):
-    """Where a secret is kept (`env:NAME` or `file:PATH`); printing it shows the place, never the secret."""
-
-    place: str
-    folder: Path
-
-    def read(self) -> str:
-        """The secret itself, without surrounding blanks. Raises ConfigError when it is missing or empty."""
-        kind, _, name = self.place.partition(":")
-        secret = self._from_file(name) if kind == "file" else os.environ.get(name, "")
-        if not secret.strip():
-            raise ConfigError(f"the secret {self.place} is missing or empty", hint=self._hint(kind, name))
-        return secret.strip()
-
-    def _from_file(self, name: str) -> str:
-        try:
-            return (self.folder / name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
-        except UnicodeDecodeError:  # its text would repeat the secret's bytes
-            raise ConfigError(f"the secret {self.place} is not text in UTF-8") from None
-        except OSError as error:
-            raise ConfigError(f"the secret {self.place} cannot be read: {error.strerror}") from error
-
-    def _hint(self, kind: str, name: str) -> str:
-        if kind == "env":
-            return f"set the environment variable {name}"
-        return f"put it into {self.folder / name}, mode 0600"
-
-    def __repr__(self) -> str:
-        return f"Secret({self.place})"
 
 
 class Auth(msgspec.Struct, frozen=True):
@@ -392,8 +361,8 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
         redirect_hosts=tuple(site.get("redirect_hosts", ())),
         tls=Tls(
             ca_bundle=_path(site.get("ca_bundle"), folder),
-            client_cert=_path(site.get("client_cert"), folder),
-            client_key=_path(site.get("client_key"), folder),
+            client_cert=_private(site.get("client_cert"), folder),
+            client_key=_private(site.get("client_key"), folder),
             proxy=site.get("proxy"),
         ),
         column_map=_path(site.get("import", {}).get("map"), folder),
@@ -406,6 +375,11 @@ def _cohort(cohort: dict[str, Any], folder: Path) -> Cohort:
 
 def _path(name: str | None, folder: Path) -> Path | None:
     return folder / name if name else None
+
+
+def _private(name: str | None, folder: Path) -> Path | None:
+    """A key's file, or one that may have a key in it."""
+    return private_file(folder / name, folder) if name else None
 
 
 def _auth(auth: dict[str, str], folder: Path) -> Auth:

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench bench-mapping bench-push faults build schema findings clean help
+.PHONY: demo test install lint types unit bench bench-mapping bench-push faults build schema findings examples clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -60,6 +60,9 @@ schema: install ## the published schema of the case series, from the model
 findings: install ## docs/findings.md, from the kinds of finding
 	$(BIN)/python -c 'from dm_fhir.model.findings import documentation as page; print(page(), end="")' > docs/findings.md.new
 	mv docs/findings.md.new docs/findings.md
+
+examples: install ## the examples in deploy, from dm-fhir schedule
+	$(BIN)/python tests/schedule/examples.py
 
 clean: ## what was built; not .venv
 	rm -rf .build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -31,6 +31,7 @@ COMMANDS = {
     "compute": "Turn the store into cases and outcomes.",
     "push": "Write the outcomes onto the servers.",
     "sync": "Pull, compute and push under a lock: the line a scheduler runs.",
+    "schedule": "The files by which systemd, cron or Kubernetes run the sync.",
     "backup": "Copy the store, also while a sync is writing it.",
     "restore": "Put a copy of the store back in its place.",
     "status": "What is complete until when, and what needs attention.",

@@ -1,4 +1,4 @@
-"""What only some machines have, FHIR data that nobody here wrote and a browser, and the promise that they are then used."""
+"""What only some machines have, FHIR data that nobody here wrote, a browser, other programs, and the promise that they are then used."""
 
 import os
 import shutil
@@ -17,7 +17,10 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 VERIFIED_CODES = REAL_DATA.parent / "clinical" / "codes.csv"
 #: Debian's package of this name.
 CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
-#: The files whose tests are marked `real_data` or `browser`, each with what it needs.
+#: Programs of Debian's packages systemd and cron.
+SYSTEMD_ANALYZE = Path(shutil.which("systemd-analyze") or "/usr/bin/systemd-analyze")
+CRONTAB = Path(shutil.which("crontab") or "/usr/bin/crontab")
+#: The files whose tests are marked `real_data`, `browser` or `tool`, each with what it needs.
 READERS = {
     "mappings/test_real_data.py": REAL_DATA,
     "mappings/test_real_adverse_events.py": REAL_DATA,
@@ -29,9 +32,11 @@ READERS = {
     "acceptance/test_real_hospital.py": REAL_DATA,
     "export/test_exported_r4_schema.py": REAL_DATA,
     "report/test_in_a_browser.py": CHROMIUM,
+    "schedule/test_crontab.py": CRONTAB,
+    "schedule/test_systemd_analyze.py": SYSTEMD_ANALYZE,
 }
 collect_ignore = [name for name, needs in READERS.items() if not needs.exists()]
-MARKS = {"real_data", "browser"}
+MARKS = {"real_data", "browser", "tool"}
 #: The tests with one of these marks that were run, by any process of this run.
 _executed: set[str] = set()
 
@@ -55,7 +60,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a full run that has the data, or the browser, and leaves one of their tests out has failed."""
+    """In CI a full run that has the data, the browser or the program, and leaves one of their tests out has failed."""
     config = session.config
     if hasattr(config, "workerinput"):
         return  # one of several processes: it sees only its share

@@ -44,7 +44,7 @@ def test_what_is_handed_over_is_read_also_where_the_file_cannot_be(tmp_path: Pat
 def test_what_is_not_handed_over_is_read_in_its_place(tmp_path: Path, handed: Path) -> None:
     (tmp_path / "leon.pem").write_text("in its place", encoding="utf-8")
     assert Secret("file:leon.pem", tmp_path).read() == "in its place"
-    with pytest.raises(ConfigError, match="the secret file:keys/madrid.pem is missing or empty") as caught:
+    with pytest.raises(ConfigError, match=r"the secret file:keys/madrid\.pem is missing or empty") as caught:
         Secret("file:keys/madrid.pem", tmp_path).read()
     assert str(tmp_path / "keys" / "madrid.pem") in str(caught.value)
 
@@ -55,14 +55,20 @@ def test_without_a_service_manager_it_is_read_in_its_place(tmp_path: Path, monke
         assert private_file(tmp_path / "leon.pem", tmp_path) == tmp_path / "leon.pem"
 
 
-def test_the_key_of_a_client_certificate_is_handed_over_too(tmp_path: Path, handed: Path) -> None:
+def test_the_key_of_a_client_certificate_and_a_list_of_patients_are_handed_over_too(
+    tmp_path: Path, handed: Path
+) -> None:
     (handed / "tls-leon.key").touch()
+    (handed / "patients.txt").touch()
     config = tmp_path / "dm-fhir.toml"
     config.write_text(
         '[study]\ntitle = "x"\ndrug = "anifrolumab"\n[[site]]\nname = "leon"\nendpoint = "https://leon.test"\n'
-        'client_cert = "tls/leon.crt"\nclient_key = "tls/leon.key"\nca_bundle = "keys/leon.pem"\n',
+        'client_cert = "tls/leon.crt"\nclient_key = "tls/leon.key"\nca_bundle = "keys/leon.pem"\n'
+        '[site.cohort]\nby = "patients"\npatients = "patients.txt"\n',
         encoding="utf-8",
     )
-    tls = load_config(config).sites[0].tls
+    site = load_config(config).sites[0]
+    tls = site.tls
+    assert site.cohort.patients == handed / "patients.txt"
     assert (tls.client_cert, tls.client_key) == (tmp_path / "tls" / "leon.crt", handed / "tls-leon.key")
     assert tls.ca_bundle == tmp_path / "keys" / "leon.pem"

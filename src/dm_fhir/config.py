@@ -370,7 +370,7 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
 
 
 def _cohort(cohort: dict[str, Any], folder: Path) -> Cohort:
-    return Cohort(cohort.get("by", "medication"), cohort.get("group"), _path(cohort.get("patients"), folder))
+    return Cohort(cohort.get("by", "medication"), cohort.get("group"), _private(cohort.get("patients"), folder))
 
 
 def _path(name: str | None, folder: Path) -> Path | None:
@@ -378,7 +378,7 @@ def _path(name: str | None, folder: Path) -> Path | None:
 
 
 def _private(name: str | None, folder: Path) -> Path | None:
-    """A key's file, or one that may have a key in it."""
+    """A file that has a key in it, or patients."""
     return private_file(folder / name, folder) if name else None
 
 

@@ -43,7 +43,7 @@ def _timed(step: str) -> Callable[[Callable[Concatenate[Pass, P], T]], Callable[
 
     def timing(function: Callable[Concatenate[Pass, P], T]) -> Callable[Concatenate[Pass, P], T]:
         @wraps(function)
-        def timed(work: Pass, *args: P.args, **kwargs: P.kwargs) -> T:
+        def timed(work: Pass, /, *args: P.args, **kwargs: P.kwargs) -> T:
             started = time.monotonic()
             try:
                 return function(work, *args, **kwargs)

@@ -51,7 +51,7 @@ def command(ctx: click.Context, target: Path, replace: bool, as_json: bool) -> i
 def copying(voice: Voice) -> Progress:
     """Shows how many pages are copied."""
     show = voice.progress("copy")
-    return lambda done, total: show("the store, pages", done, total)
+    return lambda done, total: show("", done, total)
 
 
 def in_words(one: About) -> str:

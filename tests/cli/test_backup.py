@@ -30,7 +30,7 @@ def test_a_copy_by_name_is_made_and_put_back(study: Study, tmp_path: Path) -> No
     assert re.match(
         r"copy.sqlite: a store of anifrolumab, version \d, with 1 run, the newest begun 2\S+Z; 0\.\d MB$", made.lines[0]
     )
-    assert re.match(r"copy the store, pages: (\d+) of \1\n", made.err)
+    assert re.match(r"copy: (\d+) of \1\n", made.err)
     study.unit("after")
     study.db.close()
 

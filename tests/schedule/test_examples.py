@@ -8,9 +8,9 @@ OTHERS = {"Containerfile", "dm-fhir.toml", "requirements.lock"}
 
 def test_they_are_what_the_command_writes() -> None:
     found = {str(path.relative_to(DEPLOY)): path for path in DEPLOY.rglob("*") if path.is_file()}
-    assert {name: path.read_text(encoding="utf-8") for name, path in found.items() if name not in OTHERS} == examples(), (
-        "write them anew: make examples"
-    )
+    assert {
+        name: path.read_text(encoding="utf-8") for name, path in found.items() if name not in OTHERS
+    } == examples(), "write them anew: make examples"
 
 
 def test_they_show_how_each_secret_is_handed_over() -> None:

@@ -8,6 +8,7 @@ import pytest
 from dm_fhir.config import Auth, Pull, Site
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.ledger import Unit, put_unit
+from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.store.resources import acknowledge, quarantined, set_aside
 from dm_fhir.sync.summary import SiteSummary, summarise
 
@@ -50,6 +51,17 @@ def test_the_exit_code_is_the_ledgers(db: sqlite3.Connection, states: list[str],
         put(db, "whole plan", patient="")
     assert summary(db).exit_code() == code
     assert summary(db).exit_code(("compute",)) == (3 if code else 0), "the patient is held back"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("confirmed", 0), ("retracted", 0), ("blocked", 3), ("rejected", 3), ("sending", 3), ("conflict", 7)],
+)
+def test_the_exit_code_says_how_what_was_written_stands(db: sqlite3.Connection, state: str, code: int) -> None:
+    put(db, "q")
+    put_push(db, "leon", Pushed("k1", "Patient/1", "ck_baseline", "", state, None, None, "", None, b""), 1)
+    assert summary(db).exit_code() == code
+    assert summary(db).exit_code(("pull",)) == 0
 
 
 def test_a_type_that_need_not_be_there_keeps_nothing_open(db: sqlite3.Connection) -> None:

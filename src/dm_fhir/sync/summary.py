@@ -71,7 +71,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
         if "compute" in steps and self.unreadable:
             codes.append(3)
         if "push" in steps:
-            codes += [3] if self.pushed.get("rejected") or self.pushed.get("sending") else []
+            codes += [3] if any(self.pushed.get(state) for state in ("blocked", "rejected", "sending")) else []
             codes += [7] if self.pushed.get("conflict") else []
         return worst_exit_code(codes)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 
+from dm_fhir.cli.outside import tell_outside
 from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
@@ -16,14 +17,17 @@ from dm_fhir.mappings.patient import merges
 from dm_fhir.mappings.site import site_mapper
 from dm_fhir.store.audit import who
 from dm_fhir.store.database import open_store, space_warning
-from dm_fhir.store.ledger import begin_run, end_run, interrupted_before
+from dm_fhir.store.ledger import begin_run, end_run, interrupted_before, now
 from dm_fhir.sync.lock import locked
+from dm_fhir.sync.metrics import LastRun
 from dm_fhir.sync.passes import Connect, Pass
 from dm_fhir.sync.summary import STEPS, SiteSummary, summarise
 
 if TYPE_CHECKING:
     from dm_fhir.fhir.connection import Connection
 
+#: The commands that are runs.
+_RUNS = ("pull", "import", "compute", "push", "sync")
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -77,16 +81,25 @@ def json_option(command: F) -> F:
 def opened(ctx: click.Context, sites: Sequence[str] = ()) -> Iterator[Study]:
     """The study of this command line. Raises ConfigError, StoreError."""
     path, voice = ctx.obj
-    with opened_study(path, voice, sites) as study:
+    is_run = ctx.info_name in _RUNS and not ctx.params.get("dry_run")
+    with opened_study(path, voice, sites, ctx.info_name if is_run else None) as study:
         yield study
 
 
 @contextmanager
-def opened_study(path: Path, voice: Voice, sites: Sequence[str] = ()) -> Iterator[Study]:
-    """The study whose config is at `path`, with the named sites, or all."""
-    config = load_config(path)
-    asked = chosen(config, sites)
-    db = open_store(config.store_path, config.drug, voice.say)
+def opened_study(path: Path, voice: Voice, sites: Sequence[str] = (), command: str | None = None) -> Iterator[Study]:
+    """The study whose config is at `path`, with the named sites, or all.
+
+    `command` is what cannot run if it cannot be opened: those outside are told. None: nobody waits for it.
+    """
+    config, started = load_config(path), now()
+    try:
+        asked = chosen(config, sites)
+        db = open_store(config.store_path, config.drug, voice.say)
+    except DmFhirError as error:
+        if command is not None:
+            tell_outside(config, voice, None, LastRun(command, None, started, now(), error.exit_code, {}))
+        raise
     try:
         yield Study(config, asked, db, voice)
     except sqlite3.Error as error:
@@ -103,12 +116,28 @@ def chosen(config: Config, names: Sequence[str]) -> tuple[Site, ...]:
 
 @contextmanager
 def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Iterator[Run]:
-    """A run under the store's lock. It is noted in the store when it begins and when it ends, also by an error."""
+    """A run under the store's lock. It is noted in the store when it begins and when it ends, also by an error.
+
+    When it has ended, or could not begin, those outside are told.
+    """
+    end = _End(command, now())
+    try:
+        with _running(study, command, steps, end) as run:
+            yield run
+    except BaseException as error:
+        end.exit_code = end.exit_code or _code_of(error)
+        raise
+    finally:
+        tell_outside(study.config, study.voice, study.db, end.told())
+
+
+@contextmanager
+def _running(study: Study, command: str, steps: tuple[str, ...], end: "_End") -> Iterator[Run]:
     db, voice = study.db, study.voice
     mappers = {site.name: site_mapper(study.config, site) for site in study.sites}
     with locked(study.config.store_path, command) as held:
         before, warning = interrupted_before(db), space_warning(db) if "pull" in steps else None
-        number = begin_run(db, command, who())
+        number = end.number = begin_run(db, command, who())
         held(number)
         with voice.of_run(number), _connecting(voice) as connect:
             voice.note(f"{command} begins", "run_started", command=command)
@@ -116,23 +145,38 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
                 voice.say("previous run was interrupted; continuing", "run_interrupted_before")
             if warning:
                 voice.warn(warning, "space_low")
-            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}, {}), steps, [])
-            code = 1
+            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}, end.seconds), steps, [])
             try:
                 yield run
-                code = run.exit_code(run.summaries())
+                end.exit_code = run.exit_code(run.summaries())
                 tell_open(voice, db, study.sites, number, steps, run.work.errors)
-            except KeyboardInterrupt:
-                code = 130
-                raise
-            except DmFhirError as error:
-                code = error.exit_code
+            except BaseException as error:
+                end.exit_code = _code_of(error)
                 raise
             finally:
-                end_run(db, number, code)
-                voice.note(
-                    f"{command} ends: exit {code} ({EXIT_CODES.get(code, 'failed')})", "run_ended", exit_code=code
-                )
+                end_run(db, number, end.exit_code)
+                meaning = EXIT_CODES.get(end.exit_code, "failed")
+                voice.note(f"{command} ends: exit {end.exit_code} ({meaning})", "run_ended", exit_code=end.exit_code)
+
+
+class _End:
+    """How a run is ending, for whoever is told of it."""
+
+    def __init__(self, command: str, started: str) -> None:
+        self.command, self.started = command, started
+        self.number: int | None = None
+        self.exit_code = 0
+        self.seconds: dict[str, float] = {}
+
+    def told(self) -> LastRun:
+        """As of now."""
+        return LastRun(self.command, self.number, self.started, now(), self.exit_code, self.seconds)
+
+
+def _code_of(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    return error.exit_code if isinstance(error, DmFhirError) else 1
 
 
 @contextmanager

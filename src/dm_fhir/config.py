@@ -23,6 +23,12 @@ DEFAULT_SCOPE = "system/*.read"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Partial = Literal["patients", "nothing", "everything"]
 _Table = dict[str, object]
+#: What a run can end with, in the words of `[notify] on`, by exit code; `recovered` is the first 0 after another.
+NOTIFIED_OF = {
+    1: "failed", 2: "configuration", 3: "partial", 4: "unavailable", 5: "refused", 7: "conflict", 11: "locked",
+    130: "interrupted", 0: "recovered",
+}  # fmt: skip
+NOTIFIED_BY_DEFAULT = tuple(word for code, word in NOTIFIED_OF.items() if code not in (11, 130))
 
 
 class Auth(msgspec.Struct, frozen=True):
@@ -149,6 +155,26 @@ class Site(msgspec.Struct, frozen=True):
         return ZoneInfo(self.timezone)
 
 
+class Metrics(msgspec.Struct, frozen=True):
+    """The file of metrics that each run leaves, and who may read it."""
+
+    file: Path
+    readable_by: Literal["owner", "group", "all"] = "all"
+
+
+class Notify(msgspec.Struct, frozen=True):
+    """Who is told how runs end. `command` is a program and its arguments, () where there is none; `webhook` is an address, or
+    where one is kept. `on` are the words of NOTIFIED_OF of which they are told, the same one again only after `repeat_hours`.
+    """
+
+    command: tuple[str, ...] = ()
+    webhook: str | Secret | None = None
+    webhook_token: Secret | None = None
+    tls: Tls = Tls()
+    on: tuple[str, ...] = NOTIFIED_BY_DEFAULT
+    repeat_hours: float = 24
+
+
 class Config(msgspec.Struct, frozen=True):
     """A whole study. Without a `pseudonym_key` nothing is exported under pseudonyms.
 
@@ -168,6 +194,8 @@ class Config(msgspec.Struct, frozen=True):
     suppress_below: int = 0
     dates: Dates = "kept"
     person_identifier: str | None = None
+    metrics: Metrics | None = None
+    notify: Notify | None = None
 
     def site(self, name: str) -> Site:
         """The site called `name`. Raises ConfigError naming the known ones."""
@@ -220,10 +248,23 @@ def _rules(document: dict[str, object]) -> list[str]:
         found.append(
             "report.suppress_below: must be 0 (all counts are shown) or at least 3: '<2' would tell that it is 1"
         )
+    found += _notify_faults(document.get("notify"))
     found += [f"site: the name '{name}' is used {count} times" for name, count in names.items() if count > 1]
     for index, site in enumerate(tables):
         found += _site_faults(f"site[{index}]", site)
     return found
+
+
+def _notify_faults(notify: object) -> list[str]:
+    """Somebody must be told somehow, and a token goes over a way that nobody listens to."""
+    if notify is None:
+        return []
+    keys = _table(notify)
+    found = [] if {"command", "webhook"} & keys.keys() else ["notify: 'command' or 'webhook' is missing"]
+    found += [f"notify: 'webhook' is missing, {key} needs it" for key in ("webhook_token",) if key in keys and "webhook" not in keys]  # fmt: skip
+    faults_of_address = _address_fault("notify.webhook", keys.get("webhook"), allow_plain_http=False)
+    return found + [fault.partition("plain http")[0] + "plain http can be read and changed on its way; use https"
+                    if "plain http" in fault else fault for fault in faults_of_address]  # fmt: skip
 
 
 def _visit_faults(study: _Table) -> list[str]:
@@ -319,6 +360,26 @@ def _build(document: dict[str, Any], path: Path) -> Config:
         suppress_below=document.get("report", {}).get("suppress_below", 0),
         dates=study.get("dates", "kept"),
         person_identifier=study.get("person_identifier"),
+        metrics=_metrics(document.get("metrics"), folder),
+        notify=_notify(document.get("notify"), folder),
+    )
+
+
+def _metrics(metrics: dict[str, Any] | None, folder: Path) -> Metrics | None:
+    return Metrics(folder / metrics["file"], metrics.get("readable_by", "all")) if metrics else None
+
+
+def _notify(notify: dict[str, Any] | None, folder: Path) -> Notify | None:
+    if notify is None:
+        return None
+    webhook, token = notify.get("webhook"), notify.get("webhook_token")
+    return Notify(
+        command=tuple(notify.get("command", ())),
+        webhook=Secret(webhook, folder) if webhook and webhook.startswith(("env:", "file:")) else webhook,
+        webhook_token=Secret(token, folder) if token else None,
+        tls=Tls(ca_bundle=_path(notify.get("ca_bundle"), folder), proxy=notify.get("proxy")),
+        on=tuple(notify.get("on", NOTIFIED_BY_DEFAULT)),
+        repeat_hours=notify.get("repeat_hours", 24),
     )
 
 

@@ -234,10 +234,21 @@ def complete_until(db: sqlite3.Connection, site: str, optional_types: Collection
     """The time up to which everything of the site is in the store; None while any unit needs attention."""
     if any(needs_attention(unit, optional_types) for unit in open_units(db, site)):
         return None
+    return read_until(db, site, optional_types)
+
+
+def read_until(db: sqlite3.Connection, site: str, optional_types: Collection[str] = ()) -> str | None:
+    """The time up to which everything of the site has been read at some time; None while any unit never was.
+
+    A unit that is open now counts with what it had before: this time stands still while a site is not complete.
+    """
+    held_open = [unit.watermark for unit in open_units(db, site) if needs_attention(unit, optional_types)]
     complete, marked, oldest = db.execute(
         "SELECT count(*), count(watermark), min(watermark) FROM unit_now WHERE site = ? AND state = 'complete'", (site,)
     ).fetchone()
-    return str(oldest) if complete and marked == complete else None
+    if None in held_open or marked < complete or not (complete or held_open):
+        return None
+    return min(mark for mark in (*held_open, oldest) if mark is not None)
 
 
 def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:
@@ -291,6 +302,24 @@ def runs(db: sqlite3.Connection, most: int = -1) -> list[Run]:
         "SELECT id, command, started, ended, exit_code, pid, user FROM run ORDER BY id DESC LIMIT ?", (most,)
     )
     return [Run(*row) for row in rows]
+
+
+def last_runs(db: sqlite3.Connection) -> list[Run]:
+    """The newest run of each command, in order of command."""
+    rows = db.execute(
+        "SELECT id, command, started, ended, exit_code, pid, user FROM run "
+        "WHERE id IN (SELECT max(id) FROM run GROUP BY command) ORDER BY command"
+    )
+    return [Run(*row) for row in rows]
+
+
+def last_successes(db: sqlite3.Connection) -> dict[str, str]:
+    """When a run of each command last ended with 0, by command; a command that never did is not in it."""
+    return dict(
+        db.execute(
+            "SELECT command, max(ended) FROM run WHERE exit_code = 0 GROUP BY command ORDER BY command"
+        ).fetchall()
+    )
 
 
 def now() -> str:

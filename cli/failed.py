@@ -1,16 +1,15 @@
 """dm-fhir failed: what is not complete, and the command that mends it."""
 
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from dm_fhir.cli.outside import program_of
 from dm_fhir.cli.reporter import capped, closing_line, document, in_a_line
 from dm_fhir.cli.study import json_option, opened, site_option
-from dm_fhir.config import DEFAULT_NAME, Site
+from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError, worst_exit_code
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.unit_names import Naming, unit_names
@@ -37,7 +36,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_jso
       dm-fhir failed --site leon --json
       dm-fhir failed --unit 3f9a1c02d7
     """
-    program = _program(ctx.obj[0])
+    program = program_of(ctx.obj[0])
     with opened(ctx, sites) as study:
         name_of = unit_names(study.db)
         found = [(site, summarise(study.db, site, merges)) for site in study.sites]
@@ -51,11 +50,6 @@ def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_jso
     click.echo("\n".join(line for site, one in found for line in _lines(site, one, program)))
     click.echo(closing_line("failed", summaries, code))
     return code
-
-
-def _program(config: Path) -> str:
-    """How the command line began, so that what is said here can be typed as it stands."""
-    return "dm-fhir" if str(config) == DEFAULT_NAME else f"dm-fhir --config {shlex.quote(str(config))}"
 
 
 def _only(name: str, found: list[tuple[Site, SiteSummary]], name_of: Naming) -> list[tuple[Site, SiteSummary]]:

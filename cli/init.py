@@ -30,6 +30,13 @@ path = "dm-fhir.sqlite"         # relative to this file
 [report]
 # suppress_below = 5              # counts from 1 to 4 are not shown
 
+# [metrics]
+# file = "dm-fhir.prom"           # what each run leaves for Prometheus: docs/monitoring.md
+
+# [notify]                        # whom to tell when a run does not end well, and when all is well again
+# command = ["mail", "-s", "dm-fhir", "fhir-team@example.org"]
+# webhook = "https://chat.example.org/hooks/dm-fhir"
+
 [[site]]
 name = "leon"
 endpoint = "https://fhir.example.org/r4"      # leave out for a hospital that only sends files

@@ -37,6 +37,7 @@ COMMANDS = {
     "status": "What is complete until when, and what needs attention.",
     "runs": "Past runs: when, how long, how they ended.",
     "failed": "Every query that is not complete, and the command that mends it.",
+    "notify": "Try the way in which people are told how runs end.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
     "explain": "The way of one number, from the outcome back to the record it came from.",
     "findings": "What was unusual in the records, and how to mend it.",

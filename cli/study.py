@@ -128,7 +128,8 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
         end.exit_code = end.exit_code or _code_of(error)
         raise
     finally:
-        tell_outside(study.config, study.voice, study.db, end.told())
+        with study.voice.of_run(end.number):
+            tell_outside(study.config, study.voice, study.db, end.told())
 
 
 @contextmanager

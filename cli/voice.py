@@ -35,8 +35,11 @@ class Voice:
         self._last_said: dict[str, float] = {}
 
     @contextmanager
-    def of_run(self, number: int) -> Iterator[None]:
-        """While this run is at work every line carries its number; from then on no id of a record is said any more."""
+    def of_run(self, number: int | None) -> Iterator[None]:
+        """While this run is at work every line carries its number; from then on no id of a record is said any more.
+
+        None: a run that could not begin.
+        """
         self.run, self._is_log = number, True
         try:
             yield

@@ -365,7 +365,7 @@ def test_trying_it_tells_how_the_last_run_ended_and_counts_for_nothing(
     run(study, monkeypatch, None)
     assert len(kept.messages()) == 1
     dry = study.type("notify", "--dry-run")
-    assert dry.lines[0] == lines[1]
+    assert dry.lines[0] == "Test: dm-fhir compute: complete (exit 0)"
     assert dry.lines[-2:] == ["dry run: nobody was told", "notify: exit 0 (complete)"]
     assert len(kept.messages()) == 1
 

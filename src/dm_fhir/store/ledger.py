@@ -248,7 +248,7 @@ def read_until(db: sqlite3.Connection, site: str, optional_types: Collection[str
     ).fetchone()
     if None in held_open or marked < complete or not (complete or held_open):
         return None
-    return min(mark for mark in (*held_open, oldest) if mark is not None)
+    return str(min(mark for mark in (*held_open, oldest) if mark is not None))
 
 
 def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:

@@ -10,8 +10,8 @@ from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_opt
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.sync.push import Result
 from dm_fhir.sync.push_plan import IMPORTED, TO_SEND, Item, count
+from dm_fhir.sync.push_result import Result
 
 
 @click.command("push")
@@ -74,6 +74,7 @@ def result_lines(results: Mapping[str, Result]) -> list[str]:
     for site, result in results.items():
         lines.append(f"{site}: outcomes: {counted(result.counts) or 'none'}")
         lines += [f"{site}: imported scores: {counted(result.imported)}"] if result.imported else []
+        lines += [f"{site}: {remark}" for remark in result.remarks]
         lines += [f"  {trouble}" for trouble in result.troubles]
     return lines
 

@@ -9,7 +9,7 @@ import msgspec
 
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings import imported_observation, outcome_observation, patient, questionnaire_response
+from dm_fhir.mappings import imported_observation, outcome_observation, patient, provenance, questionnaire_response
 from dm_fhir.mappings.case import Record, read_case
 from dm_fhir.mappings.codes import Row, Tables, load_tables
 from dm_fhir.mappings.condition import DENIED, Condition, statuses
@@ -162,6 +162,10 @@ class SiteMapper(NamedTuple):
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""
         return outcome_observation.as_entered_in_error(body)
+
+    def provenance(self, targets: Sequence[str], recorded: str, activity: str) -> bytes:
+        """The Provenance of what was written at once."""
+        return provenance.to_fhir(targets, recorded, activity)
 
     def _drug_row(self) -> Row:
         return self.tables.rows["medication", self.drug]

@@ -22,7 +22,9 @@ def vendor_table() -> str:
 
 
 def _row(vendor: Vendor) -> str:
-    settings = ", ".join(f"`{name} = {_toml(value)}`" for name, value in vendor.settings.items())
+    written = {"way": vendor.way, "bundle_size": vendor.bundle_size}
+    said = {**vendor.settings, **{name: value for name, value in written.items() if value is not None}}
+    settings = ", ".join(f"`{name} = {_toml(value)}`" for name, value in said.items())
     cells = [f"**{vendor.name}**", settings or "none", *map("; ".join, (vendor.remarks, vendor.writing, vendor.bulk))]
     return f"| {' | '.join(cells)} |"
 

@@ -168,13 +168,14 @@ def test_what_somebody_else_has_changed_is_left_as_it_is(study: Study) -> None:
     assert study.server.resources[place]["valueQuantity"]["value"] == 9
 
 
-def test_a_push_that_breaks_off_is_settled_by_the_next(study: Study) -> None:
+def test_a_push_that_breaks_off_is_settled_and_what_is_refused_is_named(study: Study) -> None:
+    study.config(CONFIG.replace("[site.push]", '[site.push]\nway = "conditional-update"'))
     study.type("import", "scores.csv")
     study.type("compute")
     study.server.fail("PUT Observation", "truncated")
     study.server.fail("PUT Observation", 422)
     first = study.type("push", code=3)["pushed_imported"]["leon"]
-    assert first["rejected"] == 1
+    assert first == {"new": 2, "rejected": 1}
     study.type("push", code=3)
     assert len({json.dumps(one["identifier"]) for one in study.scores()}) == len(study.scores()) == 2
 

@@ -19,7 +19,9 @@ class _Resource(msgspec.Struct, frozen=True):
     type: str | None = None
     searchParam: tuple[_Parameter, ...] = ()
     interaction: tuple[_Interaction, ...] = ()
+    conditionalCreate: bool = False
     conditionalUpdate: bool = False
+    versioning: str | None = None
 
 
 class _Rest(msgspec.Struct, frozen=True):
@@ -59,6 +61,14 @@ class Capability(msgspec.Struct, frozen=True):
     def updates_conditionally(self, type_name: str) -> bool:
         """Whether the server says that PUT with a query works."""
         return any(resource.conditionalUpdate for resource in self._resources(type_name))
+
+    def creates_conditionally(self, type_name: str) -> bool:
+        """Whether the server says that POST with If-None-Exist works."""
+        return any(resource.conditionalCreate for resource in self._resources(type_name))
+
+    def guards_updates(self, type_name: str) -> bool:
+        """Whether the server says that an update can be bound to the version that is to be updated (If-Match)."""
+        return any(resource.versioning == "versioned-update" for resource in self._resources(type_name))
 
     @property
     def name(self) -> str:

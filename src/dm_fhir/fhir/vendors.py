@@ -46,7 +46,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One row of the vendor table.
 
     `names` are the words by which a server of this vendor calls itself. `settings` holds what the row says otherwise than the
-    default. `remarks` are about reading, `writing` about pushing, `bulk` about bulk export.
+    default. `remarks` are about reading, `writing` about pushing, `bulk` about bulk export. `way` and `bundle_size` are those of
+    [site.push], None where the vendor does not ask for any.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     writing: tuple[str, ...]
     bulk: tuple[str, ...]
     sources: tuple[str, ...]
+    way: Literal["transaction", "conditional-update", "conditional-create", "search"] | None = None
+    bundle_size: int | None = None
 
 
 @cache

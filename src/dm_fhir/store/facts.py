@@ -15,6 +15,15 @@ def remember(db: sqlite3.Connection, site: str, name: str, value: str) -> None:
     db.execute("INSERT OR REPLACE INTO server_fact VALUES (?, ?, ?, ?)", (site, name, value, now()))
 
 
+#: How the value of a fact begins that stays for as long as the server is the same: trying again would do harm.
+FOR_GOOD = "never:"
+
+
 def forget_all(db: sqlite3.Connection, site: str) -> None:
     """Forget all of them: the server is another one now."""
     db.execute("DELETE FROM server_fact WHERE site = ?", (site,))
+
+
+def forget_what_may_be_mended(db: sqlite3.Connection, site: str) -> None:
+    """Forget all but what would do harm if it were tried again."""
+    db.execute("DELETE FROM server_fact WHERE site = ? AND substr(value, 1, ?) <> ?", (site, len(FOR_GOOD), FOR_GOOD))

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from dm_fhir.store.ledger import now
@@ -51,6 +52,12 @@ def pushed(db: sqlite3.Connection, site: str) -> dict[str, Pushed]:
     """Everything written to a site, by identifier."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,))
     return {row[0]: Pushed._make(row) for row in rows}
+
+
+def seconds_since_sent(db: sqlite3.Connection, site: str) -> float:
+    """How long ago the last write went out of which nobody knows how it ended; 0 where there is none."""
+    last = db.execute("SELECT max(\"when\") FROM push WHERE site = ? AND state = 'sending'", (site,)).fetchone()[0]
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(last)).total_seconds()) if last else 0.0
 
 
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:

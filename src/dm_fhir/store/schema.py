@@ -125,6 +125,7 @@ _FOURTH = """
 ALTER TABLE run ADD COLUMN user TEXT NOT NULL DEFAULT '';
 CREATE TABLE transmission (
   number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, recorded TEXT NOT NULL,
+  activity TEXT NOT NULL CHECK (activity IN ('CREATE', 'UPDATE', 'NULLIFY')),
   state TEXT NOT NULL CHECK (state IN ('sending', 'sent', 'documented', 'undocumented')), provenance TEXT
 ) STRICT;
 ALTER TABLE push RENAME TO push_before;
@@ -134,6 +135,7 @@ CREATE TABLE push (
   server_id TEXT, version TEXT, hash TEXT NOT NULL, message TEXT, body BLOB NOT NULL, run INTEGER NOT NULL REFERENCES run, "when" TEXT NOT NULL,
   made_from TEXT NOT NULL DEFAULT '', transmission INTEGER REFERENCES transmission, PRIMARY KEY (site, identifier)
 ) STRICT;
+CREATE INDEX push_of_transmission ON push (transmission);
 INSERT INTO push (site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when")
   SELECT site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when" FROM push_before;
 DROP TABLE push_before;

@@ -86,3 +86,6 @@ class Mapper(Protocol):
 
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""
+
+    def provenance(self, targets: Sequence[str], recorded: str, activity: str) -> bytes:
+        """The Provenance of what was written at once: `targets` are its references, `activity` a code of v3-DataOperation."""

@@ -14,12 +14,14 @@ from dm_fhir.errors import DmFhirError
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.store.database import transaction
 from dm_fhir.store.pushes import forget, note_made_from
+from dm_fhir.store.transmissions import open_transmissions
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
-from dm_fhir.sync.push import Result, push_site, unsent
+from dm_fhir.sync.push import push_site
 from dm_fhir.sync.push_plan import TO_SEND, Item, plan, superseded
+from dm_fhir.sync.push_result import Result, unsent
 
 Connect = Callable[[Site], Connection]
 P = ParamSpec("P")
@@ -91,10 +93,10 @@ def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
         mapper = work.mappers[site.name]
         items = plan(work.db, site.name, mapper, site.push, held=held(work.db, site, mapper.merges))
         _note(work.db, site.name, items)
-        if not any(item.action in TO_SEND for item in items):
+        if not any(item.action in TO_SEND for item in items) and not open_transmissions(work.db, site.name):
             return unsent(items)
         with work.connect(site) as connection:
-            return push_site(work.db, site.name, connection, work.run, items, work.progress("push"))
+            return push_site(work.db, site, connection, mapper, work.run, items, work.progress("push"))
 
     return _each(work, sites, one)
 

@@ -1,10 +1,8 @@
 """What the parts of one site's pull share: the store and its lock, the server and what is known of it, the way to stop."""
 
 import sqlite3
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from dm_fhir.config import Site
@@ -13,20 +11,16 @@ from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.vendors import Settings, Vendor, settings_for
-from dm_fhir.store.database import transaction
-from dm_fhir.store.facts import facts, forget_all, remember
+from dm_fhir.store.facts import facts, forget_all, forget_what_may_be_mended, remember
 from dm_fhir.store.resources import have_set_aside
 from dm_fhir.sync.mapper import Mapper
+from dm_fhir.sync.shared_store import SharedStore
 
 #: So many units in a row that found nobody at the other end: the server is gone.
 _MOST_UNREACHABLE = 3
 
 
-class Stopped(Exception):
-    """The pull has been stopped; a worker that notices leaves everything as it is committed."""
-
-
-class Puller:
+class Puller(SharedStore):
     """One site's pull at work, used by all its threads. `full` asks for everything again, whatever the watermarks say.
 
     `settings` say how the server is asked, as far as is known now. `linked` has, by patient, the others that the hospital
@@ -45,15 +39,14 @@ class Puller:
         run: int,
         full: bool,
     ) -> None:
-        self.db, self.site, self.connection, self.mapper = db, site, connection, mapper
+        super().__init__(db)
+        self.site, self.connection, self.mapper = site, connection, mapper
         self.capability, self.vendor, self.run, self.full = capability, vendor, run, full
         self.linked: dict[str, set[str]] = {}
         self.hopeless: dict[str, tuple[str, str]] = {}
         self.refusals: Counter[str] = Counter()
         self.probed: set[str] = set()
         self.answered: dict[tuple[str, bool], tuple[int, int]] = {}
-        self.stop = threading.Event()
-        self._lock = threading.RLock()
         self._aside = have_set_aside(db, site.name)
         self._unreachable = 0
         self._last_unreachable: ServerUnavailable | None = None
@@ -61,8 +54,8 @@ class Puller:
         is_another = self._facts.get("server", capability.name) != capability.name
         if self._facts and (full or is_another):  # what was refused may be mended
             with self.writing():
-                forget_all(db, site.name)
-            self._facts = {}
+                (forget_all if is_another else forget_what_may_be_mended)(db, site.name)
+            self._facts = facts(db, site.name)
         self.settings: Settings = settings_for(site.pull, vendor, self._facts)
         self.remember("server", capability.name)
 
@@ -99,26 +92,6 @@ class Puller:
     def takes_post(self, type_name: str) -> bool:
         """Whether a search of this type may go by POST; assumed until the server has refused it."""
         return self.settings.post_search is not False and self.fact(f"post {type_name}") != "no"
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """The store, for this thread alone."""
-        with self._lock:
-            if self.stop.is_set():
-                raise Stopped
-            yield self.db
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """The store, for this thread alone, in one transaction."""
-        with self.reading(), transaction(self.db):
-            yield self.db
-
-    def halt(self) -> None:
-        """Let no thread begin to write any more; returns when none is writing."""
-        self.stop.set()
-        with self._lock:
-            pass
 
     def reached(self) -> None:
         """The server has answered."""

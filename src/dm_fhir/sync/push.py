@@ -1,173 +1,340 @@
 """Push: computed outcomes, and imported scores, onto the hospital's server, each exactly once, however often it is run.
 
-The identifier is the outcome's or score's own, so a conditional update finds what an earlier run wrote. What has not changed since
-is not sent at all. Before a request goes out, the store knows about it; after it, what the server kept is read back and
-compared. A resource that somebody else has changed since we wrote it is never touched.
+The identifier is the outcome's or score's own. What has not changed since is not sent at all. Before a request goes out, the
+store knows about it; what the server kept of it is compared with what was sent. What an earlier run has left open is looked up
+first. A resource that somebody else has changed since we wrote it is never touched.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
-from urllib.parse import quote
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Literal
+from urllib.parse import urlsplit
 
-import msgspec
-
-from dm_fhir.errors import RequestFailed
+from dm_fhir.config import Site
+from dm_fhir.errors import RequestFailed, ServerUnavailable
+from dm_fhir.fhir.capability import read_capability
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.fhir.page import read_page
-from dm_fhir.fhir.resource import Resource
-from dm_fhir.store.pushes import Pushed, put_push
-from dm_fhir.sync.push_content import altered, fingerprint
-from dm_fhir.sync.push_plan import IMPORTED, TO_SEND, Item
+from dm_fhir.fhir.vendors import vendor_of
+from dm_fhir.store.audit import note_written
+from dm_fhir.store.database import batched
+from dm_fhir.store.facts import facts, remember
+from dm_fhir.store.pushes import Pushed, forget, put_pushes, seconds_since_sent
+from dm_fhir.store.transmissions import (
+    Activity,
+    Transmission,
+    begin_transmission,
+    open_transmissions,
+    set_state,
+    written_in,
+)
+from dm_fhir.sync.mapper import Mapper
+from dm_fhir.sync.push_bundle import write_bundles
+from dm_fhir.sync.push_content import fingerprint
+from dm_fhir.sync.push_first import write_first
+from dm_fhir.sync.push_plan import TO_SEND, Item
+from dm_fhir.sync.push_provenance import document
+from dm_fhir.sync.push_request import Write
+from dm_fhir.sync.push_result import NO_PATIENT, Result, counted, result_of
+from dm_fhir.sync.push_single import Ended, NothingMayBeWritten, Writer, decide, write_one
+from dm_fhir.sync.push_subjects import missing_patients
+from dm_fhir.sync.push_verify import spread_sample
+from dm_fhir.sync.push_ways import Way, Ways
+from dm_fhir.sync.shared_store import SharedStore
+from dm_fhir.sync.workers import Job, work_off
 
-#: Statuses by which a server refuses this very content. Whatever else fails may pass, and is looked at again next time.
-_REFUSES_CONTENT = (400, 422)
-_CONFLICTS = {
-    409: "the server refuses it as a conflict",
-    412: "the server holds more than one copy of it; none was changed",
-}
 Progress = Callable[[str, int, int], None]
-
-
-class Result(NamedTuple):
-    """How many outcomes, and imported scores, ended how. `troubles` names those not on the server as they should be, and why."""
-
-    counts: dict[str, int]
-    imported: dict[str, int]
-    troubles: list[str]
+#: So many items at most are written singly, where the server refuses them by every way, before the others are.
+_MOST_FIRST = 3
+_SAMPLE = 20
 
 
 def push_site(
     db: sqlite3.Connection,
-    site: str,
+    site: Site,
     connection: Connection,
+    mapper: Mapper,
     run: int,
     items: Sequence[Item],
     progress: Progress,
 ) -> Result:
-    """Carry out `items`. Raises ServerUnavailable or LoginRefused when going on is pointless; run again to go on."""
-    pusher = _Pusher(db, site, connection, run)
-    ended = []
-    for index, item in enumerate(items):
-        progress(site, index, len(items))
-        ended.append((item, pusher.carry_out(item)))
-    progress(site, len(items), len(items))
-    return _result(ended)
+    """Carry out `items`, and document what an earlier run has left undocumented.
+
+    Raises ServerUnavailable or LoginRefused when going on is pointless: what was written until then is confirmed in the store;
+    run again to go on. Raises ConfigError if the endpoint is no FHIR R4 server.
+    """
+    pusher = _Pusher(db, site, connection, mapper, run, items)
+    try:
+        pusher.carry_out(partial(progress, site.name))
+    except ServerUnavailable as error:
+        raise pusher.cut_off(error) from None
+    return pusher.result()
 
 
-def unsent(items: Iterable[Item]) -> Result:
-    """What there is to say when none of `items` needs a request: what was refused before still is."""
-    return _result([(item, None) for item in items])
+class _Pusher(SharedStore):
+    """One site's push at work, used by all its threads. `rows` has how each item stands that this push has dealt with."""
 
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        site: Site,
+        connection: Connection,
+        mapper: Mapper,
+        run: int,
+        items: Sequence[Item],
+    ) -> None:
+        super().__init__(db)
+        self.site, self.connection, self.mapper, self.run, self.items = site, connection, mapper, run, items
+        self.rows: dict[str, Pushed] = {}
+        self.sent: set[str] = set()
+        self.provenance: Counter[str] = Counter()
+        self.checked = sum(_is_unfinished(item) for item in items if item.action in TO_SEND)
+        self._requests_before = connection.requests_sent
+        self._waited = seconds_since_sent(db, site.name)
+        capability = read_capability(connection)
+        ways = Ways(site, capability, vendor_of(capability, site.vendor), facts(db, site.name), self._remember)
+        self.writer = Writer(connection, ways)
 
-def _result(ended: Sequence[tuple[Item, Pushed | None]]) -> Result:
-    after = [(item, became or item.before) for item, became in ended]
-    counts = Counter(_ending(item, row) for item, row in after if item.variable != IMPORTED)
-    imported = Counter(_ending(item, row) for item, row in after if item.variable == IMPORTED)
-    troubles = [
-        f"{_TROUBLES[row.state]}: {item.variable} of {item.patient}: {row.message}"
-        for item, row in after
-        if row is not None and row.state in _TROUBLES
-    ]
-    return Result(dict(counts), dict(imported), troubles)
+    def carry_out(self, progress: Callable[[int, int], None]) -> None:
+        """Everything there is to do, in this order: what an earlier run left open, a first write, the others, the proof."""
+        left_open = open_transmissions(self.db, self.site.name)
+        to_send = [item for item in self.items if item.action in TO_SEND]
+        ready = self._without_missing_patients(to_send)
+        ready = self._first(ready)
+        jobs: Iterator[Job] = (partial(self._job, some) for some in self._parts(ready))
+        work_off(self, jobs, lambda *_: progress(len(self.rows), len(to_send)))
+        for transmission in left_open:
+            self._document(transmission, is_new=False)
+        self._prove()
+        progress(len(to_send), len(to_send))
 
+    def result(self) -> Result:
+        """What it came to."""
+        ended = [(item, self.rows.get(item.identifier)) for item in self.items]
+        result = result_of(ended)
+        checked = [counted(self.checked, "unfinished write", "unfinished writes") + " checked"] if self.checked else []
+        return result._replace(
+            remarks=[*checked, *result.remarks, *self.writer.ways.remarks],
+            written=len(self.sent),
+            checked=self.checked,
+            requests=self.connection.requests_sent - self._requests_before,
+            provenance=dict(self.provenance),
+        )
 
-def _ending(item: Item, after: Pushed | None) -> str:
-    return _TROUBLES.get(after.state, item.action) if after else item.action
-
-
-#: The states of a pushed outcome that somebody should look at, as people read them.
-_TROUBLES = {"rejected": "rejected", "conflict": "conflict", "sending": "not settled"}
-
-
-class _Identifier(msgspec.Struct, frozen=True):
-    system: str
-    value: str
-
-
-class _Identified(msgspec.Struct, frozen=True):
-    identifier: tuple[_Identifier, ...]
-
-
-class _Pusher(NamedTuple):
-    db: sqlite3.Connection
-    site: str
-    connection: Connection
-    run: int
-
-    def carry_out(self, item: Item) -> Pushed | None:
-        """Send one item if there is anything to send; what became of it, None if it was left as it is."""
-        if item.action not in TO_SEND:
-            return None
-        if item.before is not None and (settled := self._settled(item, item.before)) is not None:
-            return settled
-        self._note(item, "sending", body=item.before.body if item.before else item.body)
-        try:
-            self._put(item)
-        except RequestFailed as error:
-            return self._refused(item, error)
-        return self._read_back(item)
-
-    def _settled(self, item: Item, before: Pushed) -> Pushed | None:
-        """What the server's copy says before we write over it; None if it is still ours, or not there yet."""
-        copies = self._copies(item)
-        if not copies and before.server_id is None:
-            return None
-        if len(copies) != 1:
-            return self._note(
-                item, "conflict", f"the server holds {len(copies)} copies of it, 1 was expected; none was changed"
-            )
-        copy = copies[0]
-        kept = fingerprint(copy.body)
-        if kept == fingerprint(item.body):  # an earlier run was cut off after the server had stored it
-            return self._confirmed(item, copy)
-        # What we last wrote; or were writing when we were cut off, and the outcome has changed again since.
-        if kept in (fingerprint(before.body), before.hash):
-            return None
-        return self._note(item, "conflict", f"{copy.reference} was changed by somebody else; left as it is")
-
-    def _put(self, item: Item) -> None:
-        self.connection.request("PUT", self._address(item), body=item.body, headers={"Prefer": "return=minimal"})
-
-    def _address(self, item: Item) -> str:
-        name = msgspec.json.decode(item.body, type=_Identified).identifier[0]
-        return f"Observation?identifier={quote(f'{name.system}|{name.value}', safe='')}"
-
-    def _copies(self, item: Item) -> tuple[Resource, ...]:
-        answer = self.connection.get(self._address(item), headers={"Cache-Control": "no-cache"})
-        return read_page(answer, self.connection).resources
-
-    def _refused(self, item: Item, error: RequestFailed) -> Pushed:
-        if error.status in _CONFLICTS:
-            return self._note(item, "conflict", _CONFLICTS[error.status])
-        return self._note(item, "rejected" if error.status in _REFUSES_CONTENT else "sending", error.message)
-
-    def _read_back(self, item: Item) -> Pushed:
-        """What the server kept, by its own word: exactly one resource with our identifier, holding what we sent."""
-        copies = self._copies(item)
-        if len(copies) != 1:
-            return self._note(item, "conflict", f"the server holds {len(copies)} copies of it after writing")
-        if differing := altered(copies[0].body, item.body):
-            return self._note(item, "rejected", f"the server changed {', '.join(differing)} of {copies[0].reference}")
-        return self._confirmed(item, copies[0])
-
-    def _confirmed(self, item: Item, copy: Resource) -> Pushed:
-        state = "retracted" if item.action == "retract" else "confirmed"
-        return self._note(item, state, body=item.body, server_id=copy.reference, version=copy.version)
-
-    def _note(
-        self, item: Item, state: str, message: str | None = None, *, body: bytes | None = None,
-        server_id: str | None = None, version: str | None = None,
-    ) -> Pushed:  # fmt: skip
-        """Write down what is known of the item. Its body stays what the server was last known to hold of ours."""
-        old = item.before or _NOTHING
-        row = Pushed(
-            item.identifier, item.patient, item.variable, item.about, state, server_id or old.server_id, version or old.version,
-            fingerprint(item.body), message, old.body or item.body if body is None else body, item.made_from,
+    def cut_off(self, error: ServerUnavailable) -> ServerUnavailable:
+        """The error that ended it, with how far it came."""
+        to_send = sum(item.action in TO_SEND for item in self.items)
+        done = sum(row.state in ("confirmed", "retracted") for row in self.rows.values())
+        host = urlsplit(self.connection.endpoint).netloc
+        return ServerUnavailable(
+            f"{done} of {to_send} written; run again later: {host}: {error.message}",
+            reason=error.reason, not_before=error.not_before, hint="what was written is confirmed in the store",
         )  # fmt: skip
-        put_push(self.db, self.site, row, self.run)
-        return row
+
+    def _remember(self, name: str, value: str) -> None:
+        with self.writing() as db:
+            remember(db, self.site.name, name, value)
+
+    def _without_missing_patients(self, items: Sequence[Item]) -> list[Item]:
+        """The items whose patients are there; the others are blocked. Who has something on the server already is not asked for."""
+        known = {
+            item.patient
+            for item in self.items
+            if item.before and item.before.server_id and item.before.state != "blocked"
+        }
+        missing = missing_patients(self.connection, {item.patient for item in items} - known)
+        blocked = [item for item in items if item.patient in missing]
+        with self.writing():
+            self._keep([Ended(item, "blocked", NO_PATIENT) for item in blocked], None)
+        return [item for item in items if item.patient not in missing]
+
+    def _first(self, items: list[Item]) -> list[Item]:
+        """Write single items until it is known how the server writes one once; the items that are left."""
+        for new in [item for item in items if _is_new(item)][:_MOST_FIRST]:
+            if self.writer.ways.is_tried or not self.writer.ways.may_create:
+                break
+            items.remove(new)  # what is there already is written by its id, which needs no condition
+            transmission = self._begin("CREATE")
+            self._send([Write(new)], transmission, partial(self._first_of, Write(new)))
+            self._finish(transmission)
+        if self.writer.ways.way is None or not self.writer.ways.may_create:
+            new_ones = [item for item in items if _is_new(item)]
+            with self.writing():
+                self._keep([Ended(item, "blocked", "nothing new can be written once") for item in new_ones], None)
+            return [item for item in items if not _is_new(item)]
+        return items
+
+    def _first_of(self, write: Write) -> Iterator[Ended]:
+        yield write_first(self.writer, write)
+
+    def _parts(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+        """What goes into one transmission: the same activity, so many at most."""
+        for _, some in groupby(sorted(items, key=_activity), key=_activity):
+            yield from batched(list(some), self.writer.ways.bundle_size)
+
+    def _job(self, items: Sequence[Item]) -> Iterable[Job]:
+        """One transmission: looked up what needs to be, written, documented."""
+        try:
+            writes = list(self._looked_up(items))
+        except RequestFailed as error:
+            with self.writing():
+                self._keep([Ended(item, "sending", f"cannot be looked up: {error.message}") for item in items], None)
+            return ()
+        if writes:
+            transmission = self._written(writes, _activity(items[0]))
+            self._finish(transmission)
+        return ()
+
+    def _looked_up(self, items: Sequence[Item]) -> Iterator[Write]:
+        """What is to be written, over what. What an earlier run had begun, or somebody has changed, is settled without a write."""
+        known = [item for item in items if not _is_new(item)]
+        unfinished = [item for item in known if _is_unfinished(item)]
+        holdings = self.writer.look([item for item in known if not _is_unfinished(item)], exactly=False)
+        holdings |= self.writer.look_until_found(unfinished, self._waited)
+        settled = []
+        for item in items:
+            ended, copy = decide(item, holdings[item.identifier]) if item.identifier in holdings else (None, None)
+            if ended is None:
+                yield Write(item, copy)
+            else:
+                settled.append(ended)
+        with self.writing():
+            self._keep(settled, None)
+
+    def _written(self, writes: Sequence[Write], activity: Activity) -> Transmission:
+        """Write them: in Bundles, each noted before it is sent and after; or one by one, each noted so."""
+        transmission, way = self._begin(activity), self.writer.ways.way or "search"
+        if way == "transaction":
+            self._send(writes, transmission, partial(write_bundles, self.writer, writes))
+            return transmission
+        for write in writes:
+            self._send([write], transmission, partial(self._one, write, way))
+        return transmission
+
+    def _one(self, write: Write, way: Way) -> Iterator[Ended]:
+        yield write_one(self.writer, write, way)
+
+    def _begin(self, activity: Activity) -> Transmission:
+        with self.writing() as db:
+            return begin_transmission(db, self.site.name, self.run, activity)
+
+    def _send(
+        self, writes: Sequence[Write], transmission: Transmission, sending: Callable[[], Iterator[Ended]]
+    ) -> None:
+        """Note what is about to be sent, send it, and note how far that came, whatever ended it."""
+        with self.writing() as db:
+            put_pushes(db, self.site.name, [_intent(write.item, transmission) for write in writes], self.run)
+        ended: list[Ended] = []
+        try:
+            ended.extend(sending())
+        except NothingMayBeWritten:
+            self._take_back([write.item for write in writes])
+            raise
+        finally:
+            with self.writing():
+                self._keep(ended, transmission)
+
+    def _take_back(self, items: Sequence[Item]) -> None:
+        """None of these was carried out, and the server says so: they stand as before."""
+        with self.writing() as db:
+            forget(db, self.site.name, [item.identifier for item in items])
+            put_pushes(db, self.site.name, [item.before for item in items if item.before], self.run)
+
+    def _keep(self, ended: Sequence[Ended], transmission: Transmission | None) -> None:
+        """Note what became of them. Call it inside a transaction."""
+        rows = [_row(one, transmission) for one in ended]
+        put_pushes(self.db, self.site.name, rows, self.run)
+        self.rows |= {row.identifier: row for row in rows}
+        actions: tuple[Literal["write", "retract"], ...] = ("write", "retract")
+        for action in actions:
+            sent = [
+                one
+                for one in ended
+                if one.was_sent and one.server_id and (one.item.action == "retract") == (action == "retract")
+            ]
+            self.sent |= {one.item.identifier for one in sent}
+            note_written(
+                self.db, self.run, self.site.name, action, [(one.item.patient, one.server_id or "") for one in sent]
+            )
+
+    def _finish(self, transmission: Transmission) -> None:
+        with self.writing() as db:
+            set_state(db, transmission.number, "sent")
+        self._document(transmission, is_new=True)
+
+    def _document(self, transmission: Transmission, *, is_new: bool) -> None:
+        """Its Provenance. Where the server has no time for it the next push does it."""
+        with self.reading() as db:
+            written = written_in(db, self.site.name, transmission.number)
+        if written is None:
+            return
+        state, name = "undocumented", None
+        if written and self.writer.ways.takes_provenance:
+            try:
+                name = document(self.connection, self.writer.ways, self.mapper, transmission, written, is_new=is_new)
+            except RequestFailed as error:
+                self.writer.ways.remark(f"Provenance is not written yet, the next push does it: {error.message}")
+                self.provenance["sent"] += 1
+                return
+            state = "documented" if name else "undocumented"
+        with self.writing() as db:
+            set_state(db, transmission.number, state, name)
+        self.provenance[state] += 1 if written else 0
+
+    def _prove(self) -> None:
+        """Read a sample of what this push has written, and compare it."""
+        sent = [
+            row
+            for name, row in sorted(self.rows.items())
+            if name in self.sent and row.state in ("confirmed", "retracted")
+        ]
+        troubled = spread_sample(self.connection, sent, _SAMPLE, self.writer.ways)
+        with self.writing() as db:
+            put_pushes(db, self.site.name, troubled, self.run)
+        self.rows |= {row.identifier: row for row in troubled}
 
 
-_NOTHING = Pushed("", "", "", "", "", None, None, "", None, b"")
+def _is_unfinished(item: Item) -> bool:
+    """Whether an earlier run was cut off while it wrote it."""
+    return item.before is not None and item.before.state == "sending"
+
+
+def _is_new(item: Item) -> bool:
+    """Whether the server has certainly nothing of it from us: it was never sent, or never taken."""
+    old = item.before
+    return item.action != "retract" and (
+        old is None or (old.server_id is None and old.state in ("blocked", "rejected"))
+    )
+
+
+def _activity(item: Item) -> Activity:
+    if item.action == "retract":
+        return "NULLIFY"
+    return "CREATE" if _is_new(item) or (item.before is not None and item.before.server_id is None) else "UPDATE"
+
+
+def _intent(item: Item, transmission: Transmission) -> Pushed:
+    """The row of what is about to be sent. Its body stays what the server was last known to hold of ours."""
+    old = item.before
+    held = old.body if old and old.server_id else item.body
+    return Pushed(
+        item.identifier, item.patient, item.variable, item.about, "sending", old.server_id if old else None,
+        old.version if old else None, fingerprint(item.body), None, held, item.made_from, transmission.number,
+    )  # fmt: skip
+
+
+def _row(ended: Ended, transmission: Transmission | None) -> Pushed:
+    """How an item stands now. Its body is what the server is known to hold of ours: what we sent, or what it made of that."""
+    item, old = ended.item, ended.item.before
+    is_there = ended.state in ("confirmed", "retracted")
+    held = old.body if old and old.server_id else item.body
+    if ended.state == "sending" and transmission is None and old is not None:
+        return old._replace(state="sending", message=ended.message)
+    return Pushed(
+        item.identifier, item.patient, item.variable, item.about, ended.state,
+        ended.server_id or (old.server_id if old else None), ended.version or (old.version if old else None),
+        fingerprint(item.body), ended.message, ended.content or (item.body if is_there else held), item.made_from,
+        transmission.number if transmission else old.transmission if old else None,
+    )  # fmt: skip

@@ -3,9 +3,10 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from dm_fhir.sync.puller import Puller, Stopped
+from dm_fhir.config import Site
+from dm_fhir.sync.shared_store import Stopped
 
 T = TypeVar("T")
 #: A job does its part and returns what has turned out to be left to do.
@@ -13,25 +14,35 @@ Job = Callable[[], "Iterable[Job]"]
 _LOOK_EVERY_SECONDS = 0.2
 
 
-def work_off(puller: Puller, jobs: Iterable[Job], progress: Callable[[int, int], None]) -> None:
+class Work(Protocol):
+    """What the jobs are part of: how many at a time its site allows, and the way to stop it."""
+
+    @property
+    def site(self) -> Site: ...
+    @property
+    def stop(self) -> threading.Event: ...
+    def halt(self) -> None: ...
+
+
+def work_off(work: Work, jobs: Iterable[Job], progress: Callable[[int, int], None]) -> None:
     """Do the jobs, and those that they lead to, as many at a time as the site allows. Raises what the first failure raised.
 
     The threads are daemons: an interrupted run does not wait for a server that does not answer.
     """
-    crew = _Crew(puller, jobs)
+    crew = _Crew(work, jobs)
     if not crew.waiting:
         return
-    threads = [threading.Thread(target=crew.work, daemon=True) for _ in range(puller.site.pull.concurrency)]
+    threads = [threading.Thread(target=crew.work, daemon=True) for _ in range(work.site.pull.concurrency)]
     try:
         for thread in threads:
             thread.start()
         while not crew.is_over():
             progress(crew.done, crew.total)
     except BaseException:
-        puller.halt()
+        work.halt()
         raise
     if crew.failure is not None:
-        puller.halt()
+        work.halt()
         raise crew.failure
     progress(crew.done, crew.total)
 
@@ -39,12 +50,12 @@ def work_off(puller: Puller, jobs: Iterable[Job], progress: Callable[[int, int],
 class _Crew:
     """The jobs that wait, how many are under way, and the failure that ended it."""
 
-    def __init__(self, puller: Puller, jobs: Iterable[Job]) -> None:
+    def __init__(self, work: Work, jobs: Iterable[Job]) -> None:
         self.waiting = deque(jobs)
         self.total = len(self.waiting)
         self.done = self._active = 0
         self.failure: BaseException | None = None
-        self._puller = puller
+        self._work = work
         self._changed = threading.Condition()
 
     def is_over(self) -> bool:
@@ -72,7 +83,7 @@ class _Crew:
         with self._changed:
             while not self.waiting and self._active and self.failure is None:
                 self._changed.wait()
-            if not self.waiting or self.failure is not None or self._puller.stop.is_set():
+            if not self.waiting or self.failure is not None or self._work.stop.is_set():
                 return None
             self._active += 1
             return self.waiting.popleft()

@@ -118,6 +118,7 @@ _BY_TYPE: Mapping[str, Mapping[str, tuple[_Matches, tuple[str, ...]]]] = {
         "subject": _SUBJECT["subject"], "actuality": (_is_token, ("actuality",)), "date": (_is_date, ("date",)),
         "event": (_is_token, ("event",)),
     },
+    "Provenance": {"target": (_is_reference, ("target",)), "recorded": (_is_date, ("recorded",))},
     "QuestionnaireResponse": {
         **_SUBJECT, "status": (_is_token, ("status",)), "authored": (_is_date, ("authored",)),
     },

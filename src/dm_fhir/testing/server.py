@@ -238,7 +238,7 @@ def _capability(types: Iterable[str]) -> Resource:
     listed = [
         {
             "type": name, "searchParam": [{"name": one} for one in parameters_of(name)], "conditionalCreate": True,
-            "conditionalUpdate": True, "interaction": [{"code": one} for one in ("read", "vread", "search-type", "create", "update", "delete")],
+            "conditionalUpdate": True, "versioning": "versioned-update", "interaction": [{"code": one} for one in ("read", "vread", "search-type", "create", "update", "delete")],
         }
         for name in types
     ]  # fmt: skip

@@ -1,0 +1,134 @@
+"""Several copies of one result on a server: all but one are set to entered-in-error, on request only."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from dm_fhir.config import Site
+from dm_fhir.errors import RequestFailed, ServerUnavailable, WriteUnsettled
+from dm_fhir.fhir.capability import read_capability
+from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.resource import Resource
+from dm_fhir.fhir.vendors import vendor_of
+from dm_fhir.store.audit import note_written
+from dm_fhir.store.database import transaction
+from dm_fhir.store.facts import facts, remember
+from dm_fhir.store.pushes import Pushed, pushed, put_push
+from dm_fhir.store.transmissions import begin_transmission, set_state
+from dm_fhir.sync.mapper import Mapper
+from dm_fhir.sync.push_content import fingerprint
+from dm_fhir.sync.push_plan import Item
+from dm_fhir.sync.push_provenance import document
+from dm_fhir.sync.push_request import REFUSALS, refusal, token, tokens, with_id, without_servers_own
+from dm_fhir.sync.push_resolve import find, is_retired, read
+from dm_fhir.sync.push_result import Result, counted
+from dm_fhir.sync.push_ways import Ways
+
+_SETTLED_NEXT = "repaired: one copy is left, which the next push settles"
+
+
+def repair_site(
+    db: sqlite3.Connection, site: Site, connection: Connection, mapper: Mapper, run: int, items: Sequence[Item]
+) -> Result:
+    """Look for copies of everything that was written to the site or is to be, and retire all but one of each.
+
+    The one that the ledger knows is kept, else the oldest of those that say what we wrote, else the oldest. Only what holds our
+    identifier is touched, and only in the version that was looked at. `counts`: "repaired" results; `troubles`: copies that could
+    not be retired. Raises ServerUnavailable or LoginRefused.
+    """
+    rows = pushed(db, site.name)
+    names = {item.identifier: token(item) for item in items if item.body}
+    names |= {row.identifier: name for row in rows.values() if (name := _name(row))}
+    found = find(connection, list(names.values()))
+    troubles: list[str] = []
+    retired: list[tuple[str, str | None]] = []
+    repaired = 0
+    for identifier, name in sorted(names.items()):
+        standing = [copy for copy in found[name] if not is_retired(copy)]
+        if len(standing) < 2:
+            continue
+        row = rows.get(identifier)
+        kept = _kept(standing, row)
+        ended = [_retire(connection, mapper, copy, name) for copy in standing if copy is not kept]
+        troubles += [one for one in ended if isinstance(one, str)]
+        done = [one for one in ended if isinstance(one, Resource)]
+        retired += [(one.reference, one.version) for one in done]
+        repaired += len(done) == len(ended)
+        with transaction(db):
+            patient = row.patient if row else next(item.patient for item in items if item.identifier == identifier)
+            note_written(db, run, site.name, "retract", [(patient, one.reference) for one in done])
+            if row is not None and len(done) == len(ended):
+                put_push(db, site.name, _after(row, kept), run)
+    remarks = _documented(db, site, connection, mapper, run, retired) if retired else []
+    said = (
+        [f"{counted(len(retired), 'copy', 'copies')} set to entered-in-error"] if retired else ["no result has copies"]
+    )
+    return Result({"repaired": repaired}, {}, troubles, [*said, *remarks], len(retired), 0, 0, 0, {})
+
+
+def _name(row: Pushed) -> str | None:
+    return next((name for name in tokens(row.body) if name.endswith(f"|{row.identifier}")), None)
+
+
+def _kept(standing: Sequence[Resource], row: Pushed | None) -> Resource:
+    """The one that stays."""
+    by_age = sorted(standing, key=lambda copy: (copy.last_updated or "", copy.reference))
+    known = [copy for copy in by_age if row is not None and copy.reference == row.server_id]
+    ours = [copy for copy in by_age if row is not None and fingerprint(copy.body) in (fingerprint(row.body), row.hash)]
+    return [*known, *ours, *by_age][0]
+
+
+def _retire(connection: Connection, mapper: Mapper, copy: Resource, name: str) -> Resource | str:
+    """The copy as it stands now, taken back; or why it is not."""
+    body = with_id(mapper.taken_back(without_servers_own(copy.body)), copy.id)
+    guard = {"If-Match": f'W/"{copy.version}"'} if copy.version else {}
+    try:
+        answer = connection.request(
+            "PUT", copy.reference, body=body, headers=guard, accept=REFUSALS, place="PUT Observation"
+        )
+        if answer.status in REFUSALS:
+            return f"{copy.reference} is left as it is: answered {answer.status}: {refusal(answer).said}"
+    except WriteUnsettled:
+        pass  # what is there now tells
+    except RequestFailed as error:
+        return f"{copy.reference} is left as it is: {error.message}"
+    now = read(connection, copy.reference)
+    if now is None or not is_retired(now) or name not in tokens(now.body):
+        return f"{copy.reference} does not say entered-in-error when it is read back"
+    return now
+
+
+def _after(row: Pushed, kept: Resource) -> Pushed:
+    """The ledger's row of a result of which one copy is left. Of what the ledger knew no id before, that copy is ours now."""
+    if fingerprint(kept.body) == row.hash:
+        state = "retracted" if row.state == "retracted" else "confirmed"
+        return row._replace(state=state, server_id=kept.reference, version=kept.version, message=None)
+    body = row.body if row.server_id else without_servers_own(kept.body)
+    return row._replace(
+        state="sending", server_id=kept.reference, version=kept.version, message=_SETTLED_NEXT, body=body
+    )
+
+
+def _documented(
+    db: sqlite3.Connection,
+    site: Site,
+    connection: Connection,
+    mapper: Mapper,
+    run: int,
+    retired: Sequence[tuple[str, str | None]],
+) -> list[str]:
+    """Write the Provenance of the retired copies; what there is to say of that."""
+    capability = read_capability(connection)
+
+    def keep(name: str, value: str) -> None:
+        remember(db, site.name, name, value)
+
+    ways = Ways(site, capability, vendor_of(capability, site.vendor), facts(db, site.name), keep)
+    with transaction(db):
+        transmission = begin_transmission(db, site.name, run, "NULLIFY")
+    name = None
+    try:
+        name = document(connection, ways, mapper, transmission, retired, is_new=True) if ways.takes_provenance else None
+    except (RequestFailed, ServerUnavailable) as error:
+        ways.remark(f"no Provenance of it is on the server: {error.message}")
+    set_state(db, transmission.number, "documented" if name else "undocumented", name)
+    return ways.remarks

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from msgspec.structs import replace
 
+from dm_fhir.cli.completion import site_names
 from dm_fhir.cli.reporter import capped, closing_line, counted, document, report
 from dm_fhir.cli.study import Study, json_option, opened, running
 from dm_fhir.config import Site
@@ -26,6 +27,7 @@ _MOST_LINES = 50
 @click.option(
     "--site",
     "sites",
+    shell_complete=site_names,
     metavar="NAME",
     multiple=True,
     help="The site whose patients these are; needed if there are several.",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from dm_fhir.cli.completion import site_names
 from dm_fhir.cli.private_file import PSEUDONYM_KEY, make_pseudonym_key
 from dm_fhir.cli.study import chosen, site_option
 from dm_fhir.config import Auth, Config, Site, load_config
@@ -31,7 +32,11 @@ def command() -> None:
 
 @command.command("create", short_help="Make a key pair.")
 @click.option(
-    "--site", "site_name", metavar="NAME", help="The site that it is for: the key goes where its config says."
+    "--site",
+    "site_name",
+    metavar="NAME",
+    help="The site that it is for: the key goes where its config says.",
+    shell_complete=site_names,
 )
 @click.option(
     "--kind", type=click.Choice(["ec", "rsa"]), default="ec", show_default=True, help="EC P-384 (ES384) or RSA (RS384)."

@@ -17,6 +17,8 @@ import click
 from dm_fhir import __version__
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from dm_fhir.cli.voice import Voice
 
 #: Every command: where it lives and what it does.
@@ -60,6 +62,13 @@ class _Lazy(click.Group):
         module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
         command: click.Command = import_module(f"dm_fhir.cli.{module}").command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Click's own would import every command to ask what it does."""
+        from click.shell_completion import CompletionItem
+
+        commands = [CompletionItem(name, help=does) for name, does in COMMANDS.items() if name.startswith(incomplete)]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

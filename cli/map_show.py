@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dm_fhir.cli.completion import site_names
 from dm_fhir.cli.reporter import document
 from dm_fhir.cli.study import json_option
 from dm_fhir.config import load_config
@@ -20,7 +21,10 @@ from dm_fhir.model.exact import to_text
 
 
 @click.command("show")
-@click.option("--site", "site_name", metavar="NAME", help="As they hold at this site; without it, the shipped ones.")
+@click.option(
+    "--site", "site_name", metavar="NAME", help="As they hold at this site; without it, the shipped ones.",
+    shell_complete=site_names,
+)  # fmt: skip
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only rows of this kind; several times.")
 @click.option("--variable", "variables", multiple=True, metavar="NAME", help="Only this variable; several times.")
 @click.option("--fhir", "as_fhir", is_flag=True, help="As FHIR R4: CodeSystem, ValueSets, ConceptMaps, profile.")

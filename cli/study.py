@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
 
+from dm_fhir.cli.completion import site_names
 from dm_fhir.cli.outside import tell_outside
 from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
@@ -67,7 +68,12 @@ class Run(NamedTuple):
 def site_option(command: F) -> F:
     """`--site`, which can be given several times."""
     option = click.option(
-        "--site", "sites", multiple=True, metavar="NAME", help="Only this site; may be given several times."
+        "--site",
+        "sites",
+        multiple=True,
+        metavar="NAME",
+        help="Only this site; may be given several times.",
+        shell_complete=site_names,
     )
     return option(command)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from dm_fhir.cli.completion import site_names
 from dm_fhir.cli.fault import FHIR_RESOURCES, MISSING, PASSED_OVER, UNRECOGNISED, Looked, Told, error
 from dm_fhir.cli.reporter import document, number_of
 from dm_fhir.cli.study import json_option
@@ -16,7 +17,12 @@ _MEANING = {0: "valid", 1: "mend what is named above", 2: "a path does not exist
 
 @click.command("validate")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--site", metavar="NAME", help="Look at FHIR resources with this site's tables and time zone.")
+@click.option(
+    "--site",
+    metavar="NAME",
+    help="Look at FHIR resources with this site's tables and time zone.",
+    shell_complete=site_names,
+)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, files: tuple[str, ...], site: str | None, as_json: bool) -> int:

@@ -17,9 +17,11 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 VERIFIED_CODES = REAL_DATA.parent / "clinical" / "codes.csv"
 #: Debian's package of this name.
 CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
-#: Programs of Debian's packages systemd and cron.
+#: Programs of Debian's packages systemd, cron, zsh and fish.
 SYSTEMD_ANALYZE = Path(shutil.which("systemd-analyze") or "/usr/bin/systemd-analyze")
 CRONTAB = Path(shutil.which("crontab") or "/usr/bin/crontab")
+ZSH = Path(shutil.which("zsh") or "/usr/bin/zsh")
+FISH = Path(shutil.which("fish") or "/usr/bin/fish")
 #: The files whose tests are marked `real_data`, `browser` or `tool`, each with what it needs.
 READERS = {
     "mappings/test_real_data.py": REAL_DATA,
@@ -32,6 +34,8 @@ READERS = {
     "acceptance/test_real_hospital.py": REAL_DATA,
     "export/test_exported_r4_schema.py": REAL_DATA,
     "report/test_in_a_browser.py": CHROMIUM,
+    "cli/test_completion_fish.py": FISH,
+    "cli/test_completion_zsh.py": ZSH,
     "schedule/test_crontab.py": CRONTAB,
     "schedule/test_systemd_analyze.py": SYSTEMD_ANALYZE,
 }

@@ -31,13 +31,17 @@ PULLS = [
 ]
 #: Moments of a push. Each run goes on where the one before it was killed.
 PUSHES = [
-    ("dm_fhir.sync.push:put_push", 1, "before"),
-    ("dm_fhir.sync.push:_Pusher._put", 1, "before"),  # noted as being sent, and not sent
-    ("dm_fhir.sync.push:_Pusher._put", 3, "after"),  # sent, and not read back
-    ("dm_fhir.sync.push:_Pusher._read_back", 4, "after"),
-    ("dm_fhir.sync.push:put_push", 8, "before"),  # read back, and not noted
-    ("dm_fhir.fhir.connection:Connection.request", 11, "after"),
+    ("dm_fhir.sync.push:put_pushes", 1, "before"),
+    ("dm_fhir.sync.push_single:send_one", 1, "before"),  # noted as being sent, and not sent
+    ("dm_fhir.sync.push_single:send_one", 1, "after"),  # sent, and not noted
+    ("dm_fhir.sync.push_provenance:_post", 1, "before"),  # written, and not documented
+    ("dm_fhir.sync.push_provenance:_post", 1, "after"),  # documented, and not noted
+    ("dm_fhir.sync.push:note_written", 3, "after"),  # in the middle of the transaction that notes it
+    ("dm_fhir.sync.push_bundle:send_bundle", 1, "before"),
+    ("dm_fhir.sync.push_bundle:send_bundle", 1, "after"),
 ]
+#: Small Bundles, so that a push has many.
+SMALL_BUNDLES = "bundle_size = 5\n"
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_a_push_killed_at_many_moments_writes_each_outcome_once(
     new_hospital: HospitalMaker, new_study: StudyMaker, loop: Loop, one_patient: list[Json]
 ) -> None:
     hospital = new_hospital()
-    study = new_study(hospital)
+    study = new_study(hospital, extra=SMALL_BUNDLES)
     assert study.type("pull").code == study.type("compute").code == 0
 
     for place, number, when in PUSHES:
@@ -93,6 +97,8 @@ def test_a_push_killed_at_many_moments_writes_each_outcome_once(
     assert sorted(identifiers(hospital)) == sorted(expected)
     assert {row[0] for row in study.ask("SELECT state FROM push")} == {"confirmed"}
     assert {one["meta"]["versionId"] for one in hospital.outcomes()} == {"1"}, "written once, not twice"
+    targets = [target["reference"] for one in hospital.search("Provenance?_count=200") for target in one["target"]]
+    assert sorted(targets) == sorted(f"Observation/{one['id']}/_history/1" for one in hospital.outcomes())
 
 
 def killed(study: Study, place: str, number: int, when: str, command: str) -> None:

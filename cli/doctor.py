@@ -1,6 +1,5 @@
 """dm-fhir doctor: what works at each site, what degrades, what to ask the hospital for."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dm_fhir.cli.private_file import write_private
 from dm_fhir.cli.reporter import document
 from dm_fhir.cli.study import chosen, json_option, site_option
 from dm_fhir.config import Config, Site, load_config
@@ -87,7 +87,7 @@ def _examined(config: Config, site: Site, detail: Callable[[str], None]) -> "Exa
         detail(f"{site.name}: {check.what} {check.state}")
 
     examination = examine(site, config.drug, mapper, known, faults_of, tell)
-    examination.checks.insert(0, _config_check(config, mapper))
+    examination.checks[:0] = [_config_check(config, mapper), _files_check(config)]
     return examination
 
 
@@ -101,15 +101,34 @@ def _config_check(config: Config, mapper: SiteMapper) -> "Check":
     return Check("config and tables", "works", said)
 
 
+def _files_check(config: Config) -> "Check":
+    """Whether others can read or replace the store, read the key of pseudonyms, or write the config."""
+    from dm_fhir.store.place import check_private, mode_of
+    from dm_fhir.sync.check import Check
+
+    what, key = "files of the study", config.pseudonym_key.file if config.pseudonym_key else None
+    if not config.store_shared:
+        try:
+            check_private(config.store_path)
+        except ConfigError as error:
+            consequence = f"every command ends with exit code {error.exit_code}"
+            return Check(what, "fails", error.message, consequence, mend=error.hint, exit_code=error.exit_code)
+    if key is not None and mode_of(key) & 0o077:
+        consequence = "whoever can read it can tell who is behind a pseudonym"
+        return Check(what, "degrades", f"{key} can be read by others", consequence, mend=f"chmod 600 {key}")
+    if mode_of(config.path) & 0o022:
+        consequence = "whoever can write it can have the login sent to another server"
+        return Check(
+            what, "degrades", f"{config.path} can be written by others", consequence, mend=f"chmod go-w {config.path}"
+        )
+    shared = "the store may lie where others can read it: [store] shared = true" if config.store_shared else ""
+    return Check(what, "works", shared or "nothing of them is open to others")
+
+
 def _write_letter(path: Path, config: Config, site: Site, examination: "Examination") -> None:
     from dm_fhir.sync.letter import letter
 
-    text = letter(config, site, examination)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    write_private(str(path), letter(config, site, examination).encode())
 
 
 def _written(output: Path | None) -> list[str]:

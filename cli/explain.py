@@ -6,7 +6,7 @@ import click
 
 from dm_fhir.cli.explain_lines import case_lines, left_out_lines, outcome_lines, record_lines
 from dm_fhir.cli.reporter import document
-from dm_fhir.cli.study import Study, json_option, opened, site_option
+from dm_fhir.cli.study import Study, json_option, note_look, opened, site_option
 from dm_fhir.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def _explained(study: Study, name: str, value: str | None) -> tuple[dict[str, An
     from dm_fhir.report.walk import explain_outcome
 
     site, case = find_case(study.db, study.config, [site.name for site in study.sites], name)
+    note_look(study, "explain", [site], patient=case.id, reference=value or "")
     means = _means(study, site, case)
     stale = _stale(study, means.mapper, site, case)
     head: dict[str, Any] = {"site": site, "case": case.id, "stale": stale}

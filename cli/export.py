@@ -10,7 +10,7 @@ import click
 
 from dm_fhir.cli.private_file import STANDARD_OUTPUT, private_file, private_folder
 from dm_fhir.cli.reporter import counted, document
-from dm_fhir.cli.study import json_option, opened, site_option
+from dm_fhir.cli.study import json_option, note_look, opened, site_option
 from dm_fhir.cli.voice import Voice
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def command(
       dm-fhir export --format xlsx --from all-sites.json -o all-sites.xlsx
     """
     _check(form, output, sites, identified=identified, files=files, as_json=as_json)
-    with _source(ctx, sites, files, identified=identified) as source:
+    with _source(ctx, sites, files, f"as {form} to {output}", identified=identified) as source:
         written = _write(form, output, source)
         left_out = dict(sorted(source.left_out.items()))
         more = {"format": form, "output": output, "written": written, "left_out": left_out, "dates": source.head.dates}
@@ -95,8 +95,9 @@ def _check(
 
 @contextmanager
 def _source(
-    ctx: click.Context, sites: tuple[str, ...], files: tuple[str, ...], *, identified: bool
+    ctx: click.Context, sites: tuple[str, ...], files: tuple[str, ...], how: str, *, identified: bool
 ) -> Iterator[_Source]:
+    """What is exported. Of the store, it is noted as what and where to it goes (`how`)."""
     counts: Counter[str] = Counter()
 
     def counting(cases: "Iterable[Case]") -> "Iterator[Case]":
@@ -116,6 +117,7 @@ def _source(
     with opened(ctx, sites) as study:
         if not identified:
             check_key(study.config)
+        note_look(study, "export", reference=f"{'identified' if identified else 'pseudonymised'}, {how}")
         head = series_head(study.db, study.config, study.sites, identified=identified)
         cases = each_case(study.db, study.config, study.sites, identified=identified, by_pseudonym=not identified)
         yield _Source(head, counting(cases), counts, Counter(), study.voice)

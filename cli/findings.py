@@ -11,6 +11,7 @@ from dm_fhir.cli.private_file import STANDARD_OUTPUT, write_private
 from dm_fhir.cli.reporter import closing_line, document, number_of
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.model.findings import KINDS, by_severity, meaning_of, severity_of
+from dm_fhir.model.spreadsheet_text import harmless
 from dm_fhir.store.cases import ListedFinding, counts_by_state, findings
 
 _MOST_OF_A_KIND = 3
@@ -65,7 +66,7 @@ def _csv(found: _Found) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["site", *ListedFinding._fields])
-    writer.writerows([site, *one] for site, listed in found.items() for one in listed)
+    writer.writerows(harmless((site, *one)) for site, listed in found.items() for one in listed)
     return text.getvalue().encode()
 
 

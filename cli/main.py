@@ -3,6 +3,7 @@
 A command's module is imported only when it runs, so that --help answers at once.
 """
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -38,6 +39,7 @@ COMMANDS = {
     "restore": "Put a copy of the store back in its place.",
     "status": "What is complete until when, and what needs attention.",
     "runs": "Past runs: when, how long, how they ended.",
+    "audit": "Who ran what, whose data was read, which resources were written, and when.",
     "failed": "Every query that is not complete, and the command that mends it.",
     "notify": "Try the way in which people are told how runs end.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
@@ -115,7 +117,8 @@ def main(ctx: click.Context, config: Path, verbose: bool, quiet: bool, log_forma
 
 
 def run() -> NoReturn:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code. Whatever it makes is its user's alone, whichever library makes it."""
+    os.umask(0o077)
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(call(sys.argv[1:]))
 

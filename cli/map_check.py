@@ -13,6 +13,7 @@ import msgspec
 from dm_fhir.cli.reporter import capped, counted, document
 from dm_fhir.cli.study import Study, json_option, opened, site_option
 from dm_fhir.config import Site
+from dm_fhir.model.spreadsheet_text import harmless
 
 if TYPE_CHECKING:
     from dm_fhir.mappings.codes import Tables
@@ -220,7 +221,7 @@ def _write_csv(path: Path, sites: "Iterable[SiteSeen]") -> None:
     for seen in sites:
         for one in (*seen.unmapped, *seen.mapped):
             values = msgspec.structs.asdict(one) | {"site": seen.site, "mapped": "yes" if one.variable else "no"}
-            writer.writerow([_cell(values[column]) for column in _COLUMNS])
+            writer.writerow(harmless(_cell(values[column]) for column in _COLUMNS))
     write_private(str(path), text.getvalue().encode())
 
 

@@ -5,7 +5,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,14 +26,16 @@ def write_private(output: str, data: bytes) -> None:
 def private_file(output: str) -> Iterator[BinaryIO]:
     """A file to be written piece by piece, mode 0600, or standard output (`-`).
 
-    It has its name only once all of it is written. Raises ConfigError if it cannot be written.
+    It has its name only once all of it is written; another file of that name, whoever could read it, is no more. Raises
+    ConfigError if it cannot be written.
     """
     if output == STANDARD_OUTPUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     with _replacing(Path(output)) as partial:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        _remove(partial)  # of a run that was killed; or a link that somebody laid there
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             yield file
         partial.replace(output)
 
@@ -50,7 +52,7 @@ def private_folder(output: Path, own: frozenset[str]) -> Iterator[Path]:
         what = f"holds other things ({others[0]})" if others else "is a file"
         raise ConfigError(f"{output} {what}; it is left as it is", hint="name a folder of its own: -o DIR")
     with _replacing(output) as partial:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
         partial.mkdir(mode=0o700)
         yield partial
         for path in partial.iterdir():
@@ -75,10 +77,12 @@ def _replacing(output: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    """As far as that goes: what stays is told by whatever is written in its place."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def make_pseudonym_key(path: Path) -> bool:

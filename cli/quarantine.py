@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import click
 
 from dm_fhir.cli.reporter import capped, closing_line, document
-from dm_fhir.cli.study import Study, json_option, opened, site_option
+from dm_fhir.cli.study import Study, json_option, note_look, opened, site_option
 from dm_fhir.errors import ConfigError
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import now
@@ -57,10 +57,11 @@ def show(ctx: click.Context, number: int) -> int:
       dm-fhir quarantine show 12 > 12.json
     """
     with opened(ctx) as study:
-        bodies = (quarantined_body(study.db, site.name, number) for site in study.sites)
-        body = next((body for body in bodies if body is not None), None)
+        bodies = ((site.name, quarantined_body(study.db, site.name, number)) for site in study.sites)
+        site, body = next(((site, body) for site, body in bodies if body is not None), ("", None))
         if body is None:
             raise _unknown(number)
+        note_look(study, "show", [site], reference=f"quarantine {number}")
         study.voice.warn(f"number {number} as it came, {len(body)} bytes: this is patient data")
     sys.stdout.buffer.write(body)
     sys.stdout.buffer.flush()

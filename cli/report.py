@@ -1,6 +1,5 @@
 """dm-fhir report: the page to read."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from dm_fhir.cli.study import Study, opened, site_option
+from dm_fhir.cli.private_file import write_private
+from dm_fhir.cli.study import Study, note_look, opened, site_option
 from dm_fhir.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path, identified
         click.echo(_write(_of_documents(files), output))
         return 0
     with opened(ctx, sites) as study:
+        note_look(study, "report", reference=f"{'identified' if identified else 'pseudonymised'}, to {output}")
         click.echo(_write(study_report(study, identified=identified), output))
         return 0
 
@@ -138,7 +139,6 @@ def _write(found: "Report", output: Path) -> Path:
 def _put(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    write_private(str(path), content)

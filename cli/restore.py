@@ -39,7 +39,7 @@ def command(ctx: click.Context, source: Path, as_json: bool) -> int:
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(store, "restore"):
         aside = restore_store(source, store, config.drug, copying(voice))
-        with closing(open_store(store, config.drug, voice.say)) as db:
+        with closing(open_store(store, config.drug, voice.say, shared=config.store_shared)) as db:
             restored = about(store)
             end_run(db, begin_run(db, "restore"), 0)
     if as_json:

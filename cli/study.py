@@ -16,8 +16,8 @@ from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import EXIT_CODES, DmFhirError, StoreError, worst_exit_code
 from dm_fhir.mappings.patient import merges
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.store.audit import who
-from dm_fhir.store.database import open_store, space_warning
+from dm_fhir.store.audit import Looked, note_looked, who
+from dm_fhir.store.database import open_store, space_warning, transaction
 from dm_fhir.store.ledger import begin_run, end_run, interrupted_before, now
 from dm_fhir.sync.lock import locked
 from dm_fhir.sync.metrics import LastRun
@@ -101,7 +101,7 @@ def opened_study(path: Path, voice: Voice, sites: Sequence[str] = (), command: s
     config, started = load_config(path), now()
     try:
         asked = chosen(config, sites)
-        db = open_store(config.store_path, config.drug, voice.say)
+        db = open_store(config.store_path, config.drug, voice.say, shared=config.store_shared)
     except DmFhirError as error:
         if command is not None:
             tell_outside(config, voice, None, LastRun(command, None, started, now(), error.exit_code, {}))
@@ -113,6 +113,20 @@ def opened_study(path: Path, voice: Voice, sites: Sequence[str] = (), command: s
         raise StoreError(f"the store {config.store_path} failed: {error}", hint=hint) from error
     finally:
         db.close()
+
+
+def note_look(
+    study: Study, command: Looked, sites: Sequence[str] = (), *, patient: str = "", reference: str = ""
+) -> None:
+    """Note in the audit log that patients' data are about to be shown or taken out: of one patient, or of all of the sites.
+
+    A look is not refused because it cannot be noted: whoever can read the store needs no program for it.
+    """
+    try:
+        with transaction(study.db):
+            note_looked(study.db, command, sites or [site.name for site in study.sites], patient, reference)
+    except StoreError as error:
+        study.voice.warn(f"this could not be noted in the audit log: {error.message}")
 
 
 def chosen(config: Config, names: Sequence[str]) -> tuple[Site, ...]:
@@ -190,10 +204,13 @@ def _code_of(error: BaseException) -> int:
 def _connecting(voice: Voice) -> Iterator[Connect]:
     """How the run connects to its sites; in the end those who asked for more hear how many requests that took."""
     from dm_fhir.fhir.login import connect
+    from dm_fhir.fhir.tls import private_files_faults
 
     used: list[tuple[str, Connection]] = []
 
     def counted(site: Site) -> "Connection":
+        for fault in private_files_faults(site):
+            voice.warn(f"{site.name}: {fault}")
         used.append((site.name, connect(site)))
         return used[-1][1]
 

@@ -181,7 +181,8 @@ class Config(msgspec.Struct, frozen=True):
     `dates` is how exported documents have their dates. `person_identifier` is the system of the identifiers by which a
     person is the same at every site, None where there is none.
 
-    The report does not show counts from 1 to `suppress_below` - 1; 0: it shows all.
+    The report does not show counts from 1 to `suppress_below` - 1; 0: it shows all. `store_shared`: the store may lie where
+    others can read or replace it.
     """
 
     path: Path
@@ -196,6 +197,7 @@ class Config(msgspec.Struct, frozen=True):
     person_identifier: str | None = None
     metrics: Metrics | None = None
     notify: Notify | None = None
+    store_shared: bool = False
 
     def site(self, name: str) -> Site:
         """The site called `name`. Raises ConfigError naming the known ones."""
@@ -362,6 +364,7 @@ def _build(document: dict[str, Any], path: Path) -> Config:
         person_identifier=study.get("person_identifier"),
         metrics=_metrics(document.get("metrics"), folder),
         notify=_notify(document.get("notify"), folder),
+        store_shared=document.get("store", {}).get("shared", False),
     )
 
 

@@ -50,7 +50,7 @@ def busy_port() -> Iterator[int]:
 
 def started(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from dm_fhir.cli.main import run; run()", "demo", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, umask=0)
 
 
 def servers_of(folder: Path) -> list[int]:
@@ -104,7 +104,9 @@ def test_it_leaves_configs_stores_and_reports_all_private(
         assert {oct(path.stat().st_mode & 0o777) for path in (home / "report").rglob("*")} == {"0o600", "0o700"}
         assert oct((home / "keys" / "pseudonym.key").stat().st_mode & 0o777) == "0o600"
         assert dm_fhir("--config", str(home / "dm-fhir.toml"), "status").code == 0
-    assert folder.stat().st_mode & 0o077 == 0
+    made = [folder, *folder.rglob("*")]
+    assert (folder / "servers").is_dir()
+    assert [str(path) for path in made if path.stat().st_mode & 0o077] == []  # begun under a umask that hides nothing
 
 
 def test_what_it_proposes_to_try_next_works(

@@ -10,7 +10,6 @@ import pytest
 
 from dm_fhir.export.columns import Spec, columns_of, type_at
 from dm_fhir.export.csv_files import FILES, write_csv
-from dm_fhir.export.harmless import is_formula, neutralised
 from dm_fhir.export.tables import NOT_IN_TABLES, STUDY, TABLES, Table, dictionary
 from dm_fhir.model.case import (
     Administration,
@@ -33,6 +32,7 @@ from dm_fhir.model.case import (
 )
 from dm_fhir.model.dates import day
 from dm_fhir.model.exact import to_text
+from dm_fhir.model.spreadsheet_text import is_formula, neutralised
 from dm_fhir.outcomes.battery import exposure_of
 
 BY_NAME = {table.name: table for table in TABLES}

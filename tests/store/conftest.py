@@ -1,5 +1,6 @@
 """A store with one run, and resources to put into it."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,14 @@ class Incoming(NamedTuple):
     subject: str | None
     body: bytes
     hash: str
+
+
+@pytest.fixture(autouse=True)
+def only_mine() -> Iterator[None]:
+    """What a test makes by hand is as private as the program would have made it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

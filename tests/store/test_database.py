@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_fhir.errors import StoreError
+from dm_fhir.errors import ConfigError, StoreError
 from dm_fhir.store.database import SCHEMA_VERSION, open_store, setting, transaction
 
 
@@ -32,6 +32,69 @@ def test_a_new_store_is_private_and_durable(db: sqlite3.Connection, path: Path) 
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == ["study.sqlite", "study.sqlite-shm", "study.sqlite-wal"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o000])
+def test_a_new_store_is_private_under_any_umask(path: Path, umask: int) -> None:
+    os.umask(umask)
+    db = open_store(path, "anifrolumab")
+    modes = [file.stat().st_mode & 0o777 for file in path.parent.iterdir()]
+    db.close()
+    assert modes == [0o600] * 3
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o602, 0o620, 0o601])
+def test_a_store_that_others_can_read_is_refused_and_left_alone(path: Path, mode: int) -> None:
+    open_store(path, "anifrolumab").close()
+    path.chmod(mode)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        open_store(path, "anifrolumab")
+    assert caught.value.message == f"{path} can be read by others (mode {mode:04o})"
+    assert caught.value.hint == f"mend it: chmod 600 {path}; or, if that is meant: [store] shared = true"
+    assert path.read_bytes() == before
+    open_store(path, "anifrolumab", shared=True).close()
+    subprocess.run(["/bin/sh", "-c", caught.value.hint.removeprefix("mend it: ").partition(";")[0]], check=True)
+    open_store(path, "anifrolumab").close()
+
+
+def test_what_sqlite_keeps_beside_it_is_looked_at_too(db: sqlite3.Connection, path: Path) -> None:
+    wal = path.with_name("study.sqlite-wal")
+    wal.chmod(0o644)
+    with pytest.raises(ConfigError, match=r"study\.sqlite-wal can be read by others \(mode 0644\)"):
+        open_store(path, "anifrolumab")
+    path.chmod(0o640)
+    with pytest.raises(ConfigError) as caught:
+        open_store(path, "anifrolumab")
+    assert f"chmod 600 {path} {wal};" in str(caught.value)
+
+
+@pytest.mark.parametrize(("mode", "is_refused"), [
+    (0o700, False), (0o755, False), (0o750, False), (0o775, True), (0o757, True), (0o1777, True), (0o2770, True),
+])  # fmt: skip
+def test_a_folder_may_be_looked_into_but_not_written_by_others(path: Path, mode: int, is_refused: bool) -> None:
+    open_store(path, "anifrolumab").close()
+    path.parent.chmod(mode)
+    if is_refused:
+        with pytest.raises(ConfigError, match="others can put files into") as caught:
+            open_store(path, "anifrolumab")
+        assert f"(mode {mode:04o})" in caught.value.message
+        assert f"chmod go-w {path.parent};" in str(caught.value)
+        with pytest.raises(ConfigError, match="others can put files into"):
+            open_store(path.with_name("new.sqlite"), "anifrolumab")
+        assert not path.with_name("new.sqlite").exists()
+    open_store(path, "anifrolumab", shared=is_refused).close()
+
+
+def test_a_link_to_a_store_is_as_private_as_what_it_leads_to(path: Path, tmp_path: Path) -> None:
+    open_store(path, "anifrolumab").close()
+    link = tmp_path / "link.sqlite"
+    link.symlink_to(path)
+    open_store(link, "anifrolumab").close()
+    path.parent.chmod(0o777)
+    with pytest.raises(ConfigError, match="others can put files into"):
+        open_store(link, "anifrolumab")
 
 
 def test_a_store_is_opened_again_with_what_it_held(db: sqlite3.Connection, path: Path) -> None:

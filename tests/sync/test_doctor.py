@@ -118,14 +118,14 @@ def test_where_everything_works(examine: Examine) -> None:
 
     assert (done.code, done.odd()) == (0, {})
     assert [check["what"] for check in done.site["checks"]] == [
-        "config and tables", "keys and secrets", "endpoint", "certificate", "clocks", "login",
+        "config and tables", "files of the study", "keys and secrets", "endpoint", "certificate", "clocks", "login",
         "cohort: MedicationAdministration by code", "cohort: Medication by code", "Patient", "MedicationAdministration?patient",
         "Observation?patient", "Condition?patient", "MedicationRequest?patient", "MedicationStatement?patient",
         "AdverseEvent?subject", "several patients in one search", "batch", "POST _search", "only what changed", "totals",
         "Prefer: handling=strict", "conditional update", "sample",
     ]  # fmt: skip
     assert done.check("Observation?patient")["said"] == "5 found"
-    assert done.text.splitlines()[-1] == "doctor: 23 work, 0 degrade, 0 fail; exit 0 (complete)"
+    assert done.text.splitlines()[-1] == "doctor: 24 work, 0 degrade, 0 fail; exit 0 (complete)"
     assert "Nothing: all that was tried works." in done.letter
 
 
@@ -231,9 +231,35 @@ def test_a_store_in_use_is_looked_at_too(examine: Examine, study: Study) -> None
 @pytest.mark.parametrize("content", [b"no database", b""])
 def test_a_store_that_is_none_is_left_alone(examine: Examine, study: Study, content: bytes) -> None:
     study.store.write_bytes(content)
+    study.store.chmod(0o600)
     done = examine(Clinic())
 
     assert (done.code, done.site["facts"], study.store.read_bytes()) == (0, [], content)
+
+
+def test_files_of_the_study_that_are_open_to_others(
+    examine: Examine, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = study.config.with_name("pseudonym.key")
+    key.write_text("a key", encoding="utf-8")
+    key.chmod(0o640)
+    monkeypatch.setitem(globals(), "HEAD", f'{HEAD.rstrip()}\npseudonym_key = "file:pseudonym.key"\n')
+
+    def told() -> tuple[int, str, str, str | None]:
+        done = examine(Clinic())
+        check = done.check("files of the study")
+        return done.code, check["state"], check["said"], check["mend"]
+
+    assert told() == (0, "degrades", f"{key} can be read by others", f"chmod 600 {key}")
+    key.chmod(0o600)
+    study.config.chmod(0o664)
+    what = f"{study.config} can be written by others"
+    assert told() == (0, "degrades", what, f"chmod go-w {study.config}")
+    study.config.chmod(0o644)
+    assert told()[:2] == (0, "works")
+    study.store.touch(mode=0o644)
+    hint = f"mend it: chmod 600 {study.store}; or, if that is meant: [store] shared = true"
+    assert told() == (2, "fails", f"{study.store} can be read by others (mode 0644)", hint)
 
 
 def test_a_site_of_files_has_nothing_to_try(study: Study) -> None:

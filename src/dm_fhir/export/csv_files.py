@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dm_fhir.export.columns import Cell
-from dm_fhir.export.harmless import neutralised
 from dm_fhir.export.tables import DICTIONARY, NAMES, STUDY, TABLES, dictionary, study
 from dm_fhir.model.case import Case, CaseSeries
+from dm_fhir.model.spreadsheet_text import neutralised
 
 FILES = frozenset(f"{name}.csv" for name in NAMES)
 

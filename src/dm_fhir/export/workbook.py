@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.export.columns import Cell
-from dm_fhir.export.harmless import is_formula, printable
 from dm_fhir.export.tables import DICTIONARY, STUDY, TABLES, dictionary, study
 from dm_fhir.model.case import Case, CaseSeries
+from dm_fhir.model.spreadsheet_text import is_formula, printable
 
 if TYPE_CHECKING:
     from openpyxl.worksheet._write_only import WriteOnlyWorksheet

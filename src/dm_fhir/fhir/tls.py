@@ -258,5 +258,5 @@ def _private_files(site: Site) -> Iterator[tuple[str, Path]]:
         "auth.private_key": auth.private_key,
     }
     for name, secret in secrets.items():
-        if secret and secret.place.startswith("file:"):
-            yield name, secret.folder / secret.place.removeprefix("file:")
+        if secret and secret.file:
+            yield name, secret.file

@@ -3,7 +3,6 @@
 Mode 0600, WAL, synchronous=FULL: what is committed survives kill -9 and a power cut.
 """
 
-import os
 import shutil
 import sqlite3
 import time
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from dm_fhir.errors import StoreError
 from dm_fhir.store.backup import check_drug, check_version, copy_store
+from dm_fhir.store.place import check_private, create_private
 from dm_fhir.store.schema import SCHEMA_VERSION, migrate, version
 
 T = TypeVar("T")
@@ -24,15 +24,20 @@ _PAGES_BETWEEN_CHECKPOINTS = 4_000  # 64 MB: each checkpoint writes what was com
 _HINT = "is [store] path right, and the disk not full?"
 
 
-def open_store(path: Path, drug: str, say: Callable[[str], None] = lambda _: None) -> sqlite3.Connection:
+def open_store(
+    path: Path, drug: str, say: Callable[[str], None] = lambda _: None, *, shared: bool = False
+) -> sqlite3.Connection:
     """The study's store, made if there is none. One of an earlier version is kept beside it and becomes one of this; `say` is told.
 
-    Raises StoreError if it is another drug's, newer, or no store at all.
+    `shared`: it may lie where others can read or replace it. Raises StoreError if it is another drug's, newer, or no store at
+    all, ConfigError if it is not private.
     """
     if path.is_file():
         _check_database(path)
-    elif not path.exists():
-        _create_private(path)
+    if not shared:
+        check_private(path)
+    if not path.exists():
+        create_private(path)
     with ExitStack() as on_failure:
         try:
             # Several threads use it, one at a time: whoever shares it holds a lock around it.
@@ -131,18 +136,6 @@ def _folder(db: sqlite3.Connection) -> Path:
 def _no_space(db: sqlite3.Connection) -> str:
     needed_mb = max(10, size_bytes(db) // 10**6)
     return f"no space left in {_folder(db)}; at least {needed_mb} MB needed"
-
-
-def _create_private(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be made: {error.strerror}", hint="set [store] path to a folder you may write"
-        ) from error
 
 
 def _check_database(path: Path) -> None:

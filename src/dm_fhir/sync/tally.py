@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
 from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource
+from dm_fhir.store.audit import note_read
 from dm_fhir.store.ledger import Unit, now, put_unit
 from dm_fhir.store.resources import clear_set_aside, delete_resource, put_resources, set_aside
 from dm_fhir.sync.puller import Puller
@@ -94,7 +95,11 @@ class Tally:
         stored = [resource for resource, check in checked if check.keep]
         if self.notes["foreign_subject"] > MOST_FOREIGN:
             raise RequestFailed(_foreign(self.notes["foreign_subject"]), reason="foreign-subject")
+        only_read = [resource.subject for resource, check in checked if not check.keep]
+        if page.rejected:
+            only_read.append(self.unit.patient)
         with self.puller.writing() as db:
+            note_read(db, self.unit.run, self.unit.site, only_read)
             self.notes.update(put_resources(db, self.unit.site, stored, self.unit.run))
             self._within(kept)
             self._set_aside(page, again=not announces)

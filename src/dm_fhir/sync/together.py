@@ -14,6 +14,7 @@ from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
 from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.search import Parameters, first_pages
+from dm_fhir.store.audit import note_read
 from dm_fhir.store.ledger import Unit, now, put_units
 from dm_fhir.store.resources import clear_set_aside, put_resources
 from dm_fhir.sync.deletions import find_deleted, was_full
@@ -118,6 +119,7 @@ class _Group:
         self._notes: dict[str, Counter[str]] = {patient: Counter() for patient in patients}
         self._received: Counter[str] = Counter()
         self._waiting: list[Resource] = []
+        self._only_read: set[str | None] = set()
         self._pages = 0
         self._total: int | None = None
         self._message: str | None = None
@@ -145,6 +147,7 @@ class _Group:
         self.notes.update({name: count for name, count in seen.items() if count})
         self._count(page.resources)
         self._waiting = self._kept(page.resources)
+        self._only_read = {r.subject for r in page.resources} - {r.subject for r in self._waiting}
 
     def check(self) -> None:
         """Raises _Odd unless all that was announced has come, and every Patient that was named."""
@@ -229,6 +232,7 @@ class _Group:
             put_units(db, [self._row(patient) for patient in patients])
 
     def _file(self) -> None:
+        note_read(self._puller.db, self._puller.run, self._puller.name, self._only_read)
         filed = put_resources(self._puller.db, self._puller.name, self._waiting, self._puller.run)
         patients = [resource.subject or "" for resource in self._waiting]
         for (patient, what), times in Counter(zip(patients, filed, strict=True)).items():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.model.spreadsheet_text import harmless
 from dm_fhir.statistics.follow_up import DAYS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     text = io.TextIOWrapper(found, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
+    writer.writerows(map(harmless, rows))
     text.flush()
     return found.getvalue()
 
@@ -127,15 +128,6 @@ def month_axis(axes: "Axes") -> None:
         MultipleLocator(next(step for step in (1, 3, 6, 12, 24, 120) if (high - low) / step <= 12))
     )
     axes.set_xlabel("Months since the first infusion")
-
-
-def _harmless(cell: str) -> str:
-    if cell[:1] not in _BEGINS_FORMULA or re.fullmatch(r"-?[0-9]+([./][0-9]+)?", cell):
-        return cell
-    return f"'{cell}"
-
-
-_BEGINS_FORMULA = frozenset("=+-@\t\r")
 
 
 def _drawn(figure: Figure, forms: Sequence[str]) -> dict[str, bytes]:

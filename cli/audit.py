@@ -48,10 +48,11 @@ def command(
     """
     if as_json and table == STANDARD_OUTPUT:
         raise click.UsageError("--json and --csv - both want standard output: name a file")
-    which = {"since": _time(since), "patient": _reference(patient), "run": number}
+    asked_time, asked_patient = _time(since), _reference(patient)
     with opened(ctx, sites) as study:
         names = {site.name for site in study.sites}
-        found = [one for one in entries(study.db, **which) if not sites or one.site in names]
+        rows = entries(study.db, since=asked_time, patient=asked_patient, run=number)
+        found = [one for one in rows if not sites or one.site in names]
         if table is not None:
             write_private(table, _csv(found))
             study.voice.say(f"{number_of(len(found), 'row')}{'' if table == STANDARD_OUTPUT else f' to {table}'}")

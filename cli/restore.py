@@ -10,6 +10,7 @@ from dm_fhir.cli.reporter import closing_line, document
 from dm_fhir.cli.study import json_option
 from dm_fhir.config import load_config
 from dm_fhir.errors import ConfigError
+from dm_fhir.store.audit import who
 from dm_fhir.store.backup import about, restore_store
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run, end_run
@@ -41,7 +42,7 @@ def command(ctx: click.Context, source: Path, as_json: bool) -> int:
         aside = restore_store(source, store, config.drug, copying(voice))
         with closing(open_store(store, config.drug, voice.say, shared=config.store_shared)) as db:
             restored = about(store)
-            end_run(db, begin_run(db, "restore"), 0)
+            end_run(db, begin_run(db, "restore", who()), 0)
     if as_json:
         kept = str(aside) if aside else None
         click.echo(document("restore", [], 0, store=str(store), kept_as=kept, **for_machines(restored)))

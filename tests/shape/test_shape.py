@@ -28,7 +28,7 @@ BELOW = {
     "schemas": set(),
     "outcomes": {"model", "config", "validation"},
     "statistics": {"model", "config", "validation", "outcomes"},
-    "fhir": {"model", "config", "validation"},
+    "fhir": {"secret", "model", "config", "validation"},
     "store": {"model", "config", "validation"},
     "export": {"outcomes", "model", "config", "validation"},
     "sync": {"fhir", "store", "outcomes", "statistics", "model", "config", "validation"},

@@ -17,6 +17,7 @@ import requests
 
 from dm_fhir.config import Secret, Site
 from dm_fhir.errors import ConfigError, ServerUnavailable
+from dm_fhir.secret import private_file
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate, Name
@@ -259,4 +260,4 @@ def _private_files(site: Site) -> Iterator[tuple[str, Path]]:
     }
     for name, secret in secrets.items():
         if secret and secret.file:
-            yield name, secret.file
+            yield name, private_file(secret.file, secret.folder)

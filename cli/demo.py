@@ -149,6 +149,7 @@ whole_types = ["AdverseEvent"]   # this server cannot search them by patient: al
 
 [site.push]
 enabled = true
+unattended = true   # nobody is asked before the first push
 """
             for site in paper.sites
         )

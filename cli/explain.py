@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from dm_fhir.cli.explain_lines import case_lines, left_out_lines, outcome_lines, record_lines
+from dm_fhir.cli.push_ledger import details, where
 from dm_fhir.cli.reporter import document
 from dm_fhir.cli.study import Study, json_option, note_look, opened, site_option
 from dm_fhir.errors import ConfigError
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from dm_fhir.mappings.conversion import HowRead
     from dm_fhir.mappings.medication import Medications
     from dm_fhir.mappings.site import SiteMapper
-    from dm_fhir.model.case import Case
+    from dm_fhir.model.case import Case, Outcome
     from dm_fhir.report.places import Part
     from dm_fhir.report.walk import Walker
+    from dm_fhir.store.pushes import Written
 
 
 @click.command("explain")
@@ -74,8 +76,22 @@ def _explained(study: Study, name: str, value: str | None) -> tuple[dict[str, An
     if "/" in value.partition("@")[0]:
         found, lines = _record(study, means, called.get(value, value))
         return {**head, **found}, [title, *warning, *lines]
-    outcome = explain_outcome(means.walker, find_outcome(case, value, called))
-    return {**head, "outcome": outcome}, [title, *warning, *outcome_lines(outcome)]
+    chosen = find_outcome(case, value, called)
+    outcome, written = explain_outcome(means.walker, chosen), _written(study, means.mapper, site, case, chosen)
+    on_server = [f"    on server  {where(written)} ({written.state})"] if written else []
+    lines = outcome_lines(outcome)
+    return (
+        {**head, "outcome": outcome, "written": details(written) if written else None},
+        [title, *warning, lines[0], *on_server, *lines[1:]],
+    )
+
+
+def _written(study: Study, mapper: "SiteMapper", site: str, case: "Case", outcome: "Outcome") -> "Written | None":
+    """Where the outcome is on the server; None if it was never pushed."""
+    from dm_fhir.store.pushes import written_of
+
+    about = outcome.about or outcome.visit or ""
+    return written_of(study.db, site, mapper.identifier(case.id, outcome.variable, about))
 
 
 def _means(study: Study, site: str, case: "Case") -> _Means:

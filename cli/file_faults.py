@@ -119,7 +119,7 @@ def _check_toml(file: Path) -> Looked:
 
 
 def _config_faults(file: Path) -> list[str]:
-    """The faults of a config; where it has none, those of its sites' tables, and a drug that no table knows."""
+    """The faults of a config; where it has none, those of its sites' tables, a drug or an outcome that nobody knows."""
     try:
         config = load_config(file)
     except ConfigError as problem:
@@ -129,6 +129,10 @@ def _config_faults(file: Path) -> list[str]:
         try:
             site_mapper(config, site)
         except ConfigError as problem:
+            chosen = [f"site[{index}].{fault}" for fault in problem.faults if fault.startswith("push.")]
+            if chosen:
+                found += chosen
+                continue
             more = "; dm-fhir validate with that table names them" if problem.faults else ""
             found.append(f"site[{index}].tables: {problem.message.splitlines()[0].rstrip(':')}{more}")
     return found

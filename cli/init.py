@@ -67,6 +67,8 @@ scope = "mapped"                # "all" also reads codes that no table knows
 
 [site.push]
 enabled = false                 # true lets `dm-fhir push` and `sync` write outcomes to this hospital
+# unattended = true                           # nobody is asked before the first push to this hospital
+# outcomes = ["cdasi_*", "tis"]               # which outcomes are written; without it all
 # imported = true                             # true also writes scores that `dm-fhir import` has read
 
 # [site.import]

@@ -1,58 +1,133 @@
-"""dm-fhir push: outcomes onto the servers."""
+"""dm-fhir push: outcomes onto the servers, back from them, and the proof that they are there."""
 
+import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from dm_fhir.cli.reporter import counted, report
+from dm_fhir.cli.push_ledger import written_details, written_lines
+from dm_fhir.cli.push_plan import planned_details, planned_lines, trouble_lines
+from dm_fhir.cli.reporter import closing_line, counted, document, in_a_line, report
 from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.sync.push_plan import IMPORTED, TO_SEND, Item, count
+from dm_fhir.sync.push_consent import Agree
+from dm_fhir.sync.push_plan import count
 from dm_fhir.sync.push_result import Result
+
+_STEPS = ("push",)
+
+
+class _Wish(NamedTuple):
+    """What was asked for, besides writing."""
+
+    dry_run: bool
+    yes: bool
+    again: bool
+    retract: bool
+    listed: bool
 
 
 @click.command("push")
 @site_option
-@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, field by field, and write nothing.")
+@click.option("--yes", is_flag=True, help="Confirm a first push, a retraction or writing again, without a question.")
+@click.option("--retract", is_flag=True, help="Take back all that was written to a site (entered-in-error).")
+@click.option("--again", is_flag=True, help="Write again to a site from which everything was taken back.")
+@click.option("--list", "listed", is_flag=True, help="List what was written: where on the server, when, by which run.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, sites: tuple[str, ...], dry_run: bool, as_json: bool) -> int:
+def command(ctx: click.Context, /, sites: tuple[str, ...], as_json: bool, **wish: bool) -> int:
     """Write the computed outcomes onto the servers, each once; what has not changed is not sent.
 
-    A site takes part when its config says [site.push] enabled = true. With imported = true the scores that were imported
-    are written too.
+    A site takes part when its config says [site.push] enabled = true. The first push to a server asks whether it may write
+    there. With imported = true the scores that were imported are written too.
 
     \b
     Examples:
       dm-fhir push --dry-run
       dm-fhir push --site leon
+      dm-fhir push --site leon --retract --dry-run
     """
+    asked = _Wish(**wish)
+    _check(asked)
     with opened(ctx, sites) as study:
-        return _planned(study, as_json=as_json) if dry_run else _pushed(study, as_json=as_json)
+        if asked.listed:
+            return _listed(study, as_json=as_json)
+        if asked.retract and len(study.sites) > 1 and not sites:
+            known = ", ".join(site.name for site in study.sites)
+            raise ConfigError("--retract needs to be told the site", hint=f"--site NAME, of {known}")
+        if asked.dry_run:
+            return _planned(study, asked, as_json=as_json)
+        return _pushed(study, asked, as_json=as_json)
 
 
-def _planned(study: Study, *, as_json: bool) -> int:
+def _check(asked: _Wish) -> None:
+    """That the options go together. Raises UsageError naming those that do not."""
+    modes = {"--retract": asked.retract, "--again": asked.again, "--list": asked.listed}
+    chosen = [name for name, is_chosen in modes.items() if is_chosen]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
+    if asked.listed and (asked.dry_run or asked.yes):
+        raise click.UsageError("--list writes nothing: neither --dry-run nor --yes goes with it")
+
+
+def _planned(study: Study, asked: _Wish, *, as_json: bool) -> int:
     """What a push would do. It reads the store only: no request, no lock, no run."""
-    from dm_fhir.sync.push_plan import plan
+    from dm_fhir.sync.passes import planned
+    from dm_fhir.sync.push_consent import waits
 
-    planned = {site.name: plan(study.db, site.name, site_mapper(study.config, site), site.push) for site in study.sites}
-    counts = {site: count(items) for site, items in planned.items()}
-    lines = [line for site, items in planned.items() for line in _planned_lines(site, items)]
-    lines.append("dry run: nothing was sent")
-    return report("push", [], 0, as_json=as_json, lines=lines, planned=counts, dry_run=True)
+    verbose = study.voice.verbose
+    found = {
+        site.name: planned(study.db, site, site_mapper(study.config, site), retract_all=asked.retract)
+        for site in study.sites
+    }
+    waiting = {site.name: _waiting(site, None if asked.retract else waits(study.db, site)) for site in study.sites}
+    if as_json:
+        items = {site: planned_details(some, verbose=verbose) for site, some in found.items()}
+        counts = {site: count(some) for site, some in found.items()}
+        return report("push", [], 0, as_json=True, planned=counts, items=items, waiting=waiting, dry_run=True)
+    lines = []
+    for site, some in found.items():
+        lines += planned_lines(site, some, verbose=verbose)
+        lines += [f"  {waiting[site]}"] if waiting[site] else []
+    return report("push", [], 0, as_json=False, lines=[*lines, "dry run: nothing was sent"])
 
 
-def _pushed(study: Study, *, as_json: bool) -> int:
-    from dm_fhir.sync.passes import push
+def _waiting(site: Site, why: str | None) -> str | None:
+    """What keeps all of a site's plan from being carried out."""
+    if not site.push.enabled:
+        return "nothing of it is written: [site.push] enabled is not true"
+    return f"it waits to be confirmed: {why}" if why else None
 
-    with running(study, "push", ("push",)) as run:
-        results = push(run.work, enabled_sites(run))
+
+def _pushed(study: Study, asked: _Wish, *, as_json: bool) -> int:
+    """Write, or take back, and tell what became of it."""
+    from dm_fhir.sync import passes
+
+    agree = _agreeing(yes=asked.yes)
+    with running(study, "push", _STEPS) as run:
+        sites = enabled_sites(run)
+        if asked.retract:
+            results = passes.retract(run.work, sites, agree)
+        else:
+            results = passes.push(run.work, sites, agree, again=asked.again)
         summaries = run.summaries()
         code = run.exit_code(summaries)
         return report("push", summaries, code, as_json=as_json, lines=result_lines(results), **result_details(results))
+
+
+def _agreeing(*, yes: bool) -> Agree:
+    """Whoever runs this is asked on a terminal. Where there is none, --yes is the only way to agree."""
+
+    def agree(question: str) -> bool:
+        if yes:
+            return True
+        return sys.stdin.isatty() and click.confirm(question, err=True)
+
+    return agree
 
 
 def enabled_sites(run: Run) -> list[Site]:
@@ -68,30 +143,33 @@ def enabled_sites(run: Run) -> list[Site]:
     return enabled
 
 
+def _listed(study: Study, *, as_json: bool) -> int:
+    """What was written, by the store."""
+    from dm_fhir.store.pushes import written
+
+    rows = {site.name: written(study.db, site.name) for site in study.sites}
+    if as_json:
+        click.echo(document("push", [], 0, written=written_details(rows)))
+    else:
+        click.echo("\n".join([*written_lines(rows), closing_line("push", [], 0)]))
+    return 0
+
+
 def result_lines(results: Mapping[str, Result]) -> list[str]:
     """What became of each site's outcomes, and each one that is not on the server as it should be."""
     lines = []
     for site, result in results.items():
         lines.append(f"{site}: outcomes: {counted(result.counts) or 'none'}")
         lines += [f"{site}: imported scores: {counted(result.imported)}"] if result.imported else []
-        lines += [f"{site}: {remark}" for remark in result.remarks]
-        lines += [f"  {trouble}" for trouble in result.troubles]
+        lines += [f"{site}: {in_a_line(remark)}" for remark in result.remarks]
+        lines += trouble_lines(result.troubles, f"dm-fhir push --list --site {site}")
     return lines
 
 
 def result_details(results: Mapping[str, Result]) -> dict[str, Any]:
     """The same for machines: `pushed`, and `pushed_imported` where there were imported scores."""
     imported = {site: result.imported for site, result in results.items() if result.imported}
-    pushed = {"pushed": {site: result.counts for site, result in results.items()}}
-    return pushed | ({"pushed_imported": imported} if imported else {})
-
-
-def _planned_lines(site: str, items: list[Item]) -> list[str]:
-    to_send = [item for item in items if item.action in TO_SEND]
-    outcomes = [item for item in items if item.variable != IMPORTED]
-    scores = [item for item in items if item.variable == IMPORTED]
-    return [
-        f"{site}: outcomes: {counted(count(outcomes)) or 'none'}",
-        *([f"{site}: imported scores: {counted(count(scores))}"] if scores else []),
-        *(f"  {i.action}: {i.variable} of {i.patient}{f' at {i.about}' if i.about else ''}" for i in to_send),
-    ]
+    pushed: dict[str, Any] = {"pushed": {site: result.counts for site, result in results.items()}}
+    troubles = {site: result.troubles for site, result in results.items() if result.troubles}
+    pushed |= {"pushed_imported": imported} if imported else {}
+    return pushed | ({"push_troubles": troubles} if troubles else {})

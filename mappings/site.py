@@ -17,6 +17,7 @@ from dm_fhir.mappings.datatypes import coding_in, read
 from dm_fhir.mappings.imported_observation import ImportedResource
 from dm_fhir.mappings.medication import Medication, Medications, concept, medication_concept, named, read_medications
 from dm_fhir.mappings.medication_administration import MedicationAdministration
+from dm_fhir.mappings.outcome_names import pattern_faults
 from dm_fhir.mappings.outcome_observation import OutcomeResource
 from dm_fhir.mappings.scope import Scope, codes_of
 from dm_fhir.model.case import Case, Outcome
@@ -172,7 +173,10 @@ class SiteMapper(NamedTuple):
 
 
 def site_mapper(config: Config, site: Site) -> SiteMapper:
-    """The mappings of `site`. Raises ConfigError for a faulty table, or a study drug that no table knows."""
+    """The mappings of `site`.
+
+    Raises ConfigError for a faulty table, a study drug that no table knows, or a choice of outcomes that there are not.
+    """
     tables = load_tables(site.tables)
     row = tables.rows.get(("medication", config.drug))
     if row is None or not row.codes:
@@ -180,4 +184,6 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
             f"no mapping table of site {site.name} knows the study drug '{config.drug}'",
             hint=f'add a table with [[medication]] variable = "{config.drug}", new = true and its codes to tables of the site',
         )
+    if unknown := [f"push.outcomes: {fault}" for fault in pattern_faults(site.push.outcomes, tables.rows.values())]:
+        raise ConfigError(f"[site.push] of site {site.name} names outcomes that there are not:", faults=unknown)
     return SiteMapper(site.name, site.timezone, config.drug, tables, Scope(tables), config.definitions)

@@ -10,12 +10,11 @@ import msgspec
 
 from dm_fhir import __version__
 from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Row, Tables, own_code
+from dm_fhir.mappings.outcome_names import outcome_names
 from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM
 from dm_fhir.mappings.outcome_profile import outcome_profile
 from dm_fhir.model.case import Coding
-from dm_fhir.outcomes import other_therapies
 from dm_fhir.outcomes.answers import ANSWERS
-from dm_fhir.outcomes.battery import variables
 from dm_fhir.outcomes.labels import label
 
 BASE = "https://w3id.org/dm-fhir"
@@ -89,7 +88,7 @@ def _code_system(rows: Iterable[Row]) -> Resource:
     concepts: dict[str, Resource] = {}
     for one in (
         *map(_variable_concept, rows),
-        *map(_outcome_concept, _outcomes(rows)),
+        *map(_outcome_concept, outcome_names(rows)),
         *_reason_concepts(),
     ):
         # A site may call a condition and an adverse event alike: then the code is both kinds.
@@ -116,12 +115,6 @@ def _variable_concept(row: Row) -> Resource:
     return _concept(own_code(row.variable), own or label(row.variable), row.kind.replace("_", "-"), row.unit)
 
 
-def _outcomes(rows: Iterable[Row]) -> Iterable[str]:
-    """Every outcome: those of the rules, and one for each drug that a site's table adds."""
-    drugs = (row.variable for row in rows if row.kind == "medication")
-    return dict.fromkeys((*variables(), *other_therapies.variables(drugs)))
-
-
 def _outcome_concept(variable: str) -> Resource:
     return _concept(own_code(variable), label(variable), "outcome")
 
@@ -145,7 +138,7 @@ def _value_set(kind: str, rows: Iterable[Row]) -> Resource:
 
 
 def _outcome_value_set(rows: Iterable[Row]) -> Resource:
-    codes = [Coding(OWN_SYSTEM, own_code(variable), label(variable)) for variable in _outcomes(rows)]
+    codes = [Coding(OWN_SYSTEM, own_code(variable), label(variable)) for variable in outcome_names(rows)]
     return _composed("outcome", "dm-fhir: computed outcomes", codes)
 
 

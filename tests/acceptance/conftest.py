@@ -230,6 +230,7 @@ whole_types = ["AdverseEvent"]
 {more}
 [site.push]
 enabled = {str(push).lower()}
+unattended = true
 """
 
 

@@ -23,6 +23,7 @@ endpoint = "https://fhir.test/r4"
 
 [site.push]
 enabled = true
+unattended = true
 imported = true
 
 [site.import]

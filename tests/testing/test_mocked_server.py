@@ -26,6 +26,7 @@ page_size = 2
 
 [site.push]
 enabled = true
+unattended = true
 """
 TABLE = """
 [[medication]]

@@ -76,3 +76,37 @@ def note_made_from(db: sqlite3.Connection, site: str, made_from: Iterable[tuple[
 def forget(db: sqlite3.Connection, site: str, identifiers: Iterable[str]) -> None:
     """Drop the rows of what the server never had. Call it inside a transaction."""
     db.executemany("DELETE FROM push WHERE site = ? AND identifier = ?", ((site, one) for one in identifiers))
+
+
+class Written(NamedTuple):
+    """Where an outcome is on the server, and since when. `server_id` (`Observation/7`) and `version` are None until told.
+
+    `run` is the run that last dealt with it, at `when`; `hash` that of its content.
+    """
+
+    identifier: str
+    patient: str
+    variable: str
+    about: str
+    state: str
+    server_id: str | None
+    version: str | None
+    hash: str
+    when: str
+    run: int
+    message: str | None
+
+
+_WRITTEN = 'identifier, patient, variable, about, state, server_id, version, hash, "when", run, message'
+
+
+def written(db: sqlite3.Connection, site: str) -> list[Written]:
+    """All that was ever sent to a site, or kept back, in order of patient, variable and follow-up."""
+    rows = db.execute(f"SELECT {_WRITTEN} FROM push WHERE site = ? ORDER BY patient, variable, about", (site,))
+    return list(map(Written._make, rows))
+
+
+def written_of(db: sqlite3.Connection, site: str, identifier: str) -> Written | None:
+    """The same of one outcome; None where nothing was ever sent of it."""
+    row = db.execute(f"SELECT {_WRITTEN} FROM push WHERE site = ? AND identifier = ?", (site, identifier)).fetchone()
+    return Written._make(row) if row else None

@@ -20,6 +20,7 @@ from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
 from dm_fhir.sync.push import push_site
+from dm_fhir.sync.push_consent import Agree, begin_to_take_back, check_agreed, nobody
 from dm_fhir.sync.push_plan import TO_SEND, Item, plan, superseded
 from dm_fhir.sync.push_result import Result, unsent
 
@@ -82,23 +83,50 @@ def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
     return found
 
 
+def planned(db: sqlite3.Connection, site: Site, mapper: Mapper, *, retract_all: bool = False) -> list[Item]:
+    """What a push to the site would do now: nothing of the patients who are held back, unless all is taken back; see `plan`."""
+    back = () if retract_all else held(db, site, mapper.merges)
+    return plan(db, site.name, mapper, site.push, held=back, retract_all=retract_all)
+
+
 @_timed("push")
-def push(work: Pass, sites: Sequence[Site]) -> dict[str, Result]:
+def push(work: Pass, sites: Sequence[Site], agree: Agree = nobody, *, again: bool = False) -> dict[str, Result]:
     """Write each site's outcomes onto its server, but for those of patients who are held back.
 
-    A site with nothing to send is not even connected to.
+    A site with nothing to send is not even connected to. A first push to a server, and one `again` after everything was taken
+    back, asks whether that is agreed to.
     """
 
     def one(site: Site) -> Result:
-        mapper = work.mappers[site.name]
-        items = plan(work.db, site.name, mapper, site.push, held=held(work.db, site, mapper.merges))
+        items = planned(work.db, site, work.mappers[site.name])
         _note(work.db, site.name, items)
-        if not any(item.action in TO_SEND for item in items) and not open_transmissions(work.db, site.name):
+        if any(item.action in TO_SEND for item in items):
+            check_agreed(work.db, site, items, agree, again=again)
+        elif not open_transmissions(work.db, site.name):
             return unsent(items)
-        with work.connect(site) as connection:
-            return push_site(work.db, site, connection, mapper, work.run, items, work.progress("push"))
+        return _carried_out(work, site, items)
 
     return _each(work, sites, one)
+
+
+@_timed("push")
+def retract(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[str, Result]:
+    """Take back all that we wrote to each site, if that is agreed to. Nothing is written there then until a push `again`."""
+
+    def one(site: Site) -> Result:
+        items = planned(work.db, site, work.mappers[site.name], retract_all=True)
+        if not items:
+            return unsent(items)
+        begin_to_take_back(work.db, site, items, agree)
+        return _carried_out(work, site, items)
+
+    return _each(work, sites, one)
+
+
+def _carried_out(work: Pass, site: Site, items: Sequence[Item]) -> Result:
+    with work.connect(site) as connection:
+        mapper = work.mappers[site.name]
+        return push_site(work.db, site, connection, mapper, work.run, items, work.progress("push"))
 
 
 def _note(db: sqlite3.Connection, site: str, items: Sequence[Item]) -> None:

@@ -24,6 +24,7 @@ from dm_fhir.model.case import (
     Input,
     Measured,
     Outcome,
+    Part,
     Result,
     Source,
     Subject,
@@ -37,7 +38,7 @@ from dm_fhir.outcomes.battery import exposure_of
 
 BY_NAME = {table.name: table for table in TABLES}
 #: Where in the tables a field is under another name.
-ELSEWHERE = {(Outcome, "inputs"), (Outcome, "verdicts"), (Therapy, "dosings"), (Assessment, "measured"), (Assessment, "components"), (AdverseEvent, "suspects"), (Subject, "ages")}  # fmt: skip
+ELSEWHERE = {(Outcome, "inputs"), (Outcome, "verdicts"), (Outcome, "parts"), (Therapy, "dosings"), (Assessment, "measured"), (Assessment, "components"), (AdverseEvent, "suspects"), (Subject, "ages")}  # fmt: skip
 
 
 def lines(name: str, *cases: Case) -> list[dict[str, object]]:
@@ -58,7 +59,7 @@ def shown(kind: type) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("kind", [Subject, Administration, Therapy, Dosing, Assessment, Measured, Result, Condition, AdverseEvent, Suspect, Outcome, Input, Finding])  # fmt: skip
+@pytest.mark.parametrize("kind", [Subject, Administration, Therapy, Dosing, Assessment, Measured, Result, Condition, AdverseEvent, Suspect, Outcome, Part, Input, Finding])  # fmt: skip
 def test_every_field_of_the_model_is_in_a_table_or_said_not_to_be(kind: type) -> None:
     fields = {name for name in kind.__struct_fields__ if (kind, name) not in ELSEWHERE}  # type: ignore[attr-defined]
     left_out = set(NOT_IN_TABLES.get(kind, ()))

@@ -18,6 +18,7 @@ from dm_fhir.model.case import (
     Input,
     Measured,
     Outcome,
+    Part,
     Subject,
     Suspect,
     Therapy,
@@ -136,6 +137,10 @@ def _suspects(case: Case) -> Iterator[Parts]:
 
 def _verdicts(case: Case) -> Iterator[Parts]:
     return ({"one": one, "verdict": Verdict(*pair)} for one in case.outcomes for pair in sorted(one.verdicts.items()))
+
+
+def _parts(case: Case) -> Iterator[Parts]:
+    return ({"one": one, "part": part} for one in case.outcomes for part in one.parts)
 
 
 def _inputs(case: Case) -> Iterator[Parts]:
@@ -295,6 +300,15 @@ TABLES = (
         Spec("definition", "verdict.definition", "the threshold or the set of bands: docs/outcomes.md"),
         Spec("verdict", "verdict.verdict", "what the outcome comes to by it", values="yes, no, or the name of a band"),
     ),
+    Table("parts", "one line per measure of a composite outcome", {"one": Outcome, "part": Part}, _parts, *_WHICH_OUTCOME,
+        Spec("measure", "part.measure", "the measure of the core set"),
+        Spec("variable", "part.variable", "what it was measured by; empty where it was not"),
+        Spec("points", "part.points", "its points in the Total Improvement Score", "{score}"),
+        Spec("percent_of_range", "part.percent_of_range", "its improvement in percent of the range of its scale, positive is better", "%"),
+        Spec("percent_of_baseline", "part.percent_of_baseline", "its improvement in percent of its baseline, positive is better", "%"),
+        Spec("between", "part.between", "between what percentages it lies, where a bound leaves it open"),
+        Spec("reasons", "part.reasons", "why something is not known of it"),
+    ),
     Table("inputs", "one line per record that an outcome was computed from", {"one": Outcome, "input": Input}, _inputs, *_WHICH_OUTCOME,
         Spec("role", "input.role", "the part that the record plays"),
         Spec("record", "input.source.reference", "the record on the site's server, or its pseudonym"),
@@ -340,6 +354,7 @@ NOT_IN_TABLES: Mapping[type, tuple[str, ...]] = {
         "resulting_effects",
     ),
     Suspect: ("backported",),
+    Part: ("verdicts",),
 }  # fmt: skip
 #: The columns of the two tables that are not about cases.
 STUDY = ("site", "item", "value")

@@ -429,13 +429,31 @@ class Input(msgspec.Struct, frozen=True, omit_defaults=True):
     value: str | None = None
 
 
+class Part(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What one measure of a composite came to at its visit; `variable` is what it was measured by, None if by nothing.
+
+    `points` are those of the Total Improvement Score. `percent_of_range` and `percent_of_baseline` are its improvement, positive
+    where it is better, exact; where a bound such as "<20" leaves it open, it is None and `between` says between what it lies.
+    `verdicts` are what was asked of it: "yes" or "no". What is not known is not there, and `reasons` says why.
+    """
+
+    measure: str
+    variable: str | None = None
+    points: Fraction | None = None
+    percent_of_range: Fraction | None = None
+    percent_of_baseline: Fraction | None = None
+    between: str | None = None
+    verdicts: dict[str, str] = {}
+    reasons: tuple[str, ...] = ()
+
+
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """A computed clinical number, date or answer, with its rule and the records it came from.
 
     `number`, `date` and `answer` ("yes", "tapered", "moderate") are all None where it cannot be computed, and `reasons` says
     why. `when` is the time it speaks of, None if there is none. `about` is the follow-up record it belongs to, `visit` the
     window of the schedule that it stands for; both are None for one per case. `verdicts` are what the number comes to by
-    each published definition, by its id: "yes" or "no" of a threshold, the name of a band.
+    each published definition, by its id: "yes" or "no" of a threshold, the name of a band. `parts` are those of a composite.
     """
 
     variable: str
@@ -452,6 +470,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     answer: str | None = None
     visit: str | None = None
     verdicts: dict[str, str] = {}
+    parts: tuple[Part, ...] = ()
 
 
 class Case(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,7 +12,7 @@ def _from_1(document: Document) -> Document:
 
 
 def _from_2(document: Document) -> Document:
-    """Format 3 only adds: answers, visits and verdicts of outcomes, the definitions, which were the defaults, how dates were
+    """Format 3 only adds: answers, visits, verdicts and parts of outcomes, the definitions, which were the defaults, how dates were
     treated, which were kept, and the persons behind the cases."""
     return document
 

@@ -22,7 +22,7 @@ from dm_fhir.outcomes.followed import followed, unexposed
 from dm_fhir.outcomes.measured import Records, records_of
 
 #: Raised whenever a rule changes what it yields for the same records; a new version re-computes every case.
-VERSION = "4"
+VERSION = "5"
 DEFAULTS = Definitions()
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from dm_fhir.model.case import Assessment, Case, Input, Outcome
 from dm_fhir.model.dates import span
 from dm_fhir.model.definitions import Definitions
-from dm_fhir.outcomes import ages, core_set, imacs, inactive, tis
+from dm_fhir.outcomes import ages, core_set, imacs, inactive, parts, tis
 from dm_fhir.outcomes.ages import ADULT_YEARS, Population
 from dm_fhir.outcomes.bounds import all_of, value_text, word
 from dm_fhir.outcomes.core_set import IMACS, PRINTO, Compared, CoreSet, Measure
@@ -137,7 +137,8 @@ def _of_rule(rule: Rule, setting: Setting) -> list[Outcome]:
     if not shared:
         return [outcome for outcomes in found for outcome in outcomes]
     only_starts = tuple(one for one in found[0][0].inputs if one.role == "baseline")
-    once = replace(found[0][0], visit=None, when=None, reasons=shared, inputs=only_starts)
+    # What is said once, of no visit, has no parts: they would be those of the first.
+    once = replace(found[0][0], visit=None, when=None, reasons=shared, inputs=only_starts, parts=())
     return [once, *(one for outcomes in found for one in outcomes if _is_told(one))]
 
 
@@ -170,15 +171,17 @@ def _tis(asked: Asked) -> list[Outcome]:
     flags = (*setting.flags, *(flag for each in found for flag in each.compared.flags))
     known = [each.points for each in found if each.points is not None]
     total, says = sum(known, Fraction(0)), {"population": setting.population}
+    came_to = tuple(map(parts.of_score, found))
     if not reasons:
-        shared = {"flags": flags, "verdicts": says}
+        shared = {"flags": flags, "verdicts": says, "parts": came_to}
         return [
             _outcome(asked, "tis", used, number=total, unit="{score}", **shared),
             _outcome(asked, "tis_category", used, answer=tis.category(total, setting.population), **shared),
         ]
-    outcomes = [_outcome(asked, name, used, reasons=reasons, verdicts=says) for name in ("tis", "tis_category")]
+    names = ("tis", "tis_category")
+    outcomes = [_outcome(asked, name, used, reasons=reasons, verdicts=says, parts=came_to) for name in names]
     if setting.definitions.tis_lower_bound and known:
-        shared = {"flags": (*flags, *reasons), "verdicts": says}
+        shared = {"flags": (*flags, *reasons), "verdicts": says, "parts": came_to}
         outcomes.append(_outcome(asked, "tis_lower_bound", used, number=total, unit="{score}", **shared))
     return outcomes
 
@@ -218,10 +221,11 @@ def _inactive(asked: Asked) -> list[Outcome]:
         "jdm_inactive": inactive.is_inactive(found),
         "jdm_inactive_phga": inactive.is_inactive_by_physician(found),
     }
+    came_to = tuple(map(parts.of_limit, kept))
     return [
-        _outcome(asked, name, used, reasons=lacking)
+        _outcome(asked, name, used, reasons=lacking, parts=came_to)
         if met is None
-        else _outcome(asked, name, used, answer=word(met), flags=flags)
+        else _outcome(asked, name, used, answer=word(met), flags=flags, parts=came_to)
         for name, met in answers.items()
     ]
 
@@ -250,7 +254,8 @@ RULES = (
 def _of_verdict(asked: Asked, met: bool | None, judged: Sequence[imacs.Judged], reasons: tuple[str, ...]) -> Outcome:
     used = [one for each in judged for one in _compared(each.compared)]
     flags = tuple(flag for each in judged for flag in each.compared.flags) if met is not None else ()
-    return _outcome(asked, asked.rule.variable, used, reasons=reasons, answer=word(met), flags=flags)
+    came_to = tuple(map(parts.of_verdict, judged))
+    return _outcome(asked, asked.rule.variable, used, reasons=reasons, answer=word(met), flags=flags, parts=came_to)
 
 
 def _outcome(

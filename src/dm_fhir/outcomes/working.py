@@ -11,10 +11,11 @@ from dm_fhir.model.case import Assessment, Case, Outcome
 from dm_fhir.model.definitions import Definitions
 from dm_fhir.model.exact import to_text
 from dm_fhir.outcomes import battery, composites, core_set, imacs, inactive, tis
-from dm_fhir.outcomes.bounds import Bounds, minus, times, value_text, word
+from dm_fhir.outcomes.bounds import value_text, word
 from dm_fhir.outcomes.composites import Setting
 from dm_fhir.outcomes.core_set import Compared
 from dm_fhir.outcomes.measured import records_of
+from dm_fhir.outcomes.parts import percent_of_baseline, percent_text
 from dm_fhir.outcomes.tis import Scored
 
 
@@ -79,7 +80,7 @@ def _of_score(setting: Setting, visit: str | None) -> Working:
     }
     multiples = core_set.multiples_of_uln(setting.core)
     if len(multiples) > 1:
-        told = (f"{name} {_text(one) if one is not None else 'unknown'}" for name, one in multiples.items())
+        told = (f"{name} {percent_text(one) if one is not None else 'unknown'}" for name, one in multiples.items())
         used["most abnormal enzyme, x ULN at baseline"] = ", ".join(told)
     return Working(
         (f"of six measures, all known; {whose}: {thresholds}",),
@@ -96,7 +97,7 @@ def _step_of_score(one: Scored, visit: str | None) -> Step:
     came_to = {}
     if one.range is not None and one.percent is not None:
         unit = " x ULN" if one.in_multiples else ""
-        came_to = {"range": f"{to_text(one.range)}{unit}", "percent": _text(one.percent)}
+        came_to = {"range": f"{to_text(one.range)}{unit}", "percent": percent_text(one.percent)}
     if one.uln is not None:
         came_to["uln"] = to_text(one.uln)
     if one.points is not None and one.percent is not None:
@@ -114,19 +115,10 @@ def _band(edges: tuple[object, ...], index: int) -> str:
 
 def _of_verdict(setting: Setting, rule: str, visit: str | None) -> Iterator[Step]:
     for one in composites.imacs_verdict(rule, setting.core, visit).judged:
-        percent = _percent_of_baseline(one.compared)
+        percent = percent_of_baseline(one.compared)
         asked = {name: word(verdict) or "unknown" for name, verdict in one.verdicts.items()}
-        came_to = {"percent": _text(percent), **asked} if percent is not None else asked
+        came_to = {"percent": percent_text(percent), **asked} if percent is not None else asked
         yield _step(one.compared, visit, came_to, imacs.unknown(one))
-
-
-def _percent_of_baseline(one: Compared) -> Bounds | None:
-    """Improvement in percent of an exact baseline above 0; else None."""
-    if one.ends is None or not one.ends[0].exact:
-        return None
-    first, last = one.ends
-    points = minus(first, last) if core_set.SCALES[one.variable or ""].higher_is_worse else minus(last, first)
-    return times(points, 100 / one.ends[0].exact)
 
 
 def _limits(variable: str) -> tuple[str, ...]:
@@ -168,15 +160,3 @@ def _value(one: Assessment | None) -> str | None:
 
 def _unit(one: Assessment | None) -> str | None:
     return one.measured.result.unit if one is not None else None
-
-
-def _text(percent: Bounds) -> str:
-    """A percentage, exact; or between what it lies."""
-    if percent.exact is not None:
-        return to_text(percent.exact)
-    low, high = (to_text(end) if end is not None else None for end in (percent.low, percent.high))
-    ends = (
-        f"{'>' if percent.low_open else '>='} {low}" if low else "",
-        f"{'<' if percent.high_open else '<='} {high}" if high else "",
-    )
-    return ", ".join(end for end in ends if end)

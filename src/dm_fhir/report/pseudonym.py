@@ -165,6 +165,7 @@ RULES: Mapping[type, Mapping[str, Rule]] = {
         "resulting_conditions": _reference, "resulting_effects": _reference,
     },
     model.Input: {"role": _own, "value": _value},
+    model.Part: {"measure": _own, "variable": _own, "between": _own, "reasons": _own},
     model.Outcome: {
         "variable": _own, "rule": _own, "rule_version": _own, "date": _date, "unit": _own, "when": _date,
         "about": _reference, "reasons": _own, "flags": _own, "answer": _own, "visit": _own,

@@ -19,7 +19,8 @@ BORN = "1961-11-23"
 OWN = {
     model.Source: ("site",), model.Concept: ("variable",), model.Administration: ("method_status", "flags"),
     model.Finding: ("code", "severity", "done"), model.Result: ("unit", "bound", "answer", "reason", "flags"),
-    model.Dosing: ("reasons",), model.Suspect: ("drug",), model.Input: ("role",), Case: ("site", "timezone", "person"),
+    model.Dosing: ("reasons",), model.Suspect: ("drug",), model.Input: ("role",),
+    model.Part: ("measure", "variable", "between", "reasons"), Case: ("site", "timezone", "person"),
     model.Outcome: ("variable", "rule", "rule_version", "unit", "reasons", "flags", "answer", "visit"),
 }  # fmt: skip
 #: Texts that are dates, or must be words of ours for a case to be one.

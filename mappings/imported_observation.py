@@ -54,12 +54,6 @@ def identifier_of(reference: str) -> str | None:
     return form[1] if form else None
 
 
-def reference(text: str) -> dict[str, Any]:
-    """A Reference to an Observation. An imported score is named by its identifier: the hospital's server has no such id."""
-    name = identifier_of(text)
-    return {"identifier": {"system": IDENTIFIER_SYSTEM, "value": name}} if name else {"reference": text}
-
-
 def copied(identifiers: Iterable[Identifier], held: Collection[str | None]) -> bool:
     """Whether one of the identifiers is that of an imported score that is `held` itself."""
     return any(one.system == IDENTIFIER_SYSTEM and one.value in held for one in identifiers)

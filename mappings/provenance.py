@@ -1,30 +1,30 @@
-"""The Provenance of what was written at once: which versions, when, by which program (R4, built with fhir.resources.R4B)."""
+"""The Provenance of a transmission: which versions of which Observations this program wrote, when, and what it did."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import msgspec
+from dm_fhir.mappings.outcome_observation import device
+from dm_fhir.mappings.written import Agent, CodeableConcept, Coding, Provenance, Reference, encoded, reference
 
-from dm_fhir import __version__
-
-_ACTIVITY_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
-_AGENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+_OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
+_PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+#: What may have been done, in codes of v3-DataOperation.
+ACTIVITIES = ("CREATE", "UPDATE", "NULLIFY")
 
 
 def to_fhir(targets: Sequence[str], recorded: str, activity: str) -> bytes:
-    """The Provenance for these references, as FHIR JSON. `activity`: CREATE, UPDATE or NULLIFY. `recorded` is an instant."""
-    from fhir.resources.R4B.provenance import Provenance
+    """The Provenance as FHIR JSON. What the Observations were derived from they say themselves.
 
-    device = {"resourceType": "Device", "id": "dm-fhir", "deviceName": [{"name": "dm-fhir", "type": "model-name"}]}
-    document: dict[str, Any] = {
-        "resourceType": "Provenance",
-        "contained": [{**device, "version": [{"value": __version__}]}],
-        "target": [{"reference": target} for target in targets],
-        "recorded": recorded,
-        "activity": {"coding": [{"system": _ACTIVITY_SYSTEM, "code": activity}]},
-        "agent": [
-            {"type": {"coding": [{"system": _AGENT_SYSTEM, "code": "assembler"}]}, "who": {"reference": "#dm-fhir"}}
-        ],
-    }
-    Provenance.model_validate(document)
-    return msgspec.json.encode(document)
+    `targets` are references (`Observation/7/_history/2`), at least one; `recorded` is an instant to the millisecond; `activity` is one
+    of `ACTIVITIES`. Raises NotWritable where a target is no reference that FHIR allows.
+    """
+    if not targets or activity not in ACTIVITIES:
+        raise ValueError(f"a Provenance of {len(targets)} targets and {activity}")
+    agent = Agent(CodeableConcept((Coding(_PARTICIPANT, "assembler"),)), Reference("#dm-fhir"))
+    provenance = Provenance(
+        contained=(device(),),
+        target=tuple(map(reference, targets)),
+        recorded=recorded,
+        activity=CodeableConcept((Coding(_OPERATION, activity),)),
+        agent=(agent,),
+    )
+    return encoded(provenance)

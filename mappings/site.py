@@ -99,7 +99,7 @@ class SiteMapper(NamedTuple):
         if type_name == "QuestionnaireResponse":
             return questionnaire_response.is_known(body, self.tables)
         if type_name == "Observation" and b'"contained"' in body:
-            return True  # the parts of a panel may be inside it; the mapping looks at each
+            return not self.is_own(body)  # the parts of a panel may be inside it; the mapping looks at each
         return self.known.knows(type_name, body, concept)
 
     def disease_codes(self) -> Sequence[tuple[str, str]]:
@@ -144,7 +144,7 @@ class SiteMapper(NamedTuple):
         return outcome_observation.identifier(self.drug, patient, variable, about)
 
     def ready(self, outcome: Outcome, patient: str, status: str = "final") -> OutcomeResource:
-        """An outcome that has a time, as it is written with this status."""
+        """An outcome that has a time, as it is written with this status. Raises NotWritable where FHIR has no room for it."""
         return outcome_observation.to_fhir(outcome, self.drug, patient, ZoneInfo(self.timezone), status)
 
     @property
@@ -160,13 +160,13 @@ class SiteMapper(NamedTuple):
         """An imported score of the store as it is written, withdrawn or not."""
         return imported_observation.to_server(body, ZoneInfo(self.timezone))
 
+    def provenance(self, targets: Sequence[str], recorded: str, activity: str) -> bytes:
+        """The Provenance of what was written in one transmission: references with versions, an instant, what was done."""
+        return provenance.to_fhir(targets, recorded, activity)
+
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""
         return outcome_observation.as_entered_in_error(body)
-
-    def provenance(self, targets: Sequence[str], recorded: str, activity: str) -> bytes:
-        """The Provenance of what was written at once."""
-        return provenance.to_fhir(targets, recorded, activity)
 
     def _drug_row(self) -> Row:
         return self.tables.rows["medication", self.drug]

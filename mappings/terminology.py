@@ -3,16 +3,17 @@
 They are built with fhir.resources.R4B, so none leaves here that is not FHIR.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from dm_fhir import __version__
+from dm_fhir.mappings import outcome_parts, outcome_verdicts
 from dm_fhir.mappings.codes import KINDS, OWN_SYSTEM, Row, Tables, own_code
 from dm_fhir.mappings.outcome_names import outcome_names
-from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM
-from dm_fhir.mappings.outcome_profile import outcome_profile
+from dm_fhir.mappings.outcome_parts import ANSWER_SYSTEM
+from dm_fhir.mappings.outcome_profile import Bound, outcome_profile
 from dm_fhir.model.case import Coding
 from dm_fhir.outcomes.answers import ANSWERS
 from dm_fhir.outcomes.labels import label
@@ -21,6 +22,9 @@ BASE = "https://w3id.org/dm-fhir"
 OUTCOMES = f"{BASE}/ValueSet/outcome"
 WRITTEN_STATUSES = f"{BASE}/ValueSet/outcome-status"
 WRITTEN_ANSWERS = f"{BASE}/ValueSet/outcome-answer"
+WRITTEN_VERDICTS = f"{BASE}/ValueSet/outcome-verdict"
+WRITTEN_PARTS = f"{BASE}/ValueSet/outcome-part"
+_WRITTEN = Bound(OUTCOMES, WRITTEN_STATUSES, WRITTEN_ANSWERS, WRITTEN_VERDICTS, WRITTEN_PARTS)
 #: Codes of ours that are no variable: why a drug was given or stopped, as the report reads them.
 REASONS = {
     "indication-skin": "Given for refractory skin disease",
@@ -42,12 +46,11 @@ def resources(tables: Tables) -> list[Resource]:
         *(_value_set(kind, some) for kind, some in kinds.items() if some),
         _outcome_value_set(rows),
         _status_value_set(),
-        _answer_system(),
-        _answer_value_set(),
+        *_answers(),
+        *_verdicts(),
+        *_parts(),
         *(_concept_map(kind, some) for kind, some in kinds.items() if any(map(_foreign, some))),
-        outcome_profile(
-            _head("StructureDefinition", "outcome-observation"), OUTCOMES, WRITTEN_STATUSES, WRITTEN_ANSWERS
-        ),
+        outcome_profile(_head("StructureDefinition", "outcome-observation"), _WRITTEN),
     ]
     return list(map(_checked, found))
 
@@ -148,23 +151,36 @@ def _status_value_set() -> Resource:
     return _composed("outcome-status", "dm-fhir: statuses of a written outcome", codes)
 
 
-def _answer_system() -> Resource:
-    concepts = [{"code": own_code(answer), "display": words} for answer, words in ANSWERS.items()]
-    return {
-        **_head("CodeSystem", "answer"),
-        "title": "dm-fhir: answers",
-        "description": "What an outcome is that is neither a number nor a date.",
-        "caseSensitive": True,
-        "valueSet": WRITTEN_ANSWERS,
-        "content": "complete",
-        "count": len(concepts),
-        "concept": concepts,
-    }
-
-
-def _answer_value_set() -> Resource:
+def _answers() -> tuple[Resource, Resource]:
     codes = [Coding(ANSWER_SYSTEM, own_code(answer), words) for answer, words in ANSWERS.items()]
-    return _composed("outcome-answer", "dm-fhir: answers of a written outcome", codes)
+    return _system_and_set("answer", "answers", "What an outcome is that is neither a number nor a date.", codes)
+
+
+def _verdicts() -> tuple[Resource, Resource]:
+    codes = [Coding(one.system, one.code, one.display) for one in outcome_verdicts.codes()]
+    said = "What an outcome, or a measure of a composite, comes to by a published definition: its id, a dot, and the verdict."
+    return _system_and_set("verdict", "verdicts", said, codes)
+
+
+def _parts() -> tuple[Resource, Resource]:
+    codes = [Coding(one.system, one.code, one.display) for one in outcome_parts.codes()]
+    return _system_and_set("part", "parts of composites", "What is said of each measure of a composite outcome.", codes)
+
+
+def _system_and_set(name: str, title: str, description: str, codes: Sequence[Coding]) -> tuple[Resource, Resource]:
+    """A CodeSystem of ours, and the ValueSet of all that is in it."""
+    value_set = _composed(f"outcome-{name}", f"dm-fhir: {title} of a written outcome", codes)
+    system = {
+        **_head("CodeSystem", name),
+        "title": f"dm-fhir: {title}",
+        "description": description,
+        "caseSensitive": True,
+        "valueSet": value_set["url"],
+        "content": "complete",
+        "count": len(codes),
+        "concept": [_named(code) for code in codes],
+    }
+    return system, value_set
 
 
 def _composed(name: str, title: str, codes: Iterable[Coding]) -> Resource:

@@ -8,6 +8,7 @@
     ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
     │   ├── AnswerUnusable         exit 3   an answer came but is not usable FHIR
     │   └── WriteUnsettled         exit 3   a write went out, and whether it was carried out is not known
+    ├── NotWritable                exit 3   an outcome that FHIR has no room for: it alone is not written
     └── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
 
 Exit 7, a conflict on push, comes from the ledger and not from an error: the other outcomes go on.
@@ -114,6 +115,12 @@ class WriteUnsettled(RequestFailed):
     ) -> None:
         super().__init__(message, reason=reason, status=status)
         self.wait_seconds = wait_seconds
+
+
+class NotWritable(DmFhirError):
+    """What was computed cannot be said in FHIR, such as a reference to an id that FHIR does not allow. The message says what."""
+
+    exit_code = 3
 
 
 class StoreError(DmFhirError):

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dm_fhir.mappings.codes import load_tables
-from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM, as_entered_in_error, is_own, to_fhir
+from dm_fhir.mappings.outcome_observation import as_entered_in_error, is_own, to_fhir
+from dm_fhir.mappings.outcome_parts import ANSWER_SYSTEM
 from dm_fhir.mappings.terminology import resources
 from dm_fhir.model.case import Case, Input, Outcome, Source
 from dm_fhir.outcomes import composites, tis

@@ -17,7 +17,8 @@ from dm_fhir.demo.cohorts import dump_ndjson, four_patients, twenty_four_patient
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.category import category
 from dm_fhir.mappings.codes import OWN_SYSTEM, load_tables, own_code
-from dm_fhir.mappings.outcome_observation import ANSWER_SYSTEM, as_entered_in_error, to_fhir
+from dm_fhir.mappings.outcome_observation import as_entered_in_error, to_fhir
+from dm_fhir.mappings.outcome_parts import ANSWER_SYSTEM
 from dm_fhir.mappings.terminology import REASONS, bundle, resources
 from dm_fhir.mappings.terminology import WRITTEN_ANSWERS as ANSWERS
 from dm_fhir.model.case import Case, Coding, Input, Outcome, Source

@@ -72,7 +72,13 @@ class Mapper(Protocol):
         """The business identifier of an outcome; `about` is the record it belongs to, else its visit, else ""."""
 
     def ready(self, outcome: Outcome, patient: str, status: str = "final") -> Ready:
-        """An outcome that has a time, as it is written with this status."""
+        """An outcome that has a time, as it is written with this status. Raises NotWritable where FHIR has no room for it."""
+
+    def provenance(self, targets: Sequence[str], recorded: str, activity: str) -> bytes:
+        """The Provenance of what was written in one transmission, as FHIR JSON.
+
+        `targets` are references with versions where the server has them, `recorded` is an instant, `activity` CREATE, UPDATE or NULLIFY.
+        """
 
     @property
     def imported_system(self) -> str:
@@ -86,6 +92,3 @@ class Mapper(Protocol):
 
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""
-
-    def provenance(self, targets: Sequence[str], recorded: str, activity: str) -> bytes:
-        """The Provenance of what was written at once: `targets` are its references, `activity` a code of v3-DataOperation."""

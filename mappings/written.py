@@ -164,9 +164,9 @@ _JSON = msgspec.json.Encoder(decimal_format="number")
 _ID = r"[A-Za-z0-9\-._]+"
 #: R4 allows ids of 64 characters without `_`; servers that give longer ones take them back.
 _REFERENCE = re.compile(rf"[A-Z][A-Za-z]+/{_ID}(?:/_history/{_ID})?", re.ASCII)
+_ZONE = r"(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]|[+-]14:00)"
 _DATE_TIME = re.compile(
-    r"[0-9]{4}(?:-[0-9]{2}(?:-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2}))?)?)?",
-    re.ASCII,
+    rf"[0-9]{{4}}(?:-[0-9]{{2}}(?:-[0-9]{{2}}(?:T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(?:\.[0-9]+)?{_ZONE})?)?)?", re.ASCII
 )
 
 

@@ -189,8 +189,9 @@ def _broken(element: Json, values: list[Any]) -> Iterable[str]:
     references = [one for one in element.get("type", []) if one["code"] == "Reference"]
     if references and not all(any(_leads_to(value, one) for one in references) for value in values):
         yield "type"
-    if element["path"] == "Observation":
-        yield from (rule["key"] for rule in element["constraint"] if not CONSTRAINTS[rule["key"]](values[0]))
+    for rule in element.get("constraint", ()):
+        if not all(map(CONSTRAINTS[rule["key"]], values)):
+            yield rule["key"]
 
 
 def _bound(value: Any, value_set: Json) -> bool:
@@ -201,8 +202,8 @@ def _bound(value: Any, value_set: Json) -> bool:
 
 
 def _leads_to(value: Json, type: Json) -> bool:
-    name = type["targetProfile"][0].rpartition("/")[2]
-    return str(value.get("reference", "")).startswith(f"{name}/")
+    kinds = tuple(f"{one.rpartition('/')[2]}/" for one in type["targetProfile"])
+    return str(value.get("reference", "")).startswith(kinds)
 
 
 CONSTRAINTS: dict[str, Any] = {
@@ -214,6 +215,7 @@ CONSTRAINTS: dict[str, Any] = {
         )
     ),
     "dmf-4": lambda one: "valueCodeableConcept" not in one or _bound(one["valueCodeableConcept"], VALUE_SETS[ANSWERS]),
+    "dmf-5": lambda one: bool(_values(one, "value[x]")) != ("dataAbsentReason" in one),
     "dmf-3": lambda one: "dataAbsentReason" not in one or bool(one.get("note")),
 }
 
@@ -323,6 +325,7 @@ def test_what_we_take_back_conforms_to_the_profile() -> None:
         assert faults(taken_back) == []
 
 
+PART = {"coding": [{"system": "https://w3id.org/dm-fhir/CodeSystem/part", "code": "ck-points"}]}
 ONE = next(one for one in WRITTEN if "valueQuantity" in one and "derivedFrom" in one)
 
 
@@ -348,6 +351,13 @@ ONE = next(one for one in WRITTEN if "valueQuantity" in one and "derivedFrom" in
         ({"method": None}, "method min"),
         ({"method": {}}, "method.text min"),
         ({"derivedFrom": [{"reference": "Condition/1"}]}, "derivedFrom type"),
+        ({"contained": []}, "contained min"),
+        ({"device": None}, "device min"),
+        ({"interpretation": [{"coding": [{"system": "urn:x", "code": "H"}]}]}, "interpretation binding"),
+        ({"component": [{"code": PART, "valueQuantity": {}, "dataAbsentReason": {}}]}, "component dmf-5"),
+        ({"component": [{"code": PART}]}, "component dmf-5"),
+        ({"component": [{"code": {"coding": [{"system": OWN_SYSTEM, "code": "ck"}]}, "valueString": "x"}]}, "component.code binding"),
+        ({"component": [{"code": PART, "valueBoolean": True}]}, "component.value[x] type"),
     ],
 )  # fmt: skip
 def test_what_is_otherwise_does_not_conform(change: Json, rule: str) -> None:

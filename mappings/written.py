@@ -19,7 +19,7 @@ class _Element(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", 
     """A part of a resource; what is not given is not written."""
 
 
-class Coding(_Element):
+class Coding(_Element, frozen=True):
     """One code of one system."""
 
     system: str
@@ -27,28 +27,28 @@ class Coding(_Element):
     display: str | None = None
 
 
-class CodeableConcept(_Element):
+class CodeableConcept(_Element, frozen=True):
     """Codes, words, or both."""
 
     coding: tuple[Coding, ...] = ()
     text: str | None = None
 
 
-class Identifier(_Element):
+class Identifier(_Element, frozen=True):
     """A business identifier."""
 
     system: str
     value: str
 
 
-class Reference(_Element):
+class Reference(_Element, frozen=True):
     """Another resource, by its place or by its business identifier."""
 
     reference: str | None = None
     identifier: Identifier | None = None
 
 
-class Quantity(_Element):
+class Quantity(_Element, frozen=True):
     """A number with its unit."""
 
     value: Decimal
@@ -57,40 +57,40 @@ class Quantity(_Element):
     code: str
 
 
-class Annotation(_Element):
+class Annotation(_Element, frozen=True):
     """A note."""
 
     text: str
 
 
-class Extension(_Element):
+class Extension(_Element, frozen=True):
     """An extension whose value is a reference."""
 
     url: str
     value_reference: Reference
 
 
-class Meta(_Element):
+class Meta(_Element, frozen=True):
     """The profile that a resource claims."""
 
     profile: tuple[str, ...]
 
 
-class DeviceName(_Element):
+class DeviceName(_Element, frozen=True):
     """What a device is called."""
 
     name: str
     type: str
 
 
-class DeviceVersion(_Element):
+class DeviceVersion(_Element, frozen=True):
     """The version of a device or of a part of it."""
 
     type: CodeableConcept
     value: str
 
 
-class Device(_Element, tag_field="resourceType", tag="Device"):
+class Device(_Element, frozen=True, tag_field="resourceType", tag="Device"):
     """A device, contained in what it made."""
 
     id: str
@@ -99,7 +99,7 @@ class Device(_Element, tag_field="resourceType", tag="Device"):
     version: tuple[DeviceVersion, ...]
 
 
-class Component(_Element):
+class Component(_Element, frozen=True):
     """One of several results of an Observation, or why it is not there."""
 
     code: CodeableConcept
@@ -110,16 +110,7 @@ class Component(_Element):
     interpretation: tuple[CodeableConcept, ...] = ()
 
 
-class Value(_Element):
-    """What an Observation comes to: exactly one of these."""
-
-    value_quantity: Quantity | None = None
-    value_date_time: str | None = None
-    value_codeable_concept: CodeableConcept | None = None
-    data_absent_reason: CodeableConcept | None = None
-
-
-class Observation(_Element, tag_field="resourceType", tag="Observation"):
+class Observation(_Element, frozen=True, tag_field="resourceType", tag="Observation"):
     """An Observation as we write it."""
 
     meta: Meta
@@ -143,14 +134,14 @@ class Observation(_Element, tag_field="resourceType", tag="Observation"):
     component: tuple[Component, ...] = ()
 
 
-class Agent(_Element):
+class Agent(_Element, frozen=True):
     """Who was active in what a Provenance tells."""
 
     type: CodeableConcept
     who: Reference
 
 
-class Provenance(_Element, tag_field="resourceType", tag="Provenance"):
+class Provenance(_Element, frozen=True, tag_field="resourceType", tag="Provenance"):
     """A Provenance as we write it."""
 
     contained: tuple[Device, ...]
@@ -181,7 +172,7 @@ def reference(text: str) -> Reference:
     if _REFERENCE.fullmatch(text) is None:
         kind = text.partition("/")[0]
         kind = kind if kind.isascii() and kind.isalpha() else "record"
-        raise NotWritable(f"it names a {kind} whose id or version is none that FHIR allows")
+        raise NotWritable(f"it rests on a record ({kind}) whose id or version is none that FHIR allows")
     return Reference(text)
 
 

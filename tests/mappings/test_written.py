@@ -244,7 +244,7 @@ def test_a_reference_that_servers_give_is_written(text: str) -> None:
 
 def test_one_malformed_source_keeps_its_outcome_from_being_written_and_is_named() -> None:
     bad = Input("baseline", Source("north", "Observation/Eva Meier"))
-    with pytest.raises(NotWritable, match="it names a Observation whose id") as caught:
+    with pytest.raises(NotWritable, match="record \\(Observation\\) whose id") as caught:
         written(Outcome("ck_baseline", "R-CK", "1", number=Fraction(1), unit="U/L", when="2024-01-01", inputs=(bad,)))
     assert "Meier" not in str(caught.value)
 

@@ -264,3 +264,14 @@ def test_unchanged_outcomes_are_planned_without_looking_into_them(site: Site, mo
         monkeypatch.setattr(push_plan, name, counting(name, getattr(push_plan, name)))
     assert count(site.plan()) == {"unchanged": 500}
     assert calls == []
+
+
+def test_what_fhir_cannot_name_blocks_that_one_outcome_only(site: Site) -> None:
+    bad = Input("baseline", Source("leon", "Observation/Eva Meier"))
+    site.has(outcome(), outcome("ck_baseline", inputs=(bad,)))
+
+    found = {item.variable: (item.action, item.why) for item in site.plan()}
+    assert found == {
+        "dlqi_baseline": ("new", ""),
+        "ck_baseline": ("blocked", "it rests on a record (Observation) whose id or version is none that FHIR allows"),
+    }

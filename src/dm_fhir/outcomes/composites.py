@@ -173,7 +173,7 @@ def _tis(asked: Asked) -> list[Outcome]:
     total, says = sum(known, Fraction(0)), {"population": setting.population}
     came_to = tuple(map(parts.of_score, found))
     if not reasons:
-        shared = {"flags": flags, "verdicts": says, "parts": came_to}
+        shared: dict[str, Any] = {"flags": flags, "verdicts": says, "parts": came_to}
         return [
             _outcome(asked, "tis", used, number=total, unit="{score}", **shared),
             _outcome(asked, "tis_category", used, answer=tis.category(total, setting.population), **shared),

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from dm_fhir.config import Push
+from dm_fhir.errors import NotWritable
 from dm_fhir.model.case import Outcome
 from dm_fhir.model.document import decode
 from dm_fhir.store.cases import OutcomeRow, outcomes
@@ -166,7 +167,10 @@ def _item(row: OutcomeRow, planner: _Planner) -> Item:
     if outcome.when is None:
         is_out = old is not None and _is_out(old)
         return _retraction(old, mapper) if old and is_out else item._replace(action="blocked", why=WITHOUT_TIME)
-    body = mapper.ready(outcome, row.patient).body
+    try:
+        body = mapper.ready(outcome, row.patient).body
+    except NotWritable as error:
+        return item._replace(action="blocked", why=error.message)
     status = _status(body, old)
     if status != "final":
         body = mapper.ready(outcome, row.patient, status).body

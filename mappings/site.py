@@ -98,8 +98,8 @@ class SiteMapper(NamedTuple):
         """Whether the tables know a code of this record, or the questionnaire that it answers."""
         if type_name == "QuestionnaireResponse":
             return questionnaire_response.is_known(body, self.tables)
-        if type_name == "Observation" and b'"contained"' in body:
-            return not self.is_own(body)  # the parts of a panel may be inside it; the mapping looks at each
+        if type_name == "Observation" and b'"contained"' in body and not self.is_own(body):
+            return True  # the parts of a panel may be inside it; the mapping looks at each
         return self.known.knows(type_name, body, concept)
 
     def disease_codes(self) -> Sequence[tuple[str, str]]:

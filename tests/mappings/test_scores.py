@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.mappings import outcome_observation
 from dm_fhir.mappings.case import read_case
 from dm_fhir.mappings.codes import load_tables
 from dm_fhir.mappings.column_map import load_column_map
-from dm_fhir.mappings.imported_observation import identifier, reference, to_server
+from dm_fhir.mappings.imported_observation import identifier, to_server
 from dm_fhir.mappings.scores import Scores, read_scores
 from dm_fhir.mappings.sheet import read_sheet
+from dm_fhir.model.case import Input, Outcome, Source
 from dm_fhir.store.resources import Stored
 from dm_fhir.validation import schema_text
 
@@ -378,5 +380,10 @@ def test_a_score_is_known_by_its_identifier_and_written_without_the_stores_id(tm
     assert document["method"] == {"text": "by hand"}
     assert document["category"][0]["coding"][0]["code"] == "exam"
     assert not {"id", "meta"} & document.keys()
-    assert reference(f"Observation/{score.id}") == {"identifier": document["identifier"][0]}
-    assert reference("Observation/51/_history/2") == {"reference": "Observation/51/_history/2"}
+    sources = (Source("leon", f"Observation/{score.id}"), Source("leon", "Observation/51", "2"))
+    made_of = tuple(Input("baseline", one) for one in sources)
+    outcome = Outcome("cdasi_activity_baseline", "R-CDASI", "1", when="2025-07-01", inputs=made_of)
+    assert json.loads(outcome_observation.to_fhir(outcome, "anifrolumab", "Patient/7", UTC).body)["derivedFrom"] == [
+        {"identifier": document["identifier"][0]},
+        {"reference": "Observation/51/_history/2"},
+    ]

@@ -59,8 +59,9 @@ def written(outcome: Outcome, patient: str = "Patient/1") -> bytes:
 
 
 def loaded(body: bytes | str) -> Json:
-    """With numbers as decimals, which are equal whatever zeros they end with."""
-    found: Json = json.loads(body, parse_float=Decimal, parse_int=Decimal)
+    """With numbers as decimals, which are equal whatever zeros they end with, and UTC written in one way."""
+    text = (body.decode() if isinstance(body, bytes) else body).replace('+00:00"', 'Z"')
+    found: Json = json.loads(text, parse_float=Decimal, parse_int=Decimal)
     return found
 
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "audit": "Who ran what, whose data was read, which resources were written, and when.",
     "failed": "Every query that is not complete, and the command that mends it.",
     "notify": "Try the way in which people are told how runs end.",
+    "support-bundle": "What somebody who helps needs to know, in one file without anything of a patient.",
     "quarantine": "What was set aside: list it, look at it, acknowledge it.",
     "explain": "The way of one number, from the outcome back to the record it came from.",
     "findings": "What was unusual in the records, and how to mend it.",
@@ -61,7 +62,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = import_module(f"dm_fhir.cli.{module}").command
         return command
 

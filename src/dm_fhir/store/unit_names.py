@@ -19,9 +19,22 @@ def unit_names(db: sqlite3.Connection) -> Naming:
 
     They are made with a key that never leaves the store, so that nobody can find a patient by trying every number.
     """
-    row = db.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
-    key = (row[0] if row else setting(db, _SETTING, secrets.token_hex(32))).encode()
+    key = _key(db) or setting(db, _SETTING, secrets.token_hex(32))
+    return _naming(key.encode())
 
+
+def known_unit_names(db: sqlite3.Connection) -> Naming | None:
+    """The same of a store that is only read; None where no unit has been named yet."""
+    key = _key(db)
+    return _naming(key.encode()) if key else None
+
+
+def _key(db: sqlite3.Connection) -> str | None:
+    row = db.execute("SELECT value FROM setting WHERE name = ?", (_SETTING,)).fetchone()
+    return row[0] if row else None
+
+
+def _naming(key: bytes) -> Naming:
     def name(site: str, patient: str, query: str) -> str:
         text = "\0".join((site, patient, query)).encode()
         return hmac.new(key, text, hashlib.sha256).hexdigest()[:_LETTERS]

@@ -15,17 +15,10 @@ from dm_fhir import __version__
 from dm_fhir.config import Site
 from dm_fhir.model.findings import KINDS, severity_of
 from dm_fhir.store import cases, ledger, pushes, resources
-from dm_fhir.sync.public_words import OTHER, TYPES, said
+from dm_fhir.sync.public_words import OTHER, PATIENT_STATES, TYPES, said
 
 #: The states in which a written outcome can be.
 PUSH_STATES = ("blocked", "sending", "confirmed", "rejected", "conflict", "retracted")
-_PATIENT_STATES = (
-    "case",
-    "left the cohort",
-    "merged into another",
-    "no records any more",
-    "no administration of the study drug",
-)
 #: Each metric's name after `dm_fhir_`, and what it says. All are gauges.
 _HELP = {
     "build_info": "Version of dm-fhir that wrote this; always 1.",
@@ -113,7 +106,7 @@ def _of_site(db: sqlite3.Connection, site: Site) -> Iterator[_Sample]:
         yield "site_complete_until_timestamp_seconds", label, _seconds(until)
     yield from _by("units", label, "state", ledger.STATES, ledger.counts_by_state(db, name))
     yield from _by("resources", label, "type", (), _known(resources.counts_by_type(db, name), TYPES))
-    yield from _by("patients", label, "state", (), _known(cases.counts_by_state(db, name), _PATIENT_STATES))
+    yield from _by("patients", label, "state", (), _known(cases.counts_by_state(db, name), PATIENT_STATES))
     for code, count in _known({c: n.findings for c, n in cases.finding_counts(db, name).items()}, KINDS).items():
         severity = severity_of(code) if code in KINDS else OTHER
         yield "findings", label | {"code": code, "severity": severity}, count

@@ -16,6 +16,10 @@ from dm_fhir.sync.query import DATE_PARAMETERS
 OTHER = "other"
 #: The resource types that the program asks for, or writes.
 TYPES = frozenset((*DATE_PARAMETERS, "Patient", "Medication", "Group", "Provenance"))
+#: What becomes of a patient.
+PATIENT_STATES = frozenset((
+    "case", "left the cohort", "merged into another", "no records any more", "no administration of the study drug",
+))  # fmt: skip
 #: Why a unit is not complete, or something was set aside. `http-500` and `refused-on-page-6` stand for every number.
 REASONS = frozenset((
     "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "faulty-row",
@@ -34,6 +38,15 @@ NOTES = frozenset((
     "self_link_lacks", "self_link_wrong", "server_message", "set_aside", "subject_assumed", "superseded", "text_repaired",
     "throttled", "token_renewed", "token_retry", "total_high", "total_low", "waited_seconds",
 ))  # fmt: skip
+#: What was found out about a server: the first word of a fact's name, and what may follow it besides a type or a category.
+FACTS = frozenset((
+    "batch", "categories", "category", "codes", "counts", "last_updated", "lists", "observations_by", "page_size",
+    "patients_per_query", "post", "post_search", "strict", "write",
+))  # fmt: skip
+_WAYS = frozenset(("transaction", "conditional-update", "conditional-create", "search"))
+_WRITES = _WAYS | {"bundle_size", "index", "provenance", "create"}
+_FACT_VALUES = _WAYS | {"yes", "no", "codes", "categories", "whole", "works", "refused", "immediate", "later"}
+_FACT_REASONS = ("it does not look at the condition", "it drops the identifier")
 _PARAMETERS = frozenset(("patient", "subject", "code", "combo-code", "medication", "identifier", "_id"))
 _COHORT = "cohort: "
 _QUERY = re.compile(
@@ -75,3 +88,12 @@ def query_said(query: str) -> str:
     if (found["category"] or CATEGORIES[0]) not in CATEGORIES:
         return query.replace(found["category"], OTHER)
     return query
+
+
+def fact_said(name: str, value: str) -> tuple[str, str]:
+    """The name and the value of what was found out about a server, as they may be said."""
+    head, _, about = name.partition(" ")
+    is_known = head in FACTS and (not about or about in TYPES or about in CATEGORIES or about in _WRITES)
+    is_number = value.isascii() and value.isdigit() and len(value) <= 5
+    reason = next((reason for reason in _FACT_REASONS if value.endswith(reason)), OTHER)
+    return name if is_known else OTHER, value if is_number or value in _FACT_VALUES else reason

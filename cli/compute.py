@@ -1,7 +1,7 @@
 """dm-fhir compute: store into cases and outcomes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +28,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], as_json: bool) -> int:
     with opened(ctx, sites) as study, running(study, "compute", ("compute",)) as run:
         computed = compute(run.work, study.sites)
         summaries = run.summaries()
-        more = {"computed": {site: done._asdict() for site, done in computed.items()}}
+        more: dict[str, Any] = {"computed": {site: done._asdict() for site, done in computed.items()}}
         lines = computed_lines(computed)
         return report("compute", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, **more)
 

@@ -9,18 +9,16 @@ import sys
 from importlib import import_module
 from keyword import iskeyword
 from pathlib import Path
-from traceback import walk_tb
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from dm_fhir import __version__
+from dm_fhir.cli.ending import ENDING, Ending
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-    from dm_fhir.cli.voice import Voice
 
 #: Every command: where it lives and what it does.
 COMMANDS = {
@@ -51,6 +49,11 @@ COMMANDS = {
     "export": "The case series out: one document, tables, a workbook, Parquet or FHIR; pseudonymised.",
     "merge": "The case series of many sites into one.",
 }
+
+
+#: The commands whose last line on stdout says how they ended, whatever happens.
+_CLOSED = ("pull", "import", "compute", "push", "sync", "status", "failed")
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Lazy(click.Group):
@@ -112,73 +115,63 @@ def main(ctx: click.Context, config: Path, verbose: bool, quiet: bool, log_forma
     from dm_fhir.cli.voice import Voice
 
     voice = Voice(verbose=verbose, quiet=quiet, as_json=log_format == "json")
-    if isinstance(ctx.obj, list):  # whoever says the last word wants to hear how
-        ctx.obj.append(voice)
+    ending = ctx.obj if isinstance(ctx.obj, Ending) else Ending()
+    ending.voice = voice  # whoever says the last word wants to hear how
+    ctx.meta[ENDING] = ending
     ctx.obj = (config, voice)
 
 
 def run() -> NoReturn:
     """Run the command line and leave with its exit code. Whatever it makes is its user's alone, whichever library makes it."""
     os.umask(0o077)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _INTERRUPTS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # whoever started it in the background may want that
+            signal.signal(number, _interrupt)
     sys.exit(call(sys.argv[1:]))
 
 
 def call(arguments: list[str]) -> int:
     """Run one command line inside this process and give its exit code; tests of tables use it too."""
-    from dm_fhir.errors import DmFhirError
+    from dm_fhir.errors import DmFhirError, unexpected
 
-    voices: list[Voice] = []
+    ending = Ending()
     try:
-        code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False, obj=voices)
+        code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False, obj=ending)
     except click.ClickException as error:
-        if not (voices and voices[0].as_json):
+        if not (ending.voice and ending.voice.as_json):
             error.show()
-            return _ended(arguments, error.exit_code, error.format_message())
-        return _failed(arguments, voices, error.exit_code, error.format_message())
+            return _ended(arguments, ending, error.exit_code, error.format_message())
+        return _failed(arguments, ending, error.exit_code, error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        return _failed(arguments, voices, 130, "interrupted; what was finished is kept, continue with the same command")
+        return _failed(arguments, ending, 130, "interrupted; what was finished is kept, continue with the same command")
     except DmFhirError as error:
-        return _failed(arguments, voices, error.exit_code, str(error))
+        return _failed(arguments, ending, error.exit_code, str(error))
     except Exception as error:  # noqa: BLE001  # the last resort: a traceback's text and values may be a patient's
-        text, frames = _internal(error)
-        return _failed(arguments, voices, 1, text, frames)
+        internal = unexpected(error)
+        return _failed(arguments, ending, internal.exit_code, internal.message, internal.frames)
     return code if isinstance(code, int) else 0
 
 
-def _failed(
-    arguments: list[str], voices: "list[Voice]", exit_code: int, text: str, frames: list[str] | None = None
-) -> int:
+def _failed(arguments: list[str], ending: Ending, exit_code: int, text: str, frames: tuple[str, ...] = ()) -> int:
     """Say why on stderr, in the way that was asked for."""
     from dm_fhir.cli.voice import Voice
 
-    voice = voices[0] if voices else Voice()
-    voice.last_word(text, exit_code, frames)
-    return _ended(arguments, exit_code, text)
+    (ending.voice or Voice()).last_word(text, exit_code, list(frames))
+    return _ended(arguments, ending, exit_code, text)
 
 
-def _ended(arguments: list[str], exit_code: int, text: str) -> int:
-    """A command that could not do its work still gives machines their object."""
-    if "--json" in arguments:
-        from dm_fhir.cli.reporter import error_document
-
-        click.echo(error_document(next((name for name in arguments if name in COMMANDS), ""), exit_code, text))
+def _ended(arguments: list[str], ending: Ending, exit_code: int, text: str) -> int:
+    """A command that could not do its work still has its last line, or its object for machines."""
+    command, as_json = next((name for name in arguments if name in COMMANDS), ""), "--json" in arguments
+    if as_json or command in _CLOSED:
+        ending.close(command, exit_code, text, as_json=as_json)
     return exit_code
 
 
-def _internal(error: Exception) -> tuple[str, list[str]]:
-    """What may be said of an unexpected error, and its frames: places in the program, no message, no values."""
-    frames = [
-        (str(frame.f_globals.get("__name__")).replace(".", "/"), line, frame.f_code.co_name)
-        for frame, line in walk_tb(error.__traceback__)
-    ]
-    ours = [frame for frame in frames if frame[0].startswith("dm_fhir/")]
-    file, line, _ = (ours or frames)[-1]
-    text = f"internal error: {type(error).__name__} at {file}.py:{line}; please report it"
-    return text, [f"{file}.py:{line}: {function}" for file, line, function in frames]
-
-
 def _interrupt(_: int, __: FrameType | None) -> None:
+    """The first signal ends what is under way; another one must not disturb that end, which takes but a moment."""
+    for number in _INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

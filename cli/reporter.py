@@ -26,15 +26,21 @@ def report(
     *,
     as_json: bool,
     lines: Sequence[str] = (),
+    quiet: bool = False,
     **more: Any,
 ) -> int:
-    """Print what a command came to, and hand its exit code back."""
+    """Print what a command came to, and hand its exit code back.
+
+    `quiet`: of the sites only what needs attention. Of what is for machines the last line also tells `outcomes` and `seconds`.
+    """
     if as_json:
         click.echo(document(command, summaries, exit_code, **more))
     else:
-        for line in (*lines, *(line for summary in summaries for line in site_lines(summary))):
+        of_site = attention_lines if quiet else site_lines
+        for line in (*lines, *(line for summary in summaries for line in of_site(summary))):
             click.echo(line)
-        click.echo(closing_line(command, summaries, exit_code))
+        outcomes, seconds = more.get("outcomes"), more.get("seconds", {}).get("total")
+        click.echo(closing_line(command, summaries, exit_code, outcomes=outcomes, seconds=seconds))
     return exit_code
 
 
@@ -44,15 +50,32 @@ def document(command: str, sites: Sequence[object], exit_code: int, **more: Any)
     return msgspec.json.encode({**head, "sites": sites, **more}).decode()
 
 
-def error_document(command: str, exit_code: int, error: str) -> str:
+def error_document(command: str, exit_code: int, error: str, sites: Sequence[object] = (), **more: Any) -> str:
     """The JSON object of a command that could not do its work."""
-    return document(command, [], exit_code, state="failed", error=error)
+    return document(command, sites, exit_code, state="failed", error=error, **more)
 
 
 def site_lines(summary: SiteSummary) -> list[str]:
     """A site in a few lines: where it stands, then what needs attention."""
-    lines = [f"{summary.site}: {_where(summary)}"]
-    lines += [f"  stopped: {in_a_line(summary.error)}"] if summary.error else []
+    lines = [f"{summary.site}: {_where(summary)}", *_attention_of(summary)]
+    if summary.acknowledged:
+        lines.append(f"  set aside and acknowledged: {len(summary.acknowledged)}")
+    lines += _findings(summary)
+    if summary.without_patient:
+        lines.append(f"  in no case, because they name no patient: {counted(summary.without_patient)}")
+    if summary.deleted_by_type:
+        lines.append(f"  deleted on the server, kept here and not used: {counted(summary.deleted_by_type)}")
+    return lines + _remarks(summary)
+
+
+def attention_lines(summary: SiteSummary) -> list[str]:
+    """What needs attention at a site; empty if nothing does."""
+    found = _attention_of(summary)
+    return [f"{summary.site}: {_how_far(summary)}", *found] if found else []
+
+
+def _attention_of(summary: SiteSummary) -> list[str]:
+    lines = [f"  stopped: {in_a_line(summary.error)}"] if summary.error else []
     lines += capped(summary.attention, _attention, "units that need attention", "dm-fhir failed")
     lines += _held(summary)
     lines += [f"  {line}" for line in _why_set_aside(summary.set_aside)]
@@ -62,15 +85,7 @@ def site_lines(summary: SiteSummary) -> list[str]:
         "set aside",
         "dm-fhir quarantine",
     )
-    if summary.acknowledged:
-        lines.append(f"  set aside and acknowledged: {len(summary.acknowledged)}")
-    lines += capped(summary.unreadable, lambda one: f"  unreadable: {one}; {_MEND_AT_SOURCE}", "unreadable")
-    lines += _findings(summary)
-    if summary.without_patient:
-        lines.append(f"  in no case, because they name no patient: {counted(summary.without_patient)}")
-    if summary.deleted_by_type:
-        lines.append(f"  deleted on the server, kept here and not used: {counted(summary.deleted_by_type)}")
-    return lines + _remarks(summary)
+    return lines + capped(summary.unreadable, lambda one: f"  unreadable: {one}; {_MEND_AT_SOURCE}", "unreadable")
 
 
 def _held(summary: SiteSummary) -> list[str]:
@@ -205,14 +220,40 @@ def number_of(count: int, one: str) -> str:
     return f"{count} {one}{'' if count == 1 else 's'}"
 
 
-def closing_line(command: str, summaries: Sequence[SiteSummary], exit_code: int) -> str:
+def closing_line(
+    command: str,
+    summaries: Sequence[SiteSummary],
+    exit_code: int,
+    *,
+    outcomes: Mapping[str, int] | None = None,
+    seconds: float | None = None,
+) -> str:
     """The one line that a scheduler's log must have."""
-    units: Counter[str] = Counter()
-    for summary in summaries:
-        units.update(summary.units)
-    told = f"units: {counted(units) or 'none'}; " if summaries else ""
-    following = _NEXT_OF.get((command, exit_code)) or _NEXT.get(exit_code, "")
-    return f"{command}: {told}exit {exit_code}{following}"
+    units = units_of(summaries) if summaries else None
+    return last_line(command, exit_code, units=units, outcomes=outcomes, seconds=seconds)
+
+
+def units_of(summaries: Sequence[SiteSummary]) -> dict[str, int]:
+    """How many units of all sites are in each state."""
+    return dict(sorted(sum((Counter(summary.units) for summary in summaries), Counter[str]()).items()))
+
+
+def last_line(
+    command: str,
+    exit_code: int,
+    *,
+    units: Mapping[str, int] | None = None,
+    outcomes: Mapping[str, int] | None = None,
+    seconds: float | None = None,
+) -> str:
+    """`sync: units: 40 complete, 1 partial; outcomes: 12 written; 3.2 s; exit 3 (partial: …)`; None: not a word of it."""
+    told = [
+        f"units: {counted(units) or 'none'}" if units is not None else "",
+        f"outcomes: {counted(outcomes)}" if outcomes else "",
+        f"{seconds:.1f} s" if seconds is not None else "",
+        f"exit {exit_code}{_NEXT_OF.get((command, exit_code)) or _NEXT.get(exit_code, '')}",
+    ]
+    return f"{command}: {'; '.join(part for part in told if part)}"
 
 
 _NEXT = {
@@ -223,5 +264,7 @@ _NEXT = {
     4: " (server unavailable: run again later)",
     5: " (login refused: check the credentials)",
     7: " (conflict: look at what is named above)",
+    11: " (another run holds the lock: wait for it)",
+    130: " (interrupted: the same command goes on)",
 }
 _NEXT_OF = {("import", 3): " (partial: what is named above; dm-fhir failed says what mends it)"}

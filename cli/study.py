@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import click
 
 from dm_fhir.cli.completion import site_names
+from dm_fhir.cli.ending import ENDING, Ending
 from dm_fhir.cli.outside import tell_outside
 from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
-from dm_fhir.errors import EXIT_CODES, DmFhirError, StoreError, worst_exit_code
+from dm_fhir.errors import EXIT_CODES, DmFhirError, InternalError, StoreError, worst_exit_code
 from dm_fhir.mappings.patient import merges
 from dm_fhir.mappings.site import site_mapper
 from dm_fhir.store.audit import Looked, note_looked, who
@@ -33,12 +34,13 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 class Study(NamedTuple):
-    """A study that a command works on. `sites` are those that were asked for."""
+    """A study that a command works on. `sites` are those that were asked for, `ending` hears what a run came to that broke off."""
 
     config: Config
     sites: tuple[Site, ...]
     db: sqlite3.Connection
     voice: Voice
+    ending: Ending
 
 
 class Run(NamedTuple):
@@ -88,12 +90,14 @@ def opened(ctx: click.Context, sites: Sequence[str] = ()) -> Iterator[Study]:
     """The study of this command line. Raises ConfigError, StoreError."""
     path, voice = ctx.obj
     is_run = ctx.info_name in _RUNS and not ctx.params.get("dry_run")
-    with opened_study(path, voice, sites, ctx.info_name if is_run else None) as study:
+    with opened_study(path, voice, sites, ctx.info_name if is_run else None, ctx.meta.get(ENDING)) as study:
         yield study
 
 
 @contextmanager
-def opened_study(path: Path, voice: Voice, sites: Sequence[str] = (), command: str | None = None) -> Iterator[Study]:
+def opened_study(
+    path: Path, voice: Voice, sites: Sequence[str] = (), command: str | None = None, ending: Ending | None = None
+) -> Iterator[Study]:
     """The study whose config is at `path`, with the named sites, or all.
 
     `command` is what cannot run if it cannot be opened: those outside are told. None: nobody waits for it.
@@ -107,7 +111,7 @@ def opened_study(path: Path, voice: Voice, sites: Sequence[str] = (), command: s
             tell_outside(config, voice, None, LastRun(command, None, started, now(), error.exit_code, {}))
         raise
     try:
-        yield Study(config, asked, db, voice)
+        yield Study(config, asked, db, voice, ending or Ending())
     except sqlite3.Error as error:
         hint = "is the disk full, or the file being used by another program?"
         raise StoreError(f"the store {config.store_path} failed: {error}", hint=hint) from error
@@ -170,11 +174,13 @@ def _running(study: Study, command: str, steps: tuple[str, ...], end: "_End") ->
             try:
                 yield run
                 end.exit_code = run.exit_code(run.summaries())
+                _tell_mistakes(run)
                 tell_open(voice, db, study.sites, number, steps, run.work.errors)
             except BaseException as error:
                 end.exit_code = _code_of(error)
                 raise
             finally:
+                study.ending.note(db, study.sites, number)
                 end_run(db, number, end.exit_code)
                 meaning = EXIT_CODES.get(end.exit_code, "failed")
                 voice.note(f"{command} ends: exit {end.exit_code} ({meaning})", "run_ended", exit_code=end.exit_code)
@@ -198,6 +204,13 @@ def _code_of(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return 130
     return error.exit_code if isinstance(error, DmFhirError) else 1
+
+
+def _tell_mistakes(run: Run) -> None:
+    """Where in the program a site was stopped by a mistake of its own, for those who asked for more."""
+    for site, error in run.work.errors.items():
+        for frame in error.frames if isinstance(error, InternalError) else ():
+            run.study.voice.detail(frame, "internal_error", site)
 
 
 @contextmanager

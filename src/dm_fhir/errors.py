@@ -8,14 +8,20 @@
     ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
     │   ├── AnswerUnusable         exit 3   an answer came but is not usable FHIR
     │   └── WriteUnsettled         exit 3   a write went out, and whether it was carried out is not known
+<<<<<<< HEAD
     ├── NotWritable                exit 3   an outcome that FHIR has no room for: it alone is not written
     └── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
+=======
+    ├── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
+    └── InternalError              exit 1   a mistake of this program: report it
+>>>>>>> 7c00bdb (A sync's last line: types)
 
 Exit 7, a conflict on push, comes from the ledger and not from an error: the other outcomes go on.
 Messages name references (`Observation/123`), never names, dates of birth, identifiers, values or secrets.
 """
 
 from collections.abc import Iterable
+from traceback import walk_tb
 
 #: Exit codes, an interface for schedulers. The first that applies wins.
 EXIT_PRECEDENCE = (130, 2, 11, 5, 4, 1, 7, 3, 0)
@@ -125,3 +131,23 @@ class NotWritable(DmFhirError):
 
 class StoreError(DmFhirError):
     """The store cannot be used by this study or this version of dm-fhir."""
+
+
+class InternalError(DmFhirError):
+    """A mistake of this program. `frames` are the places in it, without a value: `dm_fhir/sync/compute.py:61: compute_site`."""
+
+    def __init__(self, message: str, frames: Iterable[str]) -> None:
+        super().__init__(message)
+        self.frames = tuple(frames)
+
+
+def unexpected(error: Exception) -> InternalError:
+    """What may be said of an error that nobody thought of: its text and values may be a patient's, its place is not."""
+    frames = [
+        (str(frame.f_globals.get("__name__")).replace(".", "/"), line, frame.f_code.co_name)
+        for frame, line in walk_tb(error.__traceback__)
+    ]
+    ours = [frame for frame in frames if frame[0].startswith("dm_fhir/")]
+    file, line, _ = (ours or frames)[-1]
+    text = f"internal error: {type(error).__name__} at {file}.py:{line}; please report it"
+    return InternalError(text, (f"{file}.py:{line}: {function}" for file, line, function in frames))

@@ -1,5 +1,7 @@
 """One run at a time: the second is told who holds the lock, and a dead holder holds none."""
 
+import errno
+import fcntl
 import os
 import re
 import signal
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_fhir.errors import Locked
+from dm_fhir.errors import Locked, StoreError
 from dm_fhir.sync.lock import is_alive, locked
 
 HOLDER = """
@@ -103,3 +105,56 @@ def test_a_process_holds_the_lock_until_it_is_killed(store: Path) -> None:
     assert store.with_name("study.sqlite.holder").exists()
     with locked(store, "pull"):
         assert f"dm-fhir pull (process {os.getpid()}, since" in refused(store)
+
+
+def test_what_a_killed_run_left_names_nobody_while_another_holds_the_lock(store: Path) -> None:
+    """The next holder has the lock already, and has not yet said who it is."""
+    command = [sys.executable, "-c", HOLDER, str(store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    left = store.with_name("study.sqlite.holder").read_bytes()
+    with locked(store, "sync"):
+        store.with_name("study.sqlite.holder").write_bytes(left)
+        assert refused(store).startswith("a run that has just begun or ended holds the lock")
+
+
+def test_a_holder_on_another_machine_is_named_with_it(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(store, "sync") as tell:
+        tell(7)
+        monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+        monkeypatch.setattr("dm_fhir.sync.lock.is_alive", lambda _: False)
+        assert re.match(rf"run 7 \(process {os.getpid()} on \S+, since \S+Z\) holds the lock", refused(store))
+
+
+def test_a_file_that_only_says_that_it_is_a_lock_is_none(store: Path) -> None:
+    for name in ("study.sqlite.lock", "study.sqlite.holder"):
+        store.with_name(name).write_text('{"what": "run 1", "process": 1, "host": "here", "since": "now"}')
+    with locked(store, "pull"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(errno.ENOSYS, "Function not implemented"), (errno.ENOLCK, "No locks available")]
+)
+def test_a_file_system_without_locks_is_refused(
+    store: Path, monkeypatch: pytest.MonkeyPatch, error: int, said: str
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StoreError, match=said) as caught, locked(store, "sync"):
+        pytest.fail("it has no lock")
+    assert "on a file system that has locks: a local disk" in str(caught.value)
+
+
+def test_a_full_disk_keeps_nobody_from_the_lock(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with locked(store, "sync") as tell:
+        tell(7)
+        assert "a run that has just begun or ended" in refused(store)

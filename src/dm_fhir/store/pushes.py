@@ -60,6 +60,16 @@ def seconds_since_sent(db: sqlite3.Connection, site: str) -> float:
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(last)).total_seconds()) if last else 0.0
 
 
+def counts_of_run(db: sqlite3.Connection, site: str, run: int) -> dict[str, int]:
+    """How many outcomes of a site this run has sent, or found out about, by the state that they came to."""
+    rows = db.execute(
+        "SELECT iif(state IN ('confirmed', 'retracted'), 'written', iif(state = 'sending', 'not settled', state)), count(*) "
+        "FROM push WHERE site = ? AND run = ? GROUP BY 1 ORDER BY 1",
+        (site, run),
+    )
+    return dict(rows.fetchall())
+
+
 def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     """How many written outcomes of a site are in each state."""
     return dict(db.execute("SELECT state, count(*) FROM push WHERE site = ? GROUP BY state ORDER BY state", (site,)))

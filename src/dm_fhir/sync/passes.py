@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from dm_fhir.config import Site
-from dm_fhir.errors import DmFhirError
+from dm_fhir.errors import DmFhirError, unexpected
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.store.database import transaction
 from dm_fhir.store.pushes import forget, note_made_from
@@ -76,11 +76,12 @@ def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
 
     Whoever is held back keeps what they had.
     """
-    found = {}
-    for site in sites:
+
+    def one(site: Site) -> Computed:
         mapper = work.mappers[site.name]
-        found[site.name] = compute_site(work.db, site.name, mapper, work.run, held(work.db, site, mapper.merges))
-    return found
+        return compute_site(work.db, site.name, mapper, work.run, held(work.db, site, mapper.merges))
+
+    return _each(work, sites, one, even_stopped=True)
 
 
 def planned(db: sqlite3.Connection, site: Site, mapper: Mapper, *, retract_all: bool = False) -> list[Item]:
@@ -143,13 +144,21 @@ def _note(db: sqlite3.Connection, site: str, items: Sequence[Item]) -> None:
             forget(db, site, gone)
 
 
-def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T]) -> dict[str, T]:
+def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T], *, even_stopped: bool = False) -> dict[str, T]:
+    """What each site came to, without those that an error stops, be it a mistake of ours: the others go on.
+
+    Sites that were stopped before take part only if `even_stopped`. What befalls the store befalls all of them.
+    """
     found = {}
     for site in sites:
-        if site.name in work.errors:
+        if site.name in work.errors and not even_stopped:
             continue
         try:
             found[site.name] = one(site)
         except DmFhirError as error:
-            work.errors[site.name] = error
+            work.errors.setdefault(site.name, error)
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # noqa: BLE001  # one site's odd record must not cost the others their sync
+            work.errors.setdefault(site.name, unexpected(error))
     return found

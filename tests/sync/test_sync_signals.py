@@ -146,9 +146,12 @@ def test_while_outcomes_are_written(hospital: Served, study: Study, number: int,
     out, _ = ended(process, *signals)
     held.released.set()
     assert re.search(r"sync: units: 24 complete; .*exit 130 \(interrupted", out.splitlines()[-1])
-    assert study.ask("SELECT count(*) FROM push WHERE state = 'sending'")[0][0] > 0
+    sending = study.ask("SELECT count(*) FROM push WHERE state = 'sending'")[0][0]
+    assert bool(sending) == (number == 1), "the second of them is the Provenance of the first"
     time.sleep(0.1)
     goes_on(study, hospital)
+    documents = [one for one in hospital.server.resources.values() if one["resourceType"] == "Provenance"]
+    assert study.ask("SELECT state, count(*) FROM transmission GROUP BY state") == [("documented", len(documents))]
 
 
 def writing(hospital: Served, study: Study) -> str:

@@ -8,13 +8,9 @@
     ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
     │   ├── AnswerUnusable         exit 3   an answer came but is not usable FHIR
     │   └── WriteUnsettled         exit 3   a write went out, and whether it was carried out is not known
-<<<<<<< HEAD
     ├── NotWritable                exit 3   an outcome that FHIR has no room for: it alone is not written
-    └── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
-=======
     ├── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
     └── InternalError              exit 1   a mistake of this program: report it
->>>>>>> 7c00bdb (A sync's last line: types)
 
 Exit 7, a conflict on push, comes from the ledger and not from an error: the other outcomes go on.
 Messages name references (`Observation/123`), never names, dates of birth, identifiers, values or secrets.

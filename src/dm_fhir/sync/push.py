@@ -89,6 +89,7 @@ class _Pusher(SharedStore):
         self.site, self.connection, self.mapper, self.run, self.items = site, connection, mapper, run, items
         self.rows: dict[str, Pushed] = {}
         self.sent: set[str] = set()
+        self._hashes: dict[str, str] = {}
         self.provenance: Counter[str] = Counter()
         self.checked = sum(_is_unfinished(item) for item in items if item.action in TO_SEND)
         self._requests_before = connection.requests_sent
@@ -156,9 +157,9 @@ class _Pusher(SharedStore):
             if self.writer.ways.is_tried or not self.writer.ways.may_create:
                 break
             items.remove(new)  # what is there already is written by its id, which needs no condition
-            transmission = self._begin("CREATE")
+            transmission = self._intend([Write(new)], "CREATE")
             self._send([Write(new)], transmission, partial(self._first_of, Write(new)))
-            self._finish(transmission)
+            self._document(transmission, is_new=True)
         if self.writer.ways.way is None or not self.writer.ways.may_create:
             new_ones = [item for item in items if _is_new(item)]
             with self.writing():
@@ -183,8 +184,7 @@ class _Pusher(SharedStore):
                 self._keep([Ended(item, "sending", f"cannot be looked up: {error.message}") for item in items], None)
             return ()
         if writes:
-            transmission = self._written(writes, _activity(items[0]))
-            self._finish(transmission)
+            self._document(self._written(writes, _activity(items[0])), is_new=True)
         return ()
 
     def _looked_up(self, items: Sequence[Item]) -> Iterator[Write]:
@@ -200,32 +200,39 @@ class _Pusher(SharedStore):
                 yield Write(item, copy)
             else:
                 settled.append(ended)
-        with self.writing():
-            self._keep(settled, None)
+        if settled:
+            with self.writing():
+                self._keep(settled, None)
 
-    def _written(self, writes: Sequence[Write], activity: Activity) -> Transmission:
+    def _written(self, writes: Sequence[Write], activity: Activity) -> Transmission | None:
         """Write them: in Bundles, each noted before it is sent and after; or one by one, each noted so."""
-        transmission, way = self._begin(activity), self.writer.ways.way or "search"
-        if way == "transaction":
-            self._send(writes, transmission, partial(write_bundles, self.writer, writes))
-            return transmission
-        for write in writes:
-            self._send([write], transmission, partial(self._one, write, way))
+        way = self.writer.ways.way or "search"
+        transmission = None
+        for some in [writes] if way == "transaction" else batched(writes, 1):
+            transmission = self._intend(some, activity, transmission)
+            together = partial(write_bundles, self.writer, some)
+            self._send(some, transmission, together if way == "transaction" else partial(self._one, some[0], way))
         return transmission
 
     def _one(self, write: Write, way: Way) -> Iterator[Ended]:
         yield write_one(self.writer, write, way)
 
-    def _begin(self, activity: Activity) -> Transmission:
+    def _intend(
+        self, writes: Sequence[Write], activity: Activity, transmission: Transmission | None = None
+    ) -> Transmission:
+        """Note what is about to be sent, in this transmission or a new one."""
+        for item, _ in writes:
+            self._hashes[item.identifier] = fingerprint(item.body)
         with self.writing() as db:
-            return begin_transmission(db, self.site.name, self.run, activity)
+            transmission = transmission or begin_transmission(db, self.site.name, self.run, activity)
+            rows = [_intent(item, self._hashes[item.identifier], transmission) for item, _ in writes]
+            put_pushes(db, self.site.name, rows, self.run)
+        return transmission
 
     def _send(
         self, writes: Sequence[Write], transmission: Transmission, sending: Callable[[], Iterator[Ended]]
     ) -> None:
-        """Note what is about to be sent, send it, and note how far that came, whatever ended it."""
-        with self.writing() as db:
-            put_pushes(db, self.site.name, [_intent(write.item, transmission) for write in writes], self.run)
+        """Send it, and note how far that came, whatever ended it."""
         ended: list[Ended] = []
         try:
             ended.extend(sending())
@@ -244,7 +251,7 @@ class _Pusher(SharedStore):
 
     def _keep(self, ended: Sequence[Ended], transmission: Transmission | None) -> None:
         """Note what became of them. Call it inside a transaction."""
-        rows = [_row(one, transmission) for one in ended]
+        rows = [_row(one, self._hashes.get(one.item.identifier), transmission) for one in ended]
         put_pushes(self.db, self.site.name, rows, self.run)
         self.rows |= {row.identifier: row for row in rows}
         actions: tuple[Literal["write", "retract"], ...] = ("write", "retract")
@@ -259,13 +266,10 @@ class _Pusher(SharedStore):
                 self.db, self.run, self.site.name, action, [(one.item.patient, one.server_id or "") for one in sent]
             )
 
-    def _finish(self, transmission: Transmission) -> None:
-        with self.writing() as db:
-            set_state(db, transmission.number, "sent")
-        self._document(transmission, is_new=True)
-
-    def _document(self, transmission: Transmission, *, is_new: bool) -> None:
+    def _document(self, transmission: Transmission | None, *, is_new: bool) -> None:
         """Its Provenance. Where the server has no time for it the next push does it."""
+        if transmission is None:
+            return
         with self.reading() as db:
             written = written_in(db, self.site.name, transmission.number)
         if written is None:
@@ -277,6 +281,8 @@ class _Pusher(SharedStore):
             except RequestFailed as error:
                 self.writer.ways.remark(f"Provenance is not written yet, the next push does it: {error.message}")
                 self.provenance["sent"] += 1
+                with self.writing() as db:
+                    set_state(db, transmission.number, "sent")
                 return
             state = "documented" if name else "undocumented"
         with self.writing() as db:
@@ -315,17 +321,17 @@ def _activity(item: Item) -> Activity:
     return "CREATE" if _is_new(item) or (item.before is not None and item.before.server_id is None) else "UPDATE"
 
 
-def _intent(item: Item, transmission: Transmission) -> Pushed:
+def _intent(item: Item, hash_: str, transmission: Transmission) -> Pushed:
     """The row of what is about to be sent. Its body stays what the server was last known to hold of ours."""
     old = item.before
     held = old.body if old and old.server_id else item.body
     return Pushed(
         item.identifier, item.patient, item.variable, item.about, "sending", old.server_id if old else None,
-        old.version if old else None, fingerprint(item.body), None, held, item.made_from, transmission.number,
+        old.version if old else None, hash_, None, held, item.made_from, transmission.number,
     )  # fmt: skip
 
 
-def _row(ended: Ended, transmission: Transmission | None) -> Pushed:
+def _row(ended: Ended, hash_: str | None, transmission: Transmission | None) -> Pushed:
     """How an item stands now. Its body is what the server is known to hold of ours: what we sent, or what it made of that."""
     item, old = ended.item, ended.item.before
     is_there = ended.state in ("confirmed", "retracted")
@@ -335,6 +341,6 @@ def _row(ended: Ended, transmission: Transmission | None) -> Pushed:
     return Pushed(
         item.identifier, item.patient, item.variable, item.about, ended.state,
         ended.server_id or (old.server_id if old else None), ended.version or (old.version if old else None),
-        fingerprint(item.body), ended.message, ended.content or (item.body if is_there else held), item.made_from,
+        hash_ or fingerprint(item.body), ended.message, ended.content or (item.body if is_there else held), item.made_from,
         transmission.number if transmission else old.transmission if old else None,
     )  # fmt: skip

@@ -45,7 +45,12 @@ class _Sources(msgspec.Struct, frozen=True):
 
 def fingerprint(body: bytes) -> str:
     """The same for everything that says what `body` says, however its keys are ordered and its numbers written."""
-    return hashlib.sha256(_SORTED.encode(_normal(_content(body)))).hexdigest()
+    content = {name: value for name, value in _CANONICAL.decode(body).items() if name not in _OF_THE_SERVER}
+    try:
+        text = _SORTED.encode(content)
+    except OverflowError:
+        text = _SORTED.encode(_without_long_numbers(content))
+    return hashlib.sha256(text).hexdigest()
 
 
 def status_of(body: bytes) -> str:
@@ -69,7 +74,10 @@ def sources(body: bytes) -> set[bytes]:
 
 def differences(before: bytes, after: bytes) -> list[Difference]:
     """Each element in which `after` differs from `before`, down to the single value; what a server adds counts for nothing."""
-    return list(_members("", _content(before), _content(after)))
+    old, new = _content(before), _content(after)
+    if old == new and _SORTED.encode(old) == _SORTED.encode(new):  # by far the most; true is not 1
+        return []
+    return list(_members("", old, new))
 
 
 def altered(kept: bytes, sent: bytes) -> list[str]:
@@ -79,6 +87,30 @@ def altered(kept: bytes, sent: bytes) -> list[str]:
 
 def _content(body: bytes) -> dict[str, Any]:
     return {name: value for name, value in _EXACT.decode(body).items() if name not in _OF_THE_SERVER}
+
+
+def _number(text: str) -> object:
+    """A number with a point or an exponent, the same however it is written: a whole one as such, any other as its digits."""
+    number = Decimal(text)
+    if _LEAST <= number < _BEYOND and number == number.to_integral_value():
+        return int(number)
+    return ["number", _plain(number)]
+
+
+#: Whole numbers that the encoder takes.
+_LEAST, _BEYOND = -(2**63), 2**64
+_CANONICAL = msgspec.json.Decoder(dict[str, Any], float_hook=_number)
+
+
+def _without_long_numbers(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _without_long_numbers(inner) for name, inner in value.items()}
+        case list():
+            return [_without_long_numbers(inner) for inner in value]
+        case int() if not _LEAST <= value < _BEYOND:
+            return ["number", _plain(Decimal(value))]
+    return value
 
 
 def _normal(value: Any) -> Any:

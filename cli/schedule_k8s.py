@@ -11,6 +11,8 @@ from dm_fhir.secret import CREDENTIALS, credential_name
 _CONFIG = Path("/etc/dm-fhir")
 _CREDENTIALS = "/run/dm-fhir/credentials"
 _STATE = "/var/lib/dm-fhir"
+_PROGRAM = "/opt/dm-fhir/bin/dm-fhir"
+_SILENT = ("/bin/sh", "-c", 'exec "$@" > /dev/null', "sh")
 #: Nobody in particular, the same as in the Containerfile.
 _USER = 10001
 
@@ -91,7 +93,9 @@ def _cron_job(run: Scheduled, when: Rhythm, user: int, image: str | None) -> lis
         "          containers:",
         "            - name: sync",
         f"              image: {_text(image or f'dm-fhir:{__version__}')}",
-        f"              args: {_text(['--quiet', '--config', str(_inside(run, run.config)), 'sync'])}",
+        "              # The log is what it says on stderr. The result on stdout names records, and is not for the cluster's log.",
+        f"              command: {_text([*_SILENT, _PROGRAM])}",
+        f"              args: {_text(['--log-format', 'json', '--config', str(_inside(run, run.config)), 'sync'])}",
         "              env:",
         *(f"                - {line}" for line in _environment(run)),
         "              securityContext:",
@@ -125,6 +129,11 @@ def _mounts(run: Scheduled) -> list[str]:
     return [
         f"{{name: store, mountPath: {_STATE}}}",
         "{name: tmp, mountPath: /tmp}",
+        *(
+            [f"{{name: store, mountPath: {_text(str(_inside(run, run.metrics)))}, subPath: metrics}}"]
+            if run.metrics
+            else []
+        ),
         *([f"{{name: private, mountPath: {_CREDENTIALS}, readOnly: true}}"] if run.private else []),
         *(
             f"{{name: config, mountPath: {_text(str(_inside(run, path)))}, subPath: {name}, readOnly: true}}"

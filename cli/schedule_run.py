@@ -23,7 +23,8 @@ class Scheduled(NamedTuple):
     """One config's sync, as a scheduler must know it; every path is absolute.
 
     `private` are the files that only this run may read, each under the name by which a service manager hands it over; `public`
-    are the others beside the config. `environment` are the variables from which secrets are read. `store_is_given`: the store is
+    are the others that the config names. `metrics` is the folder of the file of metrics, None where there is none; `tells` is the
+    program that is told how a run ended, "" where there is none. `environment` are the variables from which secrets are read. `store_is_given`: the store is
     where $DM_FHIR_STORE says, and not where the config says. `zone` is the sites' time zone, UTC where they have several.
     """
 
@@ -37,6 +38,8 @@ class Scheduled(NamedTuple):
     public: tuple[Path, ...]
     environment: tuple[str, ...]
     zone: str
+    metrics: Path | None
+    tells: str
 
 
 class Rhythm(NamedTuple):
@@ -134,6 +137,8 @@ def scheduled(config: Config) -> Scheduled:
         public=tuple(sorted({_absolute(one) for one in _public_files(config)})),
         environment=tuple(sorted({one.place.partition(":")[2] for one in secrets if one.file is None})),
         zone=zones.pop() if len(zones) == 1 else "Etc/UTC",
+        metrics=_absolute(config.metrics.file).parent if config.metrics else None,
+        tells=config.notify.command[0] if config.notify and config.notify.command else "",
     )
 
 
@@ -157,8 +162,9 @@ def _private_files(config: Config) -> Iterator[Path | None]:
 def _public_files(config: Config) -> Iterator[Path]:
     for site in config.sites:
         yield from site.tables
-        if site.tls.ca_bundle:
-            yield site.tls.ca_bundle
+    for tls in (*(site.tls for site in config.sites), *([config.notify.tls] if config.notify else [])):
+        if tls.ca_bundle:
+            yield tls.ca_bundle
 
 
 def _absolute(path: Path) -> Path:

@@ -15,7 +15,7 @@ def systemd_files(run: Scheduled, when: Rhythm, user: str) -> dict[str, str]:
 
 
 def _service(run: Scheduled, user: str) -> str:
-    command = [str(run.program), "--quiet", "--config", str(run.config), "sync"]
+    command = [str(run.program), "--config", str(run.config), "sync"]
     return "\n".join(
         [
             f"# /etc/systemd/system/{run.name}.service: one sync. {run.name}.timer starts it.",
@@ -29,6 +29,9 @@ def _service(run: Scheduled, user: str) -> str:
             "[Service]",
             "Type=oneshot",
             f"ExecStart={' '.join(_quoted(word).replace('$', '$$') for word in command)}",
+            "# The log is what it says on stderr. The result on stdout names records, and the journal is no place for those.",
+            "StandardOutput=null",
+            "StandardError=journal",
             f"User={user}",
             *([f"Environment={_quoted(f'DM_FHIR_STORE={run.store}')}"] if run.store_is_given else []),
             *_secrets(run),
@@ -77,6 +80,7 @@ def _put_in_place(run: Scheduled, user: str) -> list[str]:
         f"#         chgrp {user} {readable}",
         f"#         chmod 0640 {readable}",
         *([] if _is_state(run) else [f"#         chown -R {user}: {shlex.quote(str(run.store.parent))}"]),
+        *([f"#         {user} must be able to write {run.metrics}, where the metrics go"] if run.metrics else []),
         f"#         systemctl daemon-reload && systemctl enable --now {run.name}.timer",
         f"# Try:    systemctl start {run.name}.service; journalctl -u {run.name}.service",
     ]
@@ -95,10 +99,19 @@ def _secrets(run: Scheduled) -> list[str]:
 
 
 def _writable(run: Scheduled) -> list[str]:
-    """The store's folder, nothing else."""
+    """The store's folder and that of the metrics, nothing else; and what that means for a program that is told of the end."""
+    store = run.store.parent
+    lines = [f"ReadWritePaths={_quoted(str(store))}"]
     if _is_state(run):
-        return [f"StateDirectory={_quoted(str(run.store.parent.relative_to(_STATE)))}", "StateDirectoryMode=0700"]
-    return [f"ReadWritePaths={_quoted(str(run.store.parent))}"]
+        lines = [f"StateDirectory={_quoted(str(store.relative_to(_STATE)))}", "StateDirectoryMode=0700"]
+    if run.metrics and not run.metrics.is_relative_to(store):
+        lines.append(f"ReadWritePaths={_quoted(str(run.metrics))}")
+    if run.tells:
+        lines += [
+            f"# [notify] command runs under the rules of this unit: {_literal(run.tells)} cannot gain rights (setgid, as mail servers'",
+            "# own sendmail needs) nor write elsewhere. Where it must: a webhook, or OnFailure= another unit.",
+        ]
+    return lines
 
 
 def _is_state(run: Scheduled) -> bool:
@@ -108,7 +121,9 @@ def _is_state(run: Scheduled) -> bool:
 def _homes(run: Scheduled) -> list[str]:
     """Nobody's home is seen, unless something that the run needs is there."""
     inside = [
-        path for path in (run.program, run.config, run.store, *run.public) if any(map(path.is_relative_to, _HOMES))
+        path
+        for path in (run.program, run.config, run.store, *run.public, run.metrics)
+        if path and any(map(path.is_relative_to, _HOMES))
     ]
     if not inside:
         return ["ProtectHome=yes"]

@@ -34,7 +34,8 @@ def settings(text: str) -> dict[str, list[str]]:
 def test_the_unit_names_this_program_and_this_config(typed: Callable[..., Ran], config: Path) -> None:
     unit = settings(typed("systemd").out)
     program = Path(sys.executable).with_name("dm-fhir")
-    assert unit["ExecStart"] == [f'{program} --quiet --config "{config}" sync']
+    assert unit["ExecStart"] == [f'{program} --config "{config}" sync']
+    assert (unit["StandardOutput"], unit["StandardError"]) == (["null"], ["journal"])
     assert (unit["Type"], unit["User"], unit["UMask"]) == (["oneshot"], ["dm-fhir"], ["0077"])
     assert unit["Description"][0] == "dm-fhir sync: Anifrolumab in 100 %% of refractory dermatomyositis"
     assert (unit["StateDirectory"], unit["StateDirectoryMode"], unit.get("ReadWritePaths")) == (
@@ -107,6 +108,30 @@ def test_a_store_that_the_environment_names_is_named_again(
     assert unit["Environment"] == ['"DM_FHIR_STORE=/srv/100 %%/dm.sqlite"']
     assert unit["ReadWritePaths"] == ['"/srv/100 %%"']
     assert r"DM_FHIR_STORE='/srv/100 \%/dm.sqlite' " in typed("cron").out
+
+
+OUTSIDE = """
+[metrics]
+file = "/var/lib/node exporter/dm-fhir.prom"
+[notify]
+command = ["mail", "-s", "dm-fhir", "team@example.org"]
+webhook = "env:WEBHOOK"
+webhook_token = "file:keys/webhook"
+ca_bundle = "tls/webhook.pem"
+"""
+
+
+def test_metrics_and_messages_need_their_places_too(typed: Callable[..., Ran], config: Path) -> None:
+    config.write_text(CONFIG + OUTSIDE, encoding="utf-8")
+    told = typed("systemd").out
+    unit = settings(told)
+    assert unit["ReadWritePaths"] == ['"/var/lib/node exporter"']
+    assert f"keys-webhook:{config.parent / 'keys' / 'webhook'}" in unit["LoadCredential"]
+    assert f"'{config.parent / 'tls' / 'webhook.pem'}'" in told
+    assert "# The config reads MADRID_TOKEN, WEBHOOK from the environment." in told
+    assert "mail cannot gain rights" in told
+    config.write_text(CONFIG + OUTSIDE.replace("/var/lib/node exporter/", "/var/lib/dm-fhir/"), encoding="utf-8")
+    assert "ReadWritePaths" not in settings(typed("systemd").out)
 
 
 def test_what_lies_in_a_home_can_be_read(typed: Callable[..., Ran], config: Path) -> None:
@@ -184,13 +209,13 @@ def test_the_line_prints_only_what_did_not_end_well(
 ) -> None:
     program = tmp_path / "bin 100%" / "dm-fhir"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\necho out of "$*"\necho err >&2\nexit {code}\n', encoding="utf-8")
+    program.write_text(f'#!/bin/sh\necho Patient/7\necho err of "$*" >&2\nexit {code}\n', encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
     config.write_text(CONFIG.replace("/var/lib/dm-fhir/", "st%re/"), encoding="utf-8")
     (config.parent / "st%re").mkdir()
     done = subprocess.run(["/bin/sh", "-c", line_of(typed("cron").out)], capture_output=True, text=True, check=False)
-    said = f"out of --quiet --config {config} sync\nerr\n"
+    said = f"err of --config {config} sync\n"
     last = config.parent / "st%re" / "dm-fhir-a-study.last-sync"
     assert (last.read_text(encoding="utf-8"), stat.S_IMODE(last.stat().st_mode)) == (said, 0o600)
     assert (done.stdout, done.stderr) == (f"exit {code}\n{said}" if code else "", "")

@@ -6,6 +6,7 @@ import copy
 import json
 import posixpath
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,11 +65,19 @@ def test_it_may_do_little(manifest: Manifest) -> None:
     assert pod_of(manifest("--user", "1234")[1])["securityContext"]["runAsUser"] == 1234
 
 
+def test_what_names_records_stays_out_of_the_clusters_log(manifest: Manifest) -> None:
+    [container] = pod_of(manifest()[1])["containers"]
+    program = ["/bin/sh", "-c", 'echo $0 result; echo "log of $*" >&2; exit 3', "of"]
+    assert container["command"][-1] == "/opt/dm-fhir/bin/dm-fhir"
+    done = subprocess.run([*container["command"][:-1], *program, *container["args"]], capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", f"log of {' '.join(container['args'])}\n")
+
+
 def test_the_config_finds_everything_where_it_looks(manifest: Manifest, config: Path) -> None:
     _, job = manifest()
     pod, [container] = pod_of(job), pod_of(job)["containers"]
     env = {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
-    assert container["args"] == ["--quiet", "--config", "/etc/dm-fhir/dm-fhir.toml", "sync"]
+    assert container["args"] == ["--log-format", "json", "--config", "/etc/dm-fhir/dm-fhir.toml", "sync"]
     assert posixpath.dirname(env["DM_FHIR_STORE"]) == "/var/lib/dm-fhir"
     mounts = {one["mountPath"]: (one["name"], one.get("subPath")) for one in container["volumeMounts"]}
     assert {path: mount for path, mount in mounts.items() if mount[0] == "config"} == {
@@ -95,6 +104,12 @@ def test_the_commands_above_it_make_what_it_needs(typed: Callable[..., Ran], man
     needed |= set(PRIVATE.values()) | {"MADRID_TOKEN"}
     assert made.keys() == needed
     assert made["keys-leon.pem"] == str(config.parent / "keys" / "leon.pem")
+
+
+def test_metrics_go_onto_the_volume_of_the_store(manifest: Manifest, config: Path) -> None:
+    config.write_text(CONFIG + '[metrics]\nfile = "/var/lib/exporter/dm-fhir.prom"\n', encoding="utf-8")
+    [container] = pod_of(manifest()[1])["containers"]
+    assert {"name": "store", "mountPath": "/var/lib/exporter", "subPath": "metrics"} in container["volumeMounts"]
 
 
 def test_without_any_secret_there_is_no_volume_for_them(manifest: Manifest, config: Path) -> None:

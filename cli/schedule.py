@@ -91,10 +91,16 @@ def _files(scheduler: str, run: Scheduled, when: Rhythm, user: str | None, image
 
 
 def _warnings(run: Scheduled) -> list[str]:
-    """What will not be found by a service, or not for long."""
+    """What a service will not find, or not for long, and what it could do more than it should."""
     places = {"the program": run.program, "the config": run.config, "the store": run.store}
-    return [
+    found = [
         f"{what} is at {path}: files there go, and services do not see them; move it"
         for what, path in places.items()
         if any(path.is_relative_to(folder) for folder in _OTHERS_LOSE)
     ]
+    if run.config.is_relative_to(run.store.parent):
+        found.append(
+            "the config is in the folder of the store: who may write the store may write the config and its keys; "
+            f'better [store] path = "/var/lib/dm-fhir/{run.store.name}"'
+        )
+    return found

@@ -145,6 +145,12 @@ def test_what_will_be_lost_is_said(typed: Callable[..., Ran], config: Path) -> N
     assert "the store is at /run/dm-fhir.sqlite: files there go" in said
 
 
+def test_a_store_beside_the_config_is_said(typed: Callable[..., Ran], config: Path) -> None:
+    assert "in the folder of the store" not in typed("systemd").err
+    config.write_text(CONFIG.replace("/var/lib/dm-fhir/", ""), encoding="utf-8")
+    assert 'better [store] path = "/var/lib/dm-fhir/dm-fhir.sqlite"' in typed("systemd").err
+
+
 def test_two_files_that_would_be_handed_over_under_one_name(typed: Callable[..., Ran], config: Path) -> None:
     config.write_text(CONFIG.replace("patients.txt", "tls-leon.key"), encoding="utf-8")
     refused = typed("systemd")

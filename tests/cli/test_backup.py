@@ -40,7 +40,7 @@ def test_a_copy_by_name_is_made_and_put_back(study: Study, tmp_path: Path) -> No
     [kept] = tmp_path.glob("dm-fhir.sqlite.before-*")
     assert queries(kept) == ["after", "before"]
     assert f"the store that was there is kept as {kept}" in back.lines
-    assert study.type("runs").lines[0].startswith("run 2: restore, ")
+    assert study.type("runs").lines[0].startswith("run 2: restore")
 
 
 def test_in_a_folder_a_copy_has_a_name_with_the_time(study: Study, tmp_path: Path) -> None:

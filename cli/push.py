@@ -8,8 +8,9 @@ import click
 
 from dm_fhir.cli.push_ledger import written_details, written_lines
 from dm_fhir.cli.push_plan import planned_details, planned_lines, trouble_lines
+from dm_fhir.cli.push_proof import to_repair, verified
 from dm_fhir.cli.reporter import closing_line, counted, document, in_a_line, report
-from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
+from dm_fhir.cli.study import Run, Study, json_option, note_look, opened, running, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mapper
@@ -27,6 +28,8 @@ class _Wish(NamedTuple):
     yes: bool
     again: bool
     retract: bool
+    verify: bool
+    repair: bool
     listed: bool
 
 
@@ -36,10 +39,17 @@ class _Wish(NamedTuple):
 @click.option("--yes", is_flag=True, help="Confirm a first push, a retraction or writing again, without a question.")
 @click.option("--retract", is_flag=True, help="Take back all that was written to a site (entered-in-error).")
 @click.option("--again", is_flag=True, help="Write again to a site from which everything was taken back.")
+@click.option("--verify", is_flag=True, help="Read back what was written and compare it; change nothing.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="With --verify: only N of each site's, spread over all."
+)
+@click.option(
+    "--repair", is_flag=True, help="Of results that a server holds several times set all but one to entered-in-error."
+)
 @click.option("--list", "listed", is_flag=True, help="List what was written: where on the server, when, by which run.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, sites: tuple[str, ...], as_json: bool, **wish: bool) -> int:
+def command(ctx: click.Context, /, sites: tuple[str, ...], sample: int | None, as_json: bool, **wish: bool) -> int:
     """Write the computed outcomes onto the servers, each once; what has not changed is not sent.
 
     A site takes part when its config says [site.push] enabled = true. The first push to a server asks whether it may write
@@ -49,13 +59,18 @@ def command(ctx: click.Context, /, sites: tuple[str, ...], as_json: bool, **wish
     Examples:
       dm-fhir push --dry-run
       dm-fhir push --site leon
+      dm-fhir push --verify --sample 100
       dm-fhir push --site leon --retract --dry-run
     """
     asked = _Wish(**wish)
-    _check(asked)
+    _check(asked, sample)
     with opened(ctx, sites) as study:
         if asked.listed:
             return _listed(study, as_json=as_json)
+        if asked.verify:
+            return verified(study, sample, as_json=as_json)
+        if asked.repair and asked.dry_run:
+            return to_repair(study, as_json=as_json)
         if asked.retract and len(study.sites) > 1 and not sites:
             known = ", ".join(site.name for site in study.sites)
             raise ConfigError("--retract needs to be told the site", hint=f"--site NAME, of {known}")
@@ -64,14 +79,19 @@ def command(ctx: click.Context, /, sites: tuple[str, ...], as_json: bool, **wish
         return _pushed(study, asked, as_json=as_json)
 
 
-def _check(asked: _Wish) -> None:
+def _check(asked: _Wish, sample: int | None) -> None:
     """That the options go together. Raises UsageError naming those that do not."""
-    modes = {"--retract": asked.retract, "--again": asked.again, "--list": asked.listed}
+    modes = {
+        "--retract": asked.retract, "--again": asked.again, "--verify": asked.verify, "--repair": asked.repair,
+        "--list": asked.listed,
+    }  # fmt: skip
     chosen = [name for name, is_chosen in modes.items() if is_chosen]
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
-    if asked.listed and (asked.dry_run or asked.yes):
-        raise click.UsageError("--list writes nothing: neither --dry-run nor --yes goes with it")
+    if (asked.verify or asked.listed) and (asked.dry_run or asked.yes):
+        raise click.UsageError(f"{chosen[0]} writes nothing: neither --dry-run nor --yes goes with it")
+    if sample is not None and not asked.verify:
+        raise click.UsageError("--sample goes with --verify")
 
 
 def _planned(study: Study, asked: _Wish, *, as_json: bool) -> int:
@@ -84,6 +104,8 @@ def _planned(study: Study, asked: _Wish, *, as_json: bool) -> int:
         site.name: planned(study.db, site, site_mapper(study.config, site), retract_all=asked.retract)
         for site in study.sites
     }
+    if any(item.action == "changed" for some in found.values() for item in some):
+        note_look(study, "show", reference="push --dry-run")
     waiting = {site.name: _waiting(site, None if asked.retract else waits(study.db, site)) for site in study.sites}
     if as_json:
         items = {site: planned_details(some, verbose=verbose) for site, some in found.items()}
@@ -112,6 +134,8 @@ def _pushed(study: Study, asked: _Wish, *, as_json: bool) -> int:
         sites = enabled_sites(run)
         if asked.retract:
             results = passes.retract(run.work, sites, agree)
+        elif asked.repair:
+            results = passes.repair(run.work, sites, agree)
         else:
             results = passes.push(run.work, sites, agree, again=asked.again)
         summaries = run.summaries()

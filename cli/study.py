@@ -50,6 +50,7 @@ class Run(NamedTuple):
     work: Pass
     steps: tuple[str, ...]
     told: list[SiteSummary]
+    found: list[int]
 
     def summaries(self) -> list[SiteSummary]:
         """What the store says of each site when the work is done; worked out once."""
@@ -62,9 +63,9 @@ class Run(NamedTuple):
         return self.told
 
     def exit_code(self, summaries: Sequence[SiteSummary]) -> int:
-        """By the ledger, and by what stopped a site."""
+        """By the ledger, by what stopped a site, and by what the work has `found`."""
         stopped = [error.exit_code for error in self.work.errors.values()]
-        return worst_exit_code([*stopped, *(summary.exit_code(self.steps) for summary in summaries)])
+        return worst_exit_code([*stopped, *self.found, *(summary.exit_code(self.steps) for summary in summaries)])
 
 
 def site_option(command: F) -> F:
@@ -170,7 +171,7 @@ def _running(study: Study, command: str, steps: tuple[str, ...], end: "_End") ->
                 voice.say("previous run was interrupted; continuing", "run_interrupted_before")
             if warning:
                 voice.warn(warning, "space_low")
-            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}, end.seconds), steps, [])
+            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}, end.seconds), steps, [], [])
             try:
                 yield run
                 end.exit_code = run.exit_code(run.summaries())

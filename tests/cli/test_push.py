@@ -361,6 +361,9 @@ def test_a_pattern_that_matches_nothing_is_a_fault_of_the_config(study: Study) -
         (["--retract", "--again"], "--retract and --again exclude each other"),
         (["--list", "--dry-run"], "--list writes nothing"),
         (["--list", "--retract"], "--retract and --list exclude each other"),
+        (["--verify", "--repair"], "--verify and --repair exclude each other"),
+        (["--verify", "--yes"], "--verify writes nothing"),
+        (["--sample", "3"], "--sample goes with --verify"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(study: Study, words: list[str], message: str) -> None:
@@ -384,3 +387,75 @@ def test_nobodys_name_or_birth_date_is_shown(written: Study) -> None:
     for words in (["--dry-run"], ["--dry-run", "--json"], ["--list", "--json"], ["--json"]):
         ran = written.type("-v", "push", *words)
         assert not [secret for secret in ("Zwetschke", "1961") if secret in ran.out + ran.err]
+
+
+def twice(study: Study, **changes: Any) -> str:
+    """A second copy of one of ours, as a server makes it that ignores conditions; its reference."""
+    ours = study.outcomes()[BASELINE]
+    study.server.put({**ours, "id": "copy", **changes})
+    return f"Observation/{ours['id']}"
+
+
+def test_what_is_there_as_it_was_written_is_verified(written: Study) -> None:
+    ran = written.type("push", "--verify", "--json")
+    count = len(written.outcomes())
+    assert (ran.code, ran.json["verified"]) == (0, {"leon": {"counts": {"same": count}, "troubles": []}})
+    assert written.writes() == []
+    ran = written.type("push", "--verify", "--sample", "2")
+    assert ran.code == 0
+    assert "leon: read back: 2 same\n" in ran.out
+    assert written.type("-v", "runs").out.startswith("run 5: push --verify")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda study, one: study.server.put({**one, "valueQuantity": {**one["valueQuantity"], "value": 7}}), "changed valueQuantity of"),
+        (lambda study, one: study.server.delete(f"Observation/{one['id']}"), "is no longer on the server"),
+        (lambda study, one: twice(study), "2 copies of one result on the server; see push --repair"),
+    ],
+)  # fmt: skip
+def test_whatever_is_not_as_it_was_written_is_a_conflict_and_left_alone(
+    written: Study, spoil: Callable[..., Any], line: str
+) -> None:
+    spoil(written, written.outcomes()[BASELINE])
+    before = written.everything()
+    ran = written.type("push", "--verify")
+    assert ran.code == 7
+    assert f"  {BASELINE} of Patient/p1: " in ran.out
+    assert line in ran.out
+    assert written.writes() == []
+    pushes = [[row for row in rows if 'INTO "push"' in row] for rows in (before, written.everything())]
+    assert pushes[0] == pushes[1] != []
+    assert "exit 7" in written.type("runs").out.splitlines()[0]
+
+
+def test_of_several_copies_one_stays_when_that_is_agreed_to(written: Study) -> None:
+    reference = twice(written)
+    shown = written.type("push", "--repair", "--dry-run")
+    told = written.type("push", "--repair", "--dry-run", "--json").json["copies"]["leon"]
+    assert shown.code == 0
+    assert f"  {BASELINE} of Patient/p1: {reference} stays; entered-in-error: Observation/copy\n" in shown.out
+    assert [(one["stays"], one["others"]) for one in told] == [(reference, ["Observation/copy"])]
+    ran = written.type("push", "--repair")
+    assert ran.code == 2
+    assert "dm-fhir push --site leon --repair --yes" in ran.out
+    assert written.writes() == []
+
+    ran = written.type("push", "--repair", "--yes", "--json")
+
+    assert (ran.code, ran.json["pushed"]["leon"]) == (0, {"repaired": 1})
+    statuses = {
+        place: one["status"]
+        for place, one in written.server.resources.items()
+        if one.get("code") == written.outcomes()[BASELINE]["code"]
+    }
+    assert statuses == {reference: "final", "Observation/copy": "entered-in-error"}
+    assert written.type("push", "--verify").code == 0
+
+
+def test_without_copies_there_is_nothing_to_repair_or_to_agree_to(written: Study) -> None:
+    ran = written.type("push", "--repair")
+    assert ran.code == 0
+    assert "leon: no result has copies" in ran.out
+    assert written.writes() == []

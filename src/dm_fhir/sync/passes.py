@@ -20,9 +20,11 @@ from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
 from dm_fhir.sync.push import push_site
-from dm_fhir.sync.push_consent import Agree, begin_to_take_back, check_agreed, nobody
+from dm_fhir.sync.push_consent import Agree, begin_to_take_back, check_agreed, check_repair, nobody
 from dm_fhir.sync.push_plan import TO_SEND, Item, plan, superseded
+from dm_fhir.sync.push_repair import Copies, copies_of, repair_site
 from dm_fhir.sync.push_result import Result, unsent
+from dm_fhir.sync.push_verify import Verified, verify_site
 
 Connect = Callable[[Site], Connection]
 P = ParamSpec("P")
@@ -120,6 +122,43 @@ def retract(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[st
             return unsent(items)
         begin_to_take_back(work.db, site, items, agree)
         return _carried_out(work, site, items)
+
+    return _each(work, sites, one)
+
+
+def verify(work: Pass, sites: Sequence[Site], most: int | None = None) -> dict[str, Verified]:
+    """Read back what was written to each site, all of it or `most` spread over all, and compare. Changes nothing."""
+
+    def one(site: Site) -> Verified:
+        with work.connect(site) as connection:
+            return verify_site(work.db, site, connection, most)
+
+    return _each(work, sites, one)
+
+
+def copies(work: Pass, sites: Sequence[Site]) -> dict[str, list[Copies]]:
+    """The results that each site's server holds more than once. Changes nothing."""
+
+    def one(site: Site) -> list[Copies]:
+        items = planned(work.db, site, work.mappers[site.name])
+        with work.connect(site) as connection:
+            return copies_of(work.db, site, connection, items)
+
+    return _each(work, sites, one)
+
+
+@_timed("push")
+def repair(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[str, Result]:
+    """Retire all but one of the copies of each result, if that is agreed to."""
+
+    def one(site: Site) -> Result:
+        mapper = work.mappers[site.name]
+        items = planned(work.db, site, mapper)
+        with work.connect(site) as connection:
+            several = copies_of(work.db, site, connection, items)
+            if several:
+                check_repair(site, several, agree)
+            return repair_site(work.db, site, connection, mapper, work.run, items)
 
     return _each(work, sites, one)
 

@@ -8,6 +8,7 @@ from dm_fhir.errors import ConfigError
 from dm_fhir.store.consent import agreed_address, note_agreed, note_taken_back, taken_back
 from dm_fhir.store.pushes import counts_by_state
 from dm_fhir.sync.push_plan import TO_SEND, Item
+from dm_fhir.sync.push_repair import Copies
 
 #: Puts a question to whoever runs this; whether they agree.
 Agree = Callable[[str], bool]
@@ -66,6 +67,18 @@ def begin_to_take_back(db: sqlite3.Connection, site: Site, items: Sequence[Item]
             f"dm-fhir push --site {site.name} --retract --yes",
         )
     note_taken_back(db, site.name)
+
+
+def check_repair(site: Site, copies: Sequence[Copies], agree: Agree) -> None:
+    """That all but one of each of these copies may be retired. Raises ConfigError where nobody agrees."""
+    more = sum(len(one.others) for one in copies)
+    question = f"{more} surplus of {len(copies)} results at {_where(site)}: entered-in-error?"
+    if not agree(question):
+        raise ConfigError(
+            f"nothing is repaired at {site.name}: nobody has confirmed it",
+            hint=f"see what it would be: dm-fhir push --site {site.name} --repair --dry-run; then: "
+            f"dm-fhir push --site {site.name} --repair --yes",
+        )
 
 
 def _is_first(db: sqlite3.Connection, site: Site) -> bool:

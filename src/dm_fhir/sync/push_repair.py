@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from dm_fhir.config import Site
 from dm_fhir.errors import RequestFailed, ServerUnavailable, WriteUnsettled
@@ -26,38 +27,62 @@ from dm_fhir.sync.push_ways import Ways
 _SETTLED_NEXT = "repaired: one copy is left, which the next push settles"
 
 
+class Copies(NamedTuple):
+    """One result that a server holds more than once: the copy that stays, and the others, which hold our identifier too.
+
+    `name` is the identifier (`system|value`), `row` what the ledger knows of it, None where it knows nothing.
+    """
+
+    name: str
+    row: Pushed | None
+    patient: str
+    variable: str
+    kept: Resource
+    others: tuple[Resource, ...]
+
+
+def copies_of(db: sqlite3.Connection, site: Site, connection: Connection, items: Sequence[Item]) -> list[Copies]:
+    """The results of which the server holds several copies, of all that was written to the site or is to be. Nothing is written.
+
+    The one that the ledger knows stays, else the oldest of those that say what we wrote, else the oldest. Raises RequestFailed,
+    ServerUnavailable or LoginRefused.
+    """
+    rows, planned = pushed(db, site.name), {item.identifier: item for item in items if item.body}
+    names = {identifier: token(item) for identifier, item in planned.items()}
+    names |= {row.identifier: name for row in rows.values() if (name := _name(row))}
+    found = find(connection, list(names.values()))
+    several = []
+    for identifier, name in sorted(names.items()):
+        standing = [copy for copy in found[name] if not is_retired(copy)]
+        if len(standing) > 1:
+            row = rows.get(identifier)
+            about, kept = row or planned[identifier], _kept(standing, row)
+            others = tuple(copy for copy in standing if copy is not kept)
+            several.append(Copies(name, row, about.patient, about.variable, kept, others))
+    return several
+
+
 def repair_site(
     db: sqlite3.Connection, site: Site, connection: Connection, mapper: Mapper, run: int, items: Sequence[Item]
 ) -> Result:
-    """Look for copies of everything that was written to the site or is to be, and retire all but one of each.
+    """Look for copies of everything that was written to the site or is to be, and retire all but one of each; see `copies_of`.
 
-    The one that the ledger knows is kept, else the oldest of those that say what we wrote, else the oldest. Only what holds our
-    identifier is touched, and only in the version that was looked at. `counts`: "repaired" results; `troubles`: copies that could
-    not be retired. Raises ServerUnavailable or LoginRefused.
+    Only what holds our identifier is touched, and only in the version that was looked at. `counts`: "repaired" results;
+    `troubles`: copies that could not be retired. Raises what `copies_of` raises.
     """
-    rows = pushed(db, site.name)
-    names = {item.identifier: token(item) for item in items if item.body}
-    names |= {row.identifier: name for row in rows.values() if (name := _name(row))}
-    found = find(connection, list(names.values()))
     troubles: list[str] = []
     retired: list[tuple[str, str | None]] = []
     repaired = 0
-    for identifier, name in sorted(names.items()):
-        standing = [copy for copy in found[name] if not is_retired(copy)]
-        if len(standing) < 2:
-            continue
-        row = rows.get(identifier)
-        kept = _kept(standing, row)
-        ended = [_retire(connection, mapper, copy, name) for copy in standing if copy is not kept]
-        troubles += [one for one in ended if isinstance(one, str)]
-        done = [one for one in ended if isinstance(one, Resource)]
-        retired += [(one.reference, one.version) for one in done]
+    for one in copies_of(db, site, connection, items):
+        ended = [_retire(connection, mapper, copy, one.name) for copy in one.others]
+        troubles += [said for said in ended if isinstance(said, str)]
+        done = [copy for copy in ended if isinstance(copy, Resource)]
+        retired += [(copy.reference, copy.version) for copy in done]
         repaired += len(done) == len(ended)
         with transaction(db):
-            patient = row.patient if row else next(item.patient for item in items if item.identifier == identifier)
-            note_written(db, run, site.name, "retract", [(patient, one.reference) for one in done])
-            if row is not None and len(done) == len(ended):
-                put_push(db, site.name, _after(row, kept), run)
+            note_written(db, run, site.name, "retract", [(one.patient, copy.reference) for copy in done])
+            if one.row is not None and len(done) == len(ended):
+                put_push(db, site.name, _after(one.row, one.kept), run)
     remarks = _documented(db, site, connection, mapper, run, retired) if retired else []
     said = (
         [f"{counted(len(retired), 'copy', 'copies')} set to entered-in-error"] if retired else ["no result has copies"]

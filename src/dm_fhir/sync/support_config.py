@@ -5,7 +5,7 @@ decides: a key that it gains is hidden until it says what the value may be.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
@@ -17,7 +17,11 @@ from dm_fhir.validation import schema_text
 Json = dict[str, Any]
 SET = "set"
 #: Free text that is shown where it is one of a list.
-_LISTED = {"timezone": available_timezones, "vendor": vendors, "categories": lambda: CATEGORIES}
+_LISTED: dict[str, Callable[[], Collection[str]]] = {
+    "timezone": available_timezones,
+    "vendor": vendors,
+    "categories": lambda: CATEGORIES,
+}
 
 
 def config_shown(document: Json, sites: Mapping[str, str], *, hosts: bool = False) -> Json:

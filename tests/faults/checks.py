@@ -89,8 +89,8 @@ def check_always(study: Study, run: Run, ran: Ran, *, scenario: Scenario | None 
     _check_exit_code(ran, units, has_set_aside=bool(study.set_aside()), optional=optional)
     marked = {query: unit.watermark for query, unit in units.items() if unit.watermark is not None}
     assert set(marked) == {query for query, unit in units.items() if unit.state == "complete"}, marked
-    _check_secrecy(ran, run, units)
-    _check_origins(ran, run.log, may_leave=bool(scenario and "redirect_hosts" in scenario.site))
+    check_secrecy(ran, run, [unit.message or "" for unit in units.values()])
+    check_origins(ran, run.log, may_leave=bool(scenario and "redirect_hosts" in scenario.site))
     assert not scenario or not scenario.tls or all(line.is_tls for line in run.log)
     assert not any(part in line.path for line in run.log for part in ("..", "passwd", "?"))
     assert sum(ran.waits) <= WAITING_BUDGET_SECONDS
@@ -107,14 +107,14 @@ def _check_exit_code(ran: Ran, units: Mapping[str, Unit], *, has_set_aside: bool
     assert (ran.code == 0) == (bool(units) and not open_units and not has_set_aside), (ran.code, open_units)
 
 
-def _check_secrecy(ran: Ran, run: Run, units: Mapping[str, Unit]) -> None:
-    """No credential and no query string where people read."""
-    text = "\n".join([ran.text, *(unit.message or "" for unit in units.values())])
+def check_secrecy(ran: Ran, run: Run, messages: Sequence[str]) -> None:
+    """No credential and no query string where people read. `messages` are the ledger's."""
+    text = "\n".join([ran.text, *messages])
     assert not [secret for secret in (BEARER, CLIENT_SECRET, "eyJ", "cookie-4711", *run.tokens) if secret in text], text
     assert not _QUERY_STRING.search(text), _QUERY_STRING.search(text)
 
 
-def _check_origins(ran: Ran, log: Sequence[Logged], *, may_leave: bool) -> None:
+def check_origins(ran: Ran, log: Sequence[Logged], *, may_leave: bool) -> None:
     """Nothing that opens a door goes to another host; nothing at all, unless the site allows it."""
     elsewhere = [line for line in log if line.address != "127.0.0.1"]
     assert not [line for line in elsewhere if line.carried or not may_leave], elsewhere

@@ -12,7 +12,9 @@ from .certificates import Certificates, make_certificates
 from .scenarios import SCENARIOS, Scenario
 from .server import FaultServer
 from .study import Ran, Study, new_study
-from .table import Observed, observed, print_table, write_readme
+from .table import Observed, observed, observed_write, print_table, write_readme
+from .write_scenarios import WRITE_SCENARIOS, WriteScenario
+from .write_study import Began
 
 #: A pull that does not end by itself ends its test.
 LONGEST_TEST_SECONDS = 60
@@ -37,7 +39,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     wanted = os.environ.get("FAULT_TABLE", "")
     if wanted:
         print_table(terminalreporter.write_line, _seen, is_good=exitstatus == 0)
-    if wanted == "readme" and exitstatus == 0 and len(_seen) == len(SCENARIOS):
+    if wanted == "readme" and exitstatus == 0 and len(_seen) == len({one.id for one in (*SCENARIOS, *WRITE_SCENARIOS)}):
         write_readme()
 
 
@@ -101,5 +103,15 @@ def observe(record_property: Callable[[str, object], None]) -> Observe:
 
     def keep(scenario: Scenario, study: Study, ran: Ran) -> None:
         record_property(_PROPERTY, [scenario.id, *observed(scenario, study, ran)])
+
+    return keep
+
+
+@pytest.fixture
+def observe_write(record_property: Callable[[str, object], None]) -> Callable[[WriteScenario, Began, Ran], None]:
+    """The same for a push."""
+
+    def keep(scenario: WriteScenario, began: Began, ran: Ran) -> None:
+        record_property(_PROPERTY, [scenario.id, *observed_write(began, ran)])
 
     return keep

@@ -69,7 +69,7 @@ def with_source(change: Callable[[Json], Json | None]) -> Callable[[list[Json]],
 
 def corrected(score: Json) -> Json:
     """The score as somebody has corrected it: 6, in a new version."""
-    meta = {"versionId": "2", "lastUpdated": "2025-07-01T10:00:00Z"}
+    meta = {"versionId": "2", "lastUpdated": "2031-06-01T10:00:00Z"}  # whenever the pull before was
     return {**score, "meta": meta, "status": "corrected", "valueQuantity": {**score["valueQuantity"], "value": 6}}
 
 

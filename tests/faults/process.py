@@ -3,7 +3,7 @@
 `process.py SETTINGS ARGUMENT…` runs one command line. `process.py --many` runs one after another, each a fork of this process
 that has everything imported: a line of JSON `[SETTINGS, ARGUMENTS]` in, the wait status out. SETTINGS is a JSON object:
 `report` is where to write how long it wanted to wait and how much memory it took, `kill_at` a commit and whether before or
-after it, `most_pages` how large the store may grow.
+after it, `pid` where to write which process it is, `most_pages` how large the store may grow.
 """
 
 import atexit
@@ -30,6 +30,8 @@ def main() -> None:
 
 
 def _run(settings: Settings, arguments: list[str]) -> None:
+    if "pid" in settings:
+        Path(settings["pid"]).write_text(str(os.getpid()), encoding="utf-8")
     _never_wait()
     _watch_the_store(settings)
     if "report" in settings:
@@ -41,12 +43,17 @@ def _run(settings: Settings, arguments: list[str]) -> None:
 
 
 def _run_many() -> None:
-    from dm_fhir.cli import pull
+    import fhir.resources.R4B.observation
+    import fhir.resources.R4B.provenance  # noqa: F401
+
+    from dm_fhir.cli import pull, push
     from dm_fhir.mappings import site
+    from dm_fhir.sync import passes  # noqa: F401
 
     site.load_tables = cache(site.load_tables)
     site.load_tables(())
     assert pull.command
+    assert push.command
     for line in sys.stdin:
         settings, arguments = json.loads(line)
         child = os.fork()

@@ -1,5 +1,6 @@
 """The table of the faults: what the server did, what dm-fhir came to."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple
 from .peers import BEST_PEER
 from .scenarios import ANY, SCENARIOS, Scenario
 from .study import Ran, Study
+from .write_study import Began
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- faults -->\n", "<!-- /faults -->"
@@ -29,6 +31,15 @@ def observed(scenario: Scenario, study: Study, ran: Ran) -> Observed:
     ledger = "-" if unit is None else f"{unit.state} ({unit.reason})" if unit.reason else unit.state
     said = unit.message if unit is not None and unit.message else _error(ran)
     return Observed(len(study.observations()), ran.code, ledger, _cut(said))
+
+
+def observed_write(began: Began, ran: Ran) -> Observed:
+    """What this push came to: how many outcomes are on the server, and how they stand in the ledger."""
+    states = Counter(began.states().values())
+    ledger = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    messages = [row.message for row in began.rows().values() if row.message]
+    said = messages[0] if messages else _error(ran)
+    return Observed(sum(began.run.shelf.count().values()), ran.code, ledger, _cut(said))
 
 
 def _error(ran: Ran) -> str:

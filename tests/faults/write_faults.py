@@ -253,6 +253,8 @@ WRITE_FAULTS: dict[str, Fault] = {
         lambda ask: "k7" in _keys(ask) and ask.token == 1, refusal(401, "the token has expired")
     ),
     "wthrottle-503": _down_after(6),
+    "wthrottle-down": _down_after(0),
+    "wgone-edited": Fault(),
     "corrected": Fault(records=with_source(corrected), lasts=True),
     "withdrawn": Fault(records=with_source(withdrawn), lasts=True),
 }  # fmt: skip

@@ -1,12 +1,14 @@
 """The best peer's result under each fault, as measured with the same kind of server.
 
 smart-fetch 1.0.3 where no other is named; fhirpy 2.3.1, FHIR-PYrate 0.2.6, fhir-kindling 1.0.3, fhiry 5.2.2, fhirclient 4.4.0.
+Of writing nothing was measured: what is said there was read in the source of fhirpy 2.3.1 and ehr-writeback 0.1a1.
 """
 
 _COMPLETE_500 = "500 rows, reported as complete"
 _COMPLETE_400 = "400 rows, reported as complete"
 _NONE_COMPLETE = "0 rows, reported as complete"
 NOT_MEASURED = "not measured"
+_NOBODY = "no peer looks at it"
 BEST_PEER = {
     1: "1000 rows, as all six",
     2: "1000 rows; FHIR-PYrate 300, no error",
@@ -71,4 +73,18 @@ BEST_PEER = {
     61: "the second ends with a traceback",
     62: "half a file under its final name",
     63: NOT_MEASURED,
+    64: _NOBODY,
+    65: _NOBODY,
+    66: _NOBODY,
+    67: "ehr-writeback: set aside as a dead letter",
+    68: _NOBODY,
+    69: _NOBODY,
+    70: "ehr-writeback: a second copy by the next run",
+    71: "fhirpy: error where it is refused",
+    72: "fhirpy: a second copy",
+    73: _NOBODY,
+    74: _NOBODY,
+    75: "ehr-writeback: stops",
+    76: "ehr-writeback: a second copy",
+    77: _NOBODY,
 }

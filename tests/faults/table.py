@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from string import ascii_lowercase
 from typing import NamedTuple
 
+from .outcomes import KEYS
 from .peers import BEST_PEER
 from .scenarios import ANY, SCENARIOS, Scenario
 from .study import Ran, Study
+from .write_scenarios import WRITE_SCENARIOS, WriteScenario
 from .write_study import Began
 
 README = Path(__file__).parents[2] / "README.md"
@@ -65,9 +68,9 @@ def print_table(write: Callable[[str], None], seen: Mapping[str, Observed], *, i
 def readme_table() -> str:
     """The table of the README: a row for every fault, what the best peer did, and what dm-fhir does, by the scenarios."""
     rows = ["| | the server | best peer | dm-fhir |", "|---|---|---|---|"]
-    for t, group in groupby(sorted(SCENARIOS, key=lambda one: one.t), key=lambda one: one.t):
-        variants = [one for one in group if not one.fault.endswith("-once") or t == 8]
-        rows.append(f"| T{t} | {_lettered([one.does for one in variants])} | {BEST_PEER[t]} | {_outcomes(variants)} |")
+    for t, group in groupby(sorted((*SCENARIOS, *WRITE_SCENARIOS), key=lambda one: one.t), key=lambda one: one.t):
+        variants = {one.does: _outcome(one) for one in group if not one.fault.endswith("-once") or t in (8, 64)}
+        rows.append(f"| T{t} | {_lettered(list(variants))} | {BEST_PEER[t]} | {_outcomes(list(variants.values()))} |")
     return "\n".join([*rows, ""])
 
 
@@ -85,22 +88,32 @@ def _lettered(texts: Sequence[str]) -> str:
     return "; ".join(f"({letter}) {text}" for letter, text in zip(_LETTERS, texts, strict=False))
 
 
-def _outcomes(variants: Sequence[Scenario]) -> str:
+def _outcomes(outcomes: Sequence[str]) -> str:
     """What dm-fhir comes to in each variant; those with the same outcome together."""
     by_outcome: dict[str, str] = {}
-    for letter, scenario in zip(_LETTERS, variants, strict=False):
-        outcome = _outcome(scenario)
+    for letter, outcome in zip(_LETTERS, outcomes, strict=False):
         by_outcome[outcome] = by_outcome.get(outcome, "") + letter
     if len(by_outcome) == 1:
         return next(iter(by_outcome))
     return "; ".join(f"({', '.join(letters)}) {outcome}" for outcome, letters in by_outcome.items())
 
 
-def _outcome(scenario: Scenario) -> str:
+def _outcome(scenario: Scenario | WriteScenario) -> str:
+    if isinstance(scenario, WriteScenario):
+        return _written(scenario)
     reason = f" ({scenario.reason[0]})" if scenario.reason else ""
     rows = "" if scenario.rows == ANY else f"{scenario.rows} rows, "
     state = f", {scenario.state}{reason}" if scenario.state not in (None, "complete") else ""
     return f"{rows}exit {scenario.exit}{state}"
 
 
-_LETTERS = "abcdefghij"
+def _written(scenario: WriteScenario) -> str:
+    """How many of the twenty outcomes are on the server just once, the exit code, and how those stand that are not confirmed."""
+    once = sum(scenario.stored.get(key, 1) == 1 for key in KEYS.values())
+    stored = scenario.stored.get("*", once)
+    named = {key: state for key, state in scenario.states.items() if state}
+    states = ", ".join(f"{'all' if key == '*' else key} {state}" for key, state in named.items())
+    return f"{stored} stored once, exit {scenario.exit}{f', {states}' if states else ''}"
+
+
+_LETTERS = ascii_lowercase

@@ -2,6 +2,7 @@
 
 from .scenarios import SCENARIOS
 from .table import BEGIN, END, README, readme_table
+from .write_scenarios import WRITE_SCENARIOS
 
 
 def test_the_readmes_table_is_the_one_that_the_scenarios_give() -> None:
@@ -11,5 +12,7 @@ def test_the_readmes_table_is_the_one_that_the_scenarios_give() -> None:
 
 def test_every_fault_has_a_row() -> None:
     rows = [line.split("|")[1].strip() for line in readme_table().splitlines() if line.startswith("| T")]
-    assert rows == sorted({f"T{scenario.t}" for scenario in SCENARIOS}, key=lambda name: int(name[1:]))
-    assert len(rows) == 63
+    assert rows == sorted(
+        {f"T{scenario.t}" for scenario in (*SCENARIOS, *WRITE_SCENARIOS)}, key=lambda name: int(name[1:])
+    )
+    assert len(rows) == 77

@@ -68,7 +68,7 @@ _MOVED = (
     _row(64, "w409-once", f"{_BUSY}, once", versions={"k3": 1}),
     _row(64, "w409-once", f"{_BUSY}, once", start="changed", versions={"k3": 2}),
     _row(64, "w409", f"{_BUSY}, always", start="changed", **_CONFLICT, whose={"k3": "before"}, versions={"k3": 1}, tries=5),
-    _row(64, "w409", f"{_BUSY}, always", **_CONFLICT, stored={"k3": 0}, tries=5, servers=("updates", "searches")),
+    _row(64, "w409", f"{_BUSY}, always; it is new", **_CONFLICT, stored={"k3": 0}, tries=5, servers=("updates", "searches")),
     _row(64, "w409-edited", "409 on a write of k3, which somebody else has changed", start="changed", **_THEIRS),
     _row(65, "w412-moved", "the version of k3 moves just before it is written; its content does not", start="changed"),
     _row(65, "w412-moved", "the same, answered with 409", start="changed", servers=("moved-409", "moved-409-creates")),
@@ -90,7 +90,7 @@ _UNIT = "the unit is not known here"
 _REFUSED = (
     _row(67, "w422", "422 for k3, always", **_REJECTED, says=("1 of 20 rejected", _UNIT), again=(3,)),
     _row(67, "w400", "400 for k3, always", **_REJECTED, says=("1 of 20 rejected", _UNIT), again=(3,)),
-    _row(67, "w422", "422 for k3, always", start="changed", exit=3, states={"k3": "rejected"}, whose={"k3": "before"}, again=(3,)),
+    _row(67, "w422", "422 for k3 as it has changed, always", start="changed", exit=3, states={"k3": "rejected"}, whose={"k3": "before"}, again=(3,)),
     _row(68, "", f"413 for Bundles of more than {LIMIT} entries", servers=("capped", "capped-batches"), versions={"*": 1}),
     _row(68, "", "the same with 400", servers=("capped-400",), versions={"*": 1}),
     _row(68, "", "the same with 504", servers=("capped-504",), versions={"*": 1}),
@@ -121,9 +121,9 @@ _AMBIGUOUS = (
 
 _STATUSES = (400, 404, 405, 412, 501)
 _SORTS = (
-    *(
-        _row(71, "", f"refuses an update with a query ({status})", servers=(f"wnocond-{status}", f"wnocond-{status}-in-bundle"))
-        for status in _STATUSES
+    _row(
+        71, "", "refuses an update with a query (400, 404, 405, 412 or 501), and claims that it can",
+        servers=tuple(f"wnocond-{status}{where}" for status in _STATUSES for where in ("", "-in-bundle")),
     ),
     _row(71, "", "every update with a query makes a new resource", servers=("wnocond-creates", "wnocond-creates-in-bundle"), versions={"*": 1}),
     _row(71, "", "refuses Bundles", servers=tuple(f"no-transactions-{status}" for status in (400, 404, 405, 501))),

@@ -128,9 +128,9 @@ def test_killed_at_random_requests(beginnings: Beginnings, forking: Forks, tmp_p
         code, _, said = forking.run(began.study, "-v", "push")
         assert code == 0, f"{about}\nthen {said}"
         _check_end(began, beginnings.contents(start), tuple(KEYS.values()), f"{about}\nthen {said}")
-        asked = len(began.run.log)
-        code, _, said = forking.run(began.study, "push")
-        assert (code, len(began.run.log)) == (0, asked), f"{about}\nin the end {said}"
+    asked = len(began.run.log)
+    code, _, said = forking.run(began.study, "push")
+    assert (code, len(began.run.log)) == (0, asked), f"nothing was left to be done: {said}"
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,16 @@ import sqlite3
 import sys
 import time
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 Settings = dict[str, Any]
+#: What a command imports as late as it can.
+_NEEDED = (
+    "dm_fhir.cli.main", "dm_fhir.cli.pull", "dm_fhir.cli.push", "dm_fhir.sync.passes", "dm_fhir.fhir.discovery", "dm_fhir.fhir.login",
+    "fhir.resources.R4B.annotation", "fhir.resources.R4B.observation", "fhir.resources.R4B.provenance", "filelock", "jsonschema", "pprint",
+)  # fmt: skip
 _seen = {"commits": 0, "waited": 0.0}
 
 
@@ -43,17 +49,13 @@ def _run(settings: Settings, arguments: list[str]) -> None:
 
 
 def _run_many() -> None:
-    import fhir.resources.R4B.observation
-    import fhir.resources.R4B.provenance  # noqa: F401
-
-    from dm_fhir.cli import pull, push
     from dm_fhir.mappings import site
-    from dm_fhir.sync import passes  # noqa: F401
+
+    for name in _NEEDED:
+        import_module(name)
 
     site.load_tables = cache(site.load_tables)
     site.load_tables(())
-    assert pull.command
-    assert push.command
     for line in sys.stdin:
         settings, arguments = json.loads(line)
         child = os.fork()

@@ -134,7 +134,7 @@ def test_killed_at_random_requests(beginnings: Beginnings, forking: Forks, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("sort", "unfinished"), [("creates", "1 unfinished write"), ("transactions", "20 unfinished writes")]
+    ("sort", "unfinished"), [("creates", "1 unfinished write"), ("transactions", "19 unfinished writes")]
 )
 def test_killed_when_k3_is_stored(
     beginnings: Beginnings, forking: Forks, tmp_path: Path, observe_write: ObserveWrite, sort: str, unfinished: str

@@ -7,7 +7,7 @@ import requests
 
 from .outcomes import KEYS
 from .server import BEARER, FaultServer
-from .write_faults import LIMIT
+from .write_faults import LIMIT, REMARK
 
 SYSTEM = "https://w3id.org/dm-fhir/outcome"
 NAMES = {key: identifier for identifier, key in KEYS.items()}
@@ -91,6 +91,14 @@ def test_a_transaction_is_done_as_a_whole(server: FaultServer) -> None:
     assert client.shelf.count() == {}
     assert client.bundle("transaction", observation("k1"), observation("k2")).status_code == 200
     assert client.shelf.count() == {"k1": 1, "k2": 1}
+
+
+def test_what_others_do_meanwhile_is_not_taken_back(server: FaultServer) -> None:
+    client = Client(server, "transactions+w409-edited")
+    client.shelf.add(observation())
+    assert client.bundle("transaction", observation("k1"), observation(value=66.7)).status_code == 409
+    assert client.shelf.count() == {"k3": 1}
+    assert [one.get("note") for one in client.shelf.versions_of("k3")] == [None, [{"text": REMARK}]]
 
 
 def test_a_batch_is_done_one_by_one(server: FaultServer) -> None:

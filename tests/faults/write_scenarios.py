@@ -24,7 +24,7 @@ class WriteScenario:
 
     `stored` and `states` say which outcomes differ from one, and from confirmed; `*` stands for all. `versions` is how often
     something of an outcome was stored in the end. `says` are regular expressions, each of which something printed must match;
-    `ledger` the same for the ledger's message of an outcome. `tries` is how many requests may have written k3. `again` are the exit
+    `ledger` the same for the ledger's message of an outcome. `tries` is how many requests may have written k3, `resources` how many Observations there are of whatever identifier. `again` are the exit
     codes that the second push may end with; where it ends with another than 0, `stored`, `states` and `whose` hold still.
     """
 
@@ -42,6 +42,7 @@ class WriteScenario:
     ledger: Mapping[str, str] = field(default_factory=dict)
     waits: tuple[float, float] | None = None
     tries: int | None = None
+    resources: int | None = None
     writes_nothing: bool = False
     again: tuple[int, ...] = (0,)
     login: Login = "bearer"
@@ -154,8 +155,8 @@ _SORTS = (
 
 _CONTENT = (
     _row(
-        73, "wchanged-identifier", "stores without the identifier", exit=7, stored={"*": 0}, states={}, says=("identifier",), again=(0, 7),
-        servers=("transactions", "updates", "searches"),
+        73, "wchanged-identifier", "stores without the identifier", exit=7, stored={"*": 0}, states={"*": ""}, resources=1,
+        says=("identifier",), again=(7,), servers=("transactions", "updates", "searches"),
     ),
     _row(
         73, "wchanged-value", "rounds the value of k3", exit=3, states={"k3": "rejected"}, whose={"k3": "altered"},

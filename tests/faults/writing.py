@@ -107,6 +107,8 @@ class Shelf:
     holds: tuple[Hold, ...] = ()
     versions: dict[str, list[Version]] = field(default_factory=dict)
     times: Counter[str] = field(default_factory=Counter)
+    #: What the transaction under way has stored; None: there is none.
+    open: list[str] | None = None
 
     def current(self, type_name: str = "Observation", *, until: float | None = None) -> list[Json]:
         """The resources that are there, or that were there at a moment."""
@@ -134,11 +136,18 @@ class Shelf:
     def edit(self, key: str, **elements: Any) -> Json:
         """Somebody at the hospital changes an outcome that is there; without elements, saves it as it is."""
         one = self.of(key)[0]
-        return self._keep(f"{one['resourceType']}/{one['id']}", {**one, **elements})
+        return self._by_others(f"{one['resourceType']}/{one['id']}", {**one, **elements})
 
     def add(self, resource: Json) -> Json:
         """Somebody else stores a resource."""
-        return self._keep(f"{resource['resourceType']}/{self._new_id()}", resource)
+        return self._by_others(f"{resource['resourceType']}/{self._new_id()}", resource)
+
+    def _by_others(self, reference: str, resource: Json) -> Json:
+        """What no transaction takes back."""
+        before, self.open = self.open, None
+        kept = self._keep(reference, resource)
+        self.open = before
+        return kept
 
     def read(self, path: str) -> Reply | None:
         """The answer to a read of a resource or one of its versions; None if it was never written."""
@@ -234,6 +243,8 @@ class Shelf:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             kept["meta"] = {**resource.get("meta", {}), "versionId": str(len(versions) + 1), "lastUpdated": now}
         versions.append(Version(kept, Clock.now()))
+        if self.open is not None:
+            self.open.append(reference)
         return kept
 
     def _etag(self, resource: Json) -> dict[str, str]:
@@ -247,9 +258,17 @@ class Shelf:
         location = f"{base}/{resource['resourceType']}/{resource['id']}{version}"
         return {"Location": location, **self._etag(resource)}
 
-    def saved(self) -> dict[str, list[Version]]:
-        """What is there, for going back to it."""
-        return {reference: list(versions) for reference, versions in self.versions.items()}
+    def begin(self) -> None:
+        """A transaction begins."""
+        self.open = []
+
+    def end(self, *, is_good: bool) -> None:
+        """It ends: what it has stored stays or is taken back."""
+        stored, self.open = self.open or [], None
+        for reference in [] if is_good else reversed(stored):
+            self.versions[reference].pop()
+            if not self.versions[reference]:
+                del self.versions[reference]
 
 
 def written(shelf: Shelf, ask: Ask, read: Callable[[str], Json]) -> Reply:
@@ -302,16 +321,20 @@ def _bundle(shelf: Shelf, ask: Ask, document: Json, read: Callable[[str], Json],
         return refusal(way, f"a Bundle of type {kind} is not taken")
     if len(entries) > manners.most_entries:
         return refusal(manners.too_many, f"the Bundle exceeds the limit of {manners.most_entries} entries")
-    before, together, answers = shelf.saved(), kind == "transaction" and way == "yes", []
+    together, answers = kind == "transaction" and way == "yes", []
+    if together:
+        shelf.begin()
     for number, entry in enumerate(entries):
         if entry["request"]["method"] == "GET":
             answers.append({"resource": read(entry["request"]["url"]), "response": {"status": "200 OK"}})
             continue
         done = shelf.one(_entry(entry, kind))
         if together and done.status >= 400:
-            shelf.versions = before
+            shelf.end(is_good=False)
             return refusal(done.status, f"Bundle.entry[{number}]: {done.text}")
         answers.append(_response(shelf, ask, done, with_body=with_body))
+    if together:
+        shelf.end(is_good=True)
     return resource_reply({"resourceType": "Bundle", "type": f"{kind}-response", "entry": answers})
 
 

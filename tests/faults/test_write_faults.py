@@ -45,15 +45,15 @@ def test_write_fault(
     if second.code:
         check_standing(scenario, began, second, ours)
     else:
-        _check_healed(scenario, began, ours)
+        _check_healed(scenario, began, second, ours)
     assert not (is_done and began.run.log[asked:]), "nothing was left to be done"
 
 
-def _check_healed(scenario: WriteScenario, began: Began, ours: Mapping[str, Json]) -> None:
+def _check_healed(scenario: WriteScenario, began: Began, ran: Ran, ours: Mapping[str, Json]) -> None:
     healed = WriteScenario(
         t=scenario.t, fault="", does="", states={k: v for k, v in scenario.states.items() if v == "retracted"}
     )
-    check_standing(healed, began, began.study.type("status"), ours)
+    check_standing(healed, began, ran, ours)
     check_provenance(began)
 
 

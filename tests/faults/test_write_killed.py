@@ -16,7 +16,7 @@ from .processes import Forks, forks
 from .server import FaultServer
 from .test_write_faults import ObserveWrite
 from .write_checks import check_only_ours, check_provenance
-from .write_scenarios import EVERYWHERE, WRITE_SCENARIOS
+from .write_scenarios import EVERYWHERE, WRITE_SCENARIOS, Start
 from .write_study import Began, Beginnings, content
 from .writing import writes_of
 
@@ -26,7 +26,7 @@ KILLS = 10
 #: There are as many runs as there are commits: five outcomes are enough.
 SOME = 'outcomes = ["dlqi_*"]'
 SOME_KEYS = ("k3", "k7", "k11", "k12", "k13")
-_STARTS = ("new", "changed", "gone")
+_STARTS: tuple[Start, ...] = ("new", "changed", "gone")
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +54,29 @@ def _check_end(began: Began, ours: Mapping[str, Json], keys: tuple[str, ...], ab
     check_only_ours(began.run)
 
 
-@pytest.mark.parametrize("sort", EVERYWHERE)
-def test_killed_at_every_commit(beginnings: Beginnings, forking: Forks, tmp_path: Path, sort: str) -> None:
-    starts = {start: beginnings.contents(start) for start in ("new", "changed")}
-    for start, ours in starts.items():
-        keys = SOME_KEYS if start == "new" else tuple(KEYS.values())
-        push = SOME if start == "new" else ""
-        undisturbed = beginnings.begin(tmp_path / start, start, sort, push=push)
-        code, report, said = forking.run(undisturbed.study, "push")
-        assert code == 0, said
-        _check_end(undisturbed, ours, keys, said)
-        assert report["commits"] > 3, "what is about to be sent, what was sent, and the run are committed"
-        for number in range(1, report["commits"] + 1):
-            when = "before" if number % 2 else "after"
-            began = beginnings.begin(tmp_path / f"{start}-{number}", start, sort, push=push)
-            code, _, said = forking.run(began.study, "push", kill_at=(number, when))
-            about = f"{start}, {when} commit {number}: {said}"
-            assert code == -signal.SIGKILL, about
-            code, _, said = forking.run(began.study, "-v", "push")
-            assert code == 0, f"{about}\nthen {said}"
-            _check_end(began, ours, keys, f"{about}\nthen {said}")
+AT_COMMITS = [*((sort, "new") for sort in EVERYWHERE), ("transactions", "changed"), ("creates", "changed")]
+
+
+@pytest.mark.parametrize(("sort", "start"), AT_COMMITS)
+def test_killed_at_every_commit(
+    beginnings: Beginnings, forking: Forks, tmp_path: Path, sort: str, start: Start
+) -> None:
+    ours, keys = beginnings.contents(start), SOME_KEYS if start == "new" else tuple(KEYS.values())
+    push = SOME if start == "new" else ""
+    undisturbed = beginnings.begin(tmp_path / "undisturbed", start, sort, push=push)
+    code, report, said = forking.run(undisturbed.study, "push")
+    assert code == 0, said
+    _check_end(undisturbed, ours, keys, said)
+    assert report["commits"] > 8, "what is about to be sent and what was sent is committed"
+    for number in range(1, report["commits"] + 1):
+        when = "before" if number % 2 else "after"
+        began = beginnings.begin(tmp_path / str(number), start, sort, push=push)
+        code, _, said = forking.run(began.study, "push", kill_at=(number, when))
+        about = f"{when} commit {number}: {said}"
+        assert code == -signal.SIGKILL, about
+        code, _, said = forking.run(began.study, "-v", "push")
+        assert code == 0, f"{about}\nthen {said}"
+        _check_end(began, ours, keys, f"{about}\nthen {said}")
 
 
 class _Killing:

@@ -110,7 +110,7 @@ def _outcome(scenario: Scenario | WriteScenario) -> str:
 def _written(scenario: WriteScenario) -> str:
     """How many of the twenty outcomes are on the server just once, the exit code, and how those stand that are not confirmed."""
     once = sum(scenario.stored.get(key, 1) == 1 for key in KEYS.values())
-    stored = scenario.stored.get("*", once)
+    stored = max(scenario.stored.get("*", once), 0)
     named = {key: state for key, state in scenario.states.items() if state}
     states = ", ".join(f"{'all' if key == '*' else key} {state}" for key, state in named.items())
     return f"{stored} stored once, exit {scenario.exit}{f', {states}' if states else ''}"

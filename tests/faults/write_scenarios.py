@@ -22,7 +22,7 @@ ONE_BY_ONE = ("updates", "creates", "searches")
 class WriteScenario:
     """One fault or variant, at the sorts of servers where it is tried.
 
-    `stored` and `states` say which outcomes differ from one, and from confirmed; `*` stands for all. `versions` is how often
+    `stored` and `states` say which outcomes differ from one, and from confirmed; `*` stands for all, -1 for any number. `versions` is how often
     something of an outcome was stored in the end. `says` are regular expressions, each of which something printed must match;
     `ledger` the same for the ledger's message of an outcome. `tries` is how many requests may have written k3, `resources` how many Observations there are of whatever identifier. `again` are the exit
     codes that the second push may end with; where it ends with another than 0, `stored`, `states` and `whose` hold still.
@@ -155,8 +155,8 @@ _SORTS = (
 
 _CONTENT = (
     _row(
-        73, "wchanged-identifier", "stores without the identifier", exit=7, stored={"*": 0}, states={"*": ""}, resources=1,
-        says=("identifier",), again=(7,), servers=("transactions", "updates", "searches"),
+        73, "wchanged-identifier", "stores without the identifier", exit=7, stored={"*": -1}, states={"*": ""}, resources=1,
+        says=("identifier",), again=(3, 7), servers=("transactions", "updates", "searches"),
     ),
     _row(
         73, "wchanged-value", "rounds the value of k3", exit=3, states={"k3": "rejected"}, whose={"k3": "altered"},

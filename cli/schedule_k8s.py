@@ -89,6 +89,8 @@ def _cron_job(run: Scheduled, when: Rhythm, user: int, image: str | None) -> lis
         f"            runAsUser: {user}",
         f"            runAsGroup: {user}",
         f"            fsGroup: {user}",
+        "            # Not at each start: it would open the store to the group, and such a store is refused.",
+        "            fsGroupChangePolicy: OnRootMismatch",
         "            seccompProfile: {type: RuntimeDefault}",
         "          containers:",
         "            - name: sync",
@@ -115,7 +117,7 @@ def _cron_job(run: Scheduled, when: Rhythm, user: int, image: str | None) -> lis
 def _environment(run: Scheduled) -> list[str]:
     handed = [f"{{name: {CREDENTIALS}, value: {_CREDENTIALS}}}"] if run.private else []
     return [
-        f"{{name: DM_FHIR_STORE, value: {_STATE}/dm-fhir.sqlite}}",
+        f"{{name: DM_FHIR_STORE, value: {_STATE}/store/dm-fhir.sqlite}}",
         *handed,
         *(
             f"{{name: {name}, valueFrom: {{secretKeyRef: {{name: {run.name}, key: {name}}}}}}}"

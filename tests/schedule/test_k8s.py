@@ -78,7 +78,9 @@ def test_the_config_finds_everything_where_it_looks(manifest: Manifest, config: 
     pod, [container] = pod_of(job), pod_of(job)["containers"]
     env = {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
     assert container["args"] == ["--log-format", "json", "--config", "/etc/dm-fhir/dm-fhir.toml", "sync"]
-    assert posixpath.dirname(env["DM_FHIR_STORE"]) == "/var/lib/dm-fhir"
+    # In a folder of its own: the volume's is the group's to write, and a store in such a folder is refused.
+    assert posixpath.dirname(env["DM_FHIR_STORE"]) == "/var/lib/dm-fhir/store"
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
     mounts = {one["mountPath"]: (one["name"], one.get("subPath")) for one in container["volumeMounts"]}
     assert {path: mount for path, mount in mounts.items() if mount[0] == "config"} == {
         "/etc/dm-fhir/dm-fhir.toml": ("config", "dm-fhir.toml"),

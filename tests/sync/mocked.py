@@ -8,10 +8,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+
+import requests
 
 from dm_fhir.cli import main
 from dm_fhir.testing import MockedServer
@@ -145,17 +148,21 @@ def written(server: MockedServer) -> dict[str, list[Json]]:
 
 
 class Served(NamedTuple):
-    """A mocked server behind a real socket. `before` are called with each request, such as "GET Patient?_id=1", before it is answered."""
+    """A mocked server behind a real socket.
+
+    `before` are called with each request, such as "GET Patient?_id=1", before it is answered; `lost` says of which the answer
+    gets lost although it was carried out.
+    """
 
     server: MockedServer
     endpoint: str
     before: list[Callable[[str], None]]
+    lost: list[Callable[[str], bool]]
 
 
 @contextmanager
-def served(resources: Sequence[Json]) -> Iterator[Served]:
-    """A mocked server on loopback, up until the end of the block."""
-    before: list[Callable[[str], None]] = []
+def served(resources: Sequence[Json], now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Served]:
+    """A mocked server on loopback, up until the end of the block; `now` is its own clock."""
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -165,16 +172,23 @@ def served(resources: Sequence[Json]) -> Iterator[Served]:
         def log_message(self, *_: object) -> None:
             return
 
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return format_datetime(now(), usegmt=True)
+
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            url = urlsplit(self.path)
-            path = url.path.removeprefix("/fhir").strip("/")
-            for one in before:
-                one(f"{self.command} {path}{'?' + url.query if url.query else ''}")
+            asked = f"{self.command} {self.path.removeprefix('/fhir').strip('/')}"
+            for one in one_server.before:
+                one(asked)
+            request = requests.Request(
+                self.command, endpoint.removesuffix("/fhir") + self.path, dict(self.headers), data=body
+            )
             with lock:
-                status, headers, content = one_server.server.do(
-                    self.command, path, parse_qsl(url.query), self.headers, body
-                )
+                answer = one_server.server.answer(request.prepare())
+            if isinstance(answer, Exception) or any(is_lost(asked) for is_lost in one_server.lost):
+                self.close_connection = True
+                return
+            status, headers, content = answer
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
@@ -187,7 +201,7 @@ def served(resources: Sequence[Json]) -> Iterator[Served]:
     http.daemon_threads, http.block_on_close = True, False
     http.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client may hang up
     endpoint = f"http://127.0.0.1:{http.server_port}/fhir"
-    one_server = Served(MockedServer(resources, endpoint), endpoint, before)
+    one_server = Served(MockedServer(resources, endpoint), endpoint, [], [])
     thread = threading.Thread(target=http.serve_forever, args=(0.005,), daemon=True)
     thread.start()
     try:

@@ -265,3 +265,16 @@ def test_an_error_of_another_kind_ends_the_site_and_is_told(study: Study, monkey
     monkeypatch.setattr(passes, "compute_site", stopped)
     ran = study.type("sync")
     assert (ran.code, "  stopped: it does not work; try something else" in ran.out) == (1, True)
+
+
+def test_a_first_push_waits_for_somebody_and_the_rest_is_done(server: MockedServer, tmp_path: Path) -> None:
+    study = new_study(tmp_path / "study", {"north": server.endpoint}, push="enabled = true")
+    for _ in range(2):
+        ran = study.type("-q", "sync")
+        assert ran.code == 2
+        assert re.search(r"  stopped: .*first push.*--yes", ran.out), ran.out
+        assert re.match(r"sync: units: 17 complete; .*exit 2 ", ran.last_line)
+    assert study.ask("SELECT count(*) FROM case_document WHERE state = 'case'") == [(2,)]
+    assert [request for request in server.requests if not request.startswith("GET ")] == []
+    assert study.type("push", "--yes").code == 0
+    assert study.type("sync").code == 0

@@ -171,8 +171,12 @@ def _ended(arguments: list[str], ending: Ending, exit_code: int, text: str) -> i
 def _interrupt(_: int, __: FrameType | None) -> None:
     """The first signal ends what is under way; another one must not disturb that end, which takes but a moment."""
     for number in _INTERRUPTS:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _heard_already)  # not ignored: a command that is started now would ignore it too
     raise KeyboardInterrupt
+
+
+def _heard_already(_: int, __: FrameType | None) -> None:
+    return
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def test_a_first_push_waits_for_somebody_and_the_rest_is_done(server: MockedServ
     for _ in range(2):
         ran = study.type("-q", "sync")
         assert ran.code == 2
-        assert re.search(r"  stopped: .*first push.*--yes", ran.out), ran.out
+        assert re.search(r"  stopped: nothing is written to north: .*--site north --yes", ran.out), ran.out
         assert re.match(r"sync: units: 17 complete; .*exit 2 ", ran.last_line)
     assert study.ask("SELECT count(*) FROM case_document WHERE state = 'case'") == [(2,)]
     assert [request for request in server.requests if not request.startswith("GET ")] == []

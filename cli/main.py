@@ -127,7 +127,10 @@ def run() -> NoReturn:
     for number in _INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # whoever started it in the background may want that
             signal.signal(number, _interrupt)
-    sys.exit(call(sys.argv[1:]))
+    code = call(sys.argv[1:])
+    for number in _INTERRUPTS:  # all is done, and while Python takes itself down there is nobody left to hear them
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def call(arguments: list[str]) -> int:

@@ -166,10 +166,11 @@ def writing(hospital: Served, study: Study) -> str:
 
 def test_killed_while_it_holds_the_lock(hospital: Served, study: Study) -> None:
     """The second run is told of the first within a second; when that is killed, nothing is left of the lock."""
-    held = Held("GET Observation")
-    hospital.before.append(held)
+    held = [Held("GET Observation"), Held("GET Condition")]  # so many ask at a time
+    hospital.before.extend(held)
     first = study.start("sync")
-    wait_for(first, held.reached.is_set)
+    for one in held:
+        wait_for(first, one.reached.is_set)
     asked: list[str] = []
     hospital.before.append(asked.append)
     second = study.type("sync")
@@ -181,7 +182,8 @@ def test_killed_while_it_holds_the_lock(hospital: Served, study: Study) -> None:
     assert study.ask("SELECT count(*) FROM run") == [(1,)]
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    held.released.set()
+    for one in held:
+        one.released.set()
     third = study.type("sync")
     assert third.code == 0, third.out + third.err
     assert "previous run was interrupted; continuing" in third.err

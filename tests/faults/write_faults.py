@@ -88,8 +88,12 @@ def _refusing(key: str, status: int, text: str, times: int = 1_000_000) -> Fault
 
 
 def _meanwhile(then: Callable[[Shelf, Write], Answered | None]) -> Fault:
-    """Somebody else gets at k3 just before it is first written."""
-    return _holding(lambda shelf, write: then(shelf, write) if write.key == "k3" and write.times == 1 else None)
+    """Somebody else gets at k3, if it is there, just before it is first written."""
+
+    def refuse(shelf: Shelf, write: Write) -> Answered | None:
+        return then(shelf, write) if write.key == "k3" and write.times == 1 and shelf.of("k3") else None
+
+    return _holding(refuse)
 
 
 def _saved(shelf: Shelf, _: Write) -> None:

@@ -127,6 +127,8 @@ _SORTS = (
         servers=tuple(f"wnocond-{status}{where}" for status in _STATUSES for where in ("", "-in-bundle")),
     ),
     _row(71, "", "every update with a query makes a new resource", servers=("wnocond-creates", "wnocond-creates-in-bundle"), versions={"*": 1}),
+    _row(71, "", "the same, and something has changed", start="changed", servers=("wnocond-creates",), versions={"k3": 2, "k7": 2}),
+    _row(71, "wlost", f"the same; {_LOST}", servers=("wnocond-creates", "wnocond-creates-in-bundle"), versions={"*": 1}),
     _row(71, "", "refuses Bundles", servers=tuple(f"no-transactions-{status}" for status in (400, 404, 405, 501))),
     _row(71, "", "refuses creates with a condition (412)", servers=("no-creates",)),
     _row(71, "", "gives ids itself", start="changed", servers=("no-client-ids", "no-client-ids-updates")),

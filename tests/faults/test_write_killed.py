@@ -104,16 +104,18 @@ class _Killing:
         os.kill(int(self.pid.read_text(encoding="utf-8")), signal.SIGKILL)
 
 
-def _killing(began: Began, number: int, when: str) -> tuple[_Killing, dict[str, str]]:
-    """The fault, and the setting by which the process says who it is."""
+def _killed_at(began: Began, forking: Forks, number: int, when: str) -> tuple[int, str]:
+    """A push that is killed at its n-th request, if it sends so many; how it ended, and what it said."""
     pid = began.study.config.with_name("pid")
-    killing = _Killing(pid, number, when)
-    began.run.suffer(*began.run.faults, killing.fault)
-    return killing, {"pid": str(pid)}
+    began.run.suffer(*began.run.faults, _Killing(pid, number, when).fault)
+    code, _, said = forking.run(began.study, "push", pid=str(pid))
+    began.run.heal()
+    return code, said
 
 
 @pytest.mark.parametrize("sort", EVERYWHERE)
 def test_killed_at_random_requests(beginnings: Beginnings, forking: Forks, tmp_path: Path, sort: str) -> None:
+    """Every other time the push that mends it is killed too."""
     chance = random.Random(f"2026-11-25 {sort}")  # noqa: S311
     requests = {}
     for start in _STARTS:
@@ -124,11 +126,14 @@ def test_killed_at_random_requests(beginnings: Beginnings, forking: Forks, tmp_p
         start = _STARTS[kill % len(_STARTS)]
         number, when = chance.randint(1, requests[start]), chance.choice(("before", "after"))
         began = beginnings.begin(tmp_path / str(kill), start, sort)
-        _, settings = _killing(began, number, when)
-        code, _, said = forking.run(began.study, "push", **settings)
+        code, said = _killed_at(began, forking, number, when)
         about = f"{start}, {when} request {number} of {requests[start]}: {said}"
         assert code == -signal.SIGKILL, about
-        began.run.heal()
+        if kill % 2:
+            again = chance.randint(1, 6)
+            code, said = _killed_at(began, forking, again, when)
+            about = f"{about}\nthen {when} request {again}: {said}"
+            assert code in (-signal.SIGKILL, 0), about
         code, _, said = forking.run(began.study, "-v", "push")
         assert code == 0, f"{about}\nthen {said}"
         _check_end(began, beginnings.contents(start), tuple(KEYS.values()), f"{about}\nthen {said}")

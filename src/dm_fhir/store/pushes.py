@@ -48,6 +48,15 @@ def put_pushes(db: sqlite3.Connection, site: str, pushed: Iterable[Pushed], run:
     )
 
 
+def settle_pushes(db: sqlite3.Connection, site: str, settled: Iterable[Pushed], run: int) -> None:
+    """Write how rows stand whose contents are those of their intents. Call it inside a transaction."""
+    when = now()
+    db.executemany(
+        'UPDATE push SET state = ?, server_id = ?, version = ?, message = ?, run = ?, "when" = ? WHERE site = ? AND identifier = ?',
+        ((one.state, one.server_id, one.version, one.message, run, when, site, one.identifier) for one in settled),
+    )
+
+
 def pushed(db: sqlite3.Connection, site: str) -> dict[str, Pushed]:
     """Everything written to a site, by identifier."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,))

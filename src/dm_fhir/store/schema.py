@@ -135,7 +135,6 @@ CREATE TABLE push (
   server_id TEXT, version TEXT, hash TEXT NOT NULL, message TEXT, body BLOB NOT NULL, run INTEGER NOT NULL REFERENCES run, "when" TEXT NOT NULL,
   made_from TEXT NOT NULL DEFAULT '', transmission INTEGER REFERENCES transmission, PRIMARY KEY (site, identifier)
 ) STRICT;
-CREATE INDEX push_of_transmission ON push (transmission);
 INSERT INTO push (site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when")
   SELECT site, identifier, patient, variable, about, state, server_id, version, hash, message, body, run, "when" FROM push_before;
 DROP TABLE push_before;

@@ -21,7 +21,7 @@ from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store.audit import note_written
 from dm_fhir.store.database import batched
 from dm_fhir.store.facts import facts, remember
-from dm_fhir.store.pushes import Pushed, forget, put_pushes, seconds_since_sent
+from dm_fhir.store.pushes import Pushed, forget, put_pushes, seconds_since_sent, settle_pushes
 from dm_fhir.store.transmissions import (
     Activity,
     Transmission,
@@ -49,6 +49,8 @@ Progress = Callable[[str, int, int], None]
 #: So many items at most are written singly, where the server refuses them by every way, before the others are.
 _MOST_FIRST = 3
 _SAMPLE = 20
+#: The server holds what we want to be there.
+_THERE = ("confirmed", "retracted")
 
 
 def push_site(
@@ -90,6 +92,8 @@ class _Pusher(SharedStore):
         self.rows: dict[str, Pushed] = {}
         self.sent: set[str] = set()
         self._hashes: dict[str, str] = {}
+        self._intended: dict[str, bytes] = {}
+        self._of: dict[int, list[Pushed]] = {}
         self.provenance: Counter[str] = Counter()
         self.checked = sum(_is_unfinished(item) for item in items if item.action in TO_SEND)
         self._requests_before = connection.requests_sent
@@ -127,7 +131,7 @@ class _Pusher(SharedStore):
     def cut_off(self, error: ServerUnavailable) -> ServerUnavailable:
         """The error that ended it, with how far it came."""
         to_send = sum(item.action in TO_SEND for item in self.items)
-        done = sum(row.state in ("confirmed", "retracted") for row in self.rows.values())
+        done = sum(row.state in _THERE for row in self.rows.values())
         host = urlsplit(self.connection.endpoint).netloc
         return ServerUnavailable(
             f"{done} of {to_send} written; run again later: {host}: {error.message}",
@@ -227,6 +231,7 @@ class _Pusher(SharedStore):
             transmission = transmission or begin_transmission(db, self.site.name, self.run, activity)
             rows = [_intent(item, self._hashes[item.identifier], transmission) for item, _ in writes]
             put_pushes(db, self.site.name, rows, self.run)
+            self._intended |= {row.identifier: row.body for row in rows}
         return transmission
 
     def _send(
@@ -252,8 +257,13 @@ class _Pusher(SharedStore):
     def _keep(self, ended: Sequence[Ended], transmission: Transmission | None) -> None:
         """Note what became of them. Call it inside a transaction."""
         rows = [_row(one, self._hashes.get(one.item.identifier), transmission) for one in ended]
-        put_pushes(self.db, self.site.name, rows, self.run)
+        known = [row for row in rows if self._intended.get(row.identifier) is row.body]
+        settle_pushes(self.db, self.site.name, known, self.run)
+        others = [row for row in rows if self._intended.get(row.identifier) is not row.body]
+        put_pushes(self.db, self.site.name, others, self.run)
         self.rows |= {row.identifier: row for row in rows}
+        if transmission is not None:
+            self._of.setdefault(transmission.number, []).extend(rows)
         actions: tuple[Literal["write", "retract"], ...] = ("write", "retract")
         for action in actions:
             sent = [
@@ -270,8 +280,13 @@ class _Pusher(SharedStore):
         """Its Provenance. Where the server has no time for it the next push does it."""
         if transmission is None:
             return
-        with self.reading() as db:
-            written = written_in(db, self.site.name, transmission.number)
+        written: list[tuple[str, str | None]] | None
+        if is_new:
+            rows = sorted(self._of.pop(transmission.number, []))
+            written = [(row.server_id, row.version) for row in rows if row.server_id and row.state in _THERE]
+        else:
+            with self.reading() as db:
+                written = written_in(db, self.site.name, transmission.number)
         if written is None:
             return
         state, name = "undocumented", None
@@ -291,11 +306,7 @@ class _Pusher(SharedStore):
 
     def _prove(self) -> None:
         """Read a sample of what this push has written, and compare it."""
-        sent = [
-            row
-            for name, row in sorted(self.rows.items())
-            if name in self.sent and row.state in ("confirmed", "retracted")
-        ]
+        sent = [row for name, row in sorted(self.rows.items()) if name in self.sent and row.state in _THERE]
         troubled = spread_sample(self.connection, sent, _SAMPLE, self.writer.ways)
         with self.writing() as db:
             put_pushes(db, self.site.name, troubled, self.run)
@@ -334,7 +345,7 @@ def _intent(item: Item, hash_: str, transmission: Transmission) -> Pushed:
 def _row(ended: Ended, hash_: str | None, transmission: Transmission | None) -> Pushed:
     """How an item stands now. Its body is what the server is known to hold of ours: what we sent, or what it made of that."""
     item, old = ended.item, ended.item.before
-    is_there = ended.state in ("confirmed", "retracted")
+    is_there = ended.state in _THERE
     held = old.body if old and old.server_id else item.body
     if ended.state == "sending" and transmission is None and old is not None:
         return old._replace(state="sending", message=ended.message)

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from decimal import Decimal
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -43,6 +44,7 @@ class _Sources(msgspec.Struct, frozen=True):
     extension: tuple[_Supporting, ...] = ()
 
 
+@lru_cache(1024)  # what was just sent is compared with what the server says it holds
 def fingerprint(body: bytes) -> str:
     """The same for everything that says what `body` says, however its keys are ordered and its numbers written."""
     content = {name: value for name, value in _CANONICAL.decode(body).items() if name not in _OF_THE_SERVER}

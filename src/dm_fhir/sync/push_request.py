@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
@@ -16,6 +17,8 @@ from dm_fhir.sync.push_ways import Way
 
 #: Refusals that are looked at here. A 401, and what may pass, is the connection's.
 REFUSALS = (400, 403, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 422, 428, 501)
+#: So many resources are looked at several times, one after the other.
+_REMEMBERED = 1024
 _PREFER = {"Prefer": "return=representation"}
 _PLACE = re.compile(r"(?:^|/)(Observation/[A-Za-z0-9\-.]+)(?:/_history/([^/?]+))?/?$")
 _ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
@@ -66,9 +69,10 @@ class _Identified(msgspec.Struct, frozen=True):
 _IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 
-def tokens(body: bytes) -> list[str]:
+@lru_cache(_REMEMBERED)
+def tokens(body: bytes) -> tuple[str, ...]:
     """The identifiers of a resource, each as `system|value`."""
-    return [f"{one.system}|{one.value}" for one in _IDENTIFIED.decode(body).identifier]
+    return tuple(f"{one.system}|{one.value}" for one in _IDENTIFIED.decode(body).identifier)
 
 
 def token(item: Item) -> str:

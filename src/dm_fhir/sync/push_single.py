@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
-from dm_fhir.sync.push_content import altered
+from dm_fhir.sync.push_content import altered, fingerprint
 from dm_fhir.sync.push_plan import Item
 from dm_fhir.sync.push_request import Write, Written, send_one, token, tokens, without_servers_own
 from dm_fhir.sync.push_resolve import Holding, look, look_until_found, read
@@ -178,6 +178,8 @@ def kept(writer: Writer, item: Item, copy: Resource) -> Ended:
             message=f"the server dropped the identifier of {copy.reference}",
             content=without_servers_own(copy.body),
         )
+    if fingerprint(copy.body) == fingerprint(item.body):
+        return settled
     if differing := altered(copy.body, item.body):
         message = f"the server changed {', '.join(differing)} of {copy.reference}"
         return settled._replace(state="rejected", message=message, content=without_servers_own(copy.body))

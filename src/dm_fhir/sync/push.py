@@ -6,7 +6,7 @@ first. A resource that somebody else has changed since we wrote it is never touc
 """
 
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -94,6 +94,7 @@ class _Pusher(SharedStore):
         self._hashes: dict[str, str] = {}
         self._intended: dict[str, bytes] = {}
         self._of: dict[int, list[Pushed]] = {}
+        self._documented: deque[tuple[int, str, str | None]] = deque()
         self.provenance: Counter[str] = Counter()
         self.checked = sum(_is_unfinished(item) for item in items if item.action in TO_SEND)
         self._requests_before = connection.requests_sent
@@ -256,6 +257,7 @@ class _Pusher(SharedStore):
 
     def _keep(self, ended: Sequence[Ended], transmission: Transmission | None) -> None:
         """Note what became of them. Call it inside a transaction."""
+        self._note_documented()
         rows = [_row(one, self._hashes.get(one.item.identifier), transmission) for one in ended]
         known = [row for row in rows if self._intended.get(row.identifier) is row.body]
         settle_pushes(self.db, self.site.name, known, self.run)
@@ -300,15 +302,21 @@ class _Pusher(SharedStore):
                     set_state(db, transmission.number, "sent")
                 return
             state = "documented" if name else "undocumented"
-        with self.writing() as db:
-            set_state(db, transmission.number, state, name)
+        # Written with the next transaction: if the run is killed before that, the next push finds the Provenance on the server.
+        self._documented.append((transmission.number, state, name))
         self.provenance[state] += 1 if written else 0
+
+    def _note_documented(self) -> None:
+        """Note which transmissions have been documented since the last time. Call it inside a transaction."""
+        while self._documented:
+            set_state(self.db, *self._documented.popleft())
 
     def _prove(self) -> None:
         """Read a sample of what this push has written, and compare it."""
         sent = [row for name, row in sorted(self.rows.items()) if name in self.sent and row.state in _THERE]
         troubled = spread_sample(self.connection, sent, _SAMPLE, self.writer.ways)
         with self.writing() as db:
+            self._note_documented()
             put_pushes(db, self.site.name, troubled, self.run)
         self.rows |= {row.identifier: row for row in troubled}
 

@@ -79,7 +79,7 @@ def test_a_push_killed_at_many_moments_writes_each_outcome_once(
     new_hospital: HospitalMaker, new_study: StudyMaker, loop: Loop, one_patient: list[Json]
 ) -> None:
     hospital = new_hospital()
-    study = new_study(hospital, extra=SMALL_BUNDLES)
+    study = new_study(hospital, more="concurrency = 1", extra=SMALL_BUNDLES)
     assert study.type("pull").code == study.type("compute").code == 0
 
     for place, number, when in PUSHES:

@@ -6,6 +6,7 @@ python benchmarks/push.py --save     also writes the tables into docs/benchmarks
 """
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def main() -> int:
     options = _options()
     patients, rounds = (_PATIENTS // 5, 1) if options.quick else (_PATIENTS, options.rounds)
     shutil.rmtree(_WORK, ignore_errors=True)
+    load = os.getloadavg()[0]
     found: dict[int, list[tuple[Pushed, PeerRun]]] = {delay: [] for delay in options.delays}
     try:
         with served(patients, "write_server.py") as server:
@@ -46,7 +48,7 @@ def main() -> int:
         return 1
     finally:
         shutil.rmtree(_WORK, ignore_errors=True)
-    table = page(found)
+    table = page(found, load)
     sys.stdout.write(table)
     if options.save:
         kept, heading, rest = _DOCS.read_text(encoding="utf-8").partition(_BEGIN)

@@ -46,13 +46,13 @@ class PeerRun(NamedTuple):
 Rounds = Mapping[int, Sequence[tuple[Pushed, PeerRun]]]
 
 
-def page(rounds: Rounds) -> str:
-    """All tables."""
+def page(rounds: Rounds, load: float) -> str:
+    """All tables; `load` is how many other processes wanted a core when it began."""
     outcomes = next(iter(rounds.values()))[0][0].outcomes
     day = datetime.now(UTC).date().isoformat()
     machine = (
         f"{day}, {platform.system()} on {os.cpu_count()} shared {platform.machine()} cores, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}, requests {version('requests')}; {outcomes:,} outcomes. "
+        f"SQLite {sqlite3.sqlite_version}, requests {version('requests')}; {outcomes:,} outcomes; load {load:.0f} when it began. "
         "Medians; the machine is noisy, so only ratios of one run mean something."
     )
     wanted = _table(("wanted", "measured", ""), _targets(rounds))

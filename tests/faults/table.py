@@ -20,7 +20,7 @@ _LONGEST_MESSAGE = 90
 
 
 class Observed(NamedTuple):
-    """What a pull came to."""
+    """What a pull or a push came to. `rows`: of the patient in the store, or outcomes on the server."""
 
     rows: int
     code: int
@@ -57,9 +57,9 @@ def _cut(text: str) -> str:
 
 def print_table(write: Callable[[str], None], seen: Mapping[str, Observed], *, is_good: bool) -> None:
     """The table as Markdown."""
-    write("| fault | the server | rows | exit | ledger | message |")
+    write("| fault | the server | rows, or outcomes on the server | exit | ledger | message |")
     write("|---|---|---|---|---|---|")
-    for scenario in sorted(SCENARIOS, key=lambda one: one.t):
+    for scenario in sorted((*SCENARIOS, *WRITE_SCENARIOS), key=lambda one: one.t):
         if one := seen.get(scenario.id):
             write(f"| {scenario.id} | {scenario.does} | {one.rows} | {one.code} | {one.ledger} | {one.message} |")
     write("as required" if is_good else "not everything is as required: see the failures above")

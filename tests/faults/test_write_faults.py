@@ -11,7 +11,7 @@ from .server import FaultServer
 from .study import Ran
 from .write_checks import ALL, check_always, check_provenance, check_row, check_standing
 from .write_faults import REMARK, WRITE_FAULTS
-from .write_scenarios import AT_SERVERS, WRITE_SCENARIOS, WriteScenario
+from .write_scenarios import AT_SERVERS, EVERYWHERE, WRITE_SCENARIOS, Start, WriteScenario
 from .write_study import Began, Beginnings, content
 
 ObserveWrite = Callable[[WriteScenario, Began, Ran], None]
@@ -84,6 +84,24 @@ def test_what_was_rejected_is_written_when_its_source_has_been_mended(
     assert content(mended) == content(beginnings.contents("changed")["k3"])
 
 
+@pytest.mark.parametrize("start", ["new", "changed"])
+@pytest.mark.parametrize("sort", EVERYWHERE)
+def test_copies_are_retired_on_request(beginnings: Beginnings, tmp_path: Path, sort: str, start: Start) -> None:
+    began = beginnings.begin(tmp_path / "study", start, sort)
+    shelf, ours = began.run.shelf, beginnings.contents(start)["k3"]
+    for _ in range(2 if start == "new" else 1):
+        shelf.add(beginnings.contents("new")["k3"])
+    assert began.study.type("push").code == 7
+    repaired = began.study.type("push", "--repair", "--yes")
+    last = began.study.type("push")
+    # What has changed beside that is the next push's to write.
+    assert (repaired.code, last.code) == (0 if start == "new" else 3, 0), f"{repaired.text}\nthen {last.text}"
+    standing = [one for one in shelf.of("k3") if one["status"] != "entered-in-error"]
+    assert [content(one) for one in standing] == [content(ours)]
+    assert len(shelf.of("k3")) == 2, "the other is still there, and says that it does not hold"
+    assert {key: shelf.count()[key] for key in ALL if key != "k3"} == {key: 1 for key in ALL if key != "k3"}
+
+
 def test_every_write_fault_has_a_scenario() -> None:
     tried = {name for one, sort in AT_SERVERS for name in (one.fault, sort)}
     assert set(WRITE_FAULTS) - tried == {"corrected", "withdrawn"}, "and these two are how scenarios start"
@@ -91,8 +109,7 @@ def test_every_write_fault_has_a_scenario() -> None:
 
 def test_every_write_fault_of_the_table_has_a_scenario() -> None:
     assert {one.t for one in WRITE_SCENARIOS} == set(range(64, 78))
-    names = [f"{one.id} {sort}" for one, sort in AT_SERVERS]
-    assert len(set(names)) == len(names)
+    assert len({one.id for one in WRITE_SCENARIOS}) == len(WRITE_SCENARIOS)
 
 
 def test_the_twenty_outcomes_are_all_that_is_computed(beginnings: Beginnings) -> None:

@@ -51,7 +51,9 @@ class WriteScenario:
     @property
     def id(self) -> str:
         """Its name in the table."""
-        return "-".join(filter(None, (f"T{self.t}", self.fault, "" if self.start == "new" else self.start)))
+        start = "" if self.start == "new" else self.start
+        where = self.servers[0] if self.servers and self.servers != EVERYWHERE else ""
+        return "-".join(filter(None, (f"T{self.t}", self.fault, start, where)))
 
 
 _K3 = "dlqi_percent_improvement of Patient/p1"

@@ -49,6 +49,14 @@ def test_the_unit_names_this_program_and_this_config(typed: Callable[..., Ran], 
     assert settings(typed("systemd", "--user", "root").out)["User"] == ["root"]
 
 
+def test_a_path_may_have_any_letters(typed: Callable[..., Ran], tmp_path: Path) -> None:
+    odd = tmp_path / 'a $1 \\ "b" 5 %' / "dm-fhir.toml"
+    odd.parent.mkdir()
+    odd.write_text(CONFIG, encoding="utf-8")
+    [start] = settings(typed("systemd", at=odd).out)["ExecStart"]
+    assert start.endswith(f' --config "{tmp_path}/a $$1 \\\\ \\"b\\" 5 %%/dm-fhir.toml" sync')
+
+
 def test_what_systemd_hands_over_is_what_the_config_reads(
     typed: Callable[..., Ran], config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,8 +144,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(
             sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, isolation_level=None)
         ) as db:
-            db.execute("BEGIN")
-            db.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on, not from BEGIN
+            db.execute("BEGIN")  # as of the first thing that is read
             yield db
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path} cannot be read as a store: {error}", hint=_DAMAGED) from error

@@ -64,5 +64,12 @@ findings: install ## docs/findings.md, from the kinds of finding
 examples: install ## the examples in deploy, from dm-fhir schedule
 	$(BIN)/python tests/schedule/examples.py
 
+# What a container installs: every package with its hashes, for Python 3.11 and newer. uv reads UV_DEFAULT_INDEX, where there is a mirror.
+lock: ## deploy/requirements.lock, anew; LOCK=--upgrade for newer versions
+	$(PYTHON) -m venv .build/lock
+	.build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.build/lock/bin/uv pip compile pyproject.toml --extra report --extra export --universal --python-version 3.11 --generate-hashes \
+	  --custom-compile-command "make lock" --quiet $(LOCK) --output-file deploy/requirements.lock
+
 clean: ## what was built; not .venv
 	rm -rf .build dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -16,8 +16,10 @@ def join(db: sqlite3.Connection, site: str, patients: Iterable[str], run: int) -
 
 def leave(db: sqlite3.Connection, site: str, patients: Iterable[str]) -> None:
     """These patients are no longer in the cohort: their records stay, nothing is computed from them or asked about them."""
-    leaving = [(site, patient) for patient in patients]
-    db.executemany(f"UPDATE cohort_member SET gone = '{now()}' WHERE site = ? AND patient = ?", leaving)
+    leaving, when = [(site, patient) for patient in patients], now()
+    db.executemany(
+        "UPDATE cohort_member SET gone = ? WHERE site = ? AND patient = ?", ((when, *one) for one in leaving)
+    )
     db.executemany("DELETE FROM unit WHERE site = ? AND patient = ?", leaving)
 
 

@@ -24,6 +24,8 @@ _UNUSABLE = {
     "unreadable": "its resourceType, id or meta is of another type than FHIR says",
     DAMAGE[0]: "the gzip file is cut off here",
     DAMAGE[1]: "the gzip file is damaged",
+    DAMAGE[2]: "is more than 256 MiB in one document; as NDJSON it can be read",
+    "too-large": "is more than 256 MiB in one line",
 }
 _BUNDLE = "is a Bundle inside a Bundle, or its entry is no list of entries"
 _NO_JSON = "is not JSON in UTF-8"

@@ -20,6 +20,7 @@ from dm_fhir.mappings.validity import path_in
 from dm_fhir.model import json_places, toml_places
 from dm_fhir.model.case import FORMAT
 from dm_fhir.model.document import read_document
+from dm_fhir.model.read_file import LARGEST_DOCUMENT_BYTES, read_bytes, read_text, read_toml, too_large
 
 _EXPECTED = "is none of what dm-fhir reads: FHIR resources (JSON, NDJSON, a Bundle), a case series, a mapping table, a config (TOML)"
 _GZIP = b"\x1f\x8b"
@@ -56,17 +57,21 @@ class _Content(NamedTuple):
 
 
 def _content(file: Path) -> _Content:
-    """The file's bytes, unzipped where they are gzip, as far as that goes."""
-    rest = file.read_bytes()
+    """The file's bytes, unzipped where they are gzip, as far as that goes. Raises OSError where that is too much."""
+    rest = read_bytes(file, LARGEST_DOCUMENT_BYTES)
     if not rest.startswith(_GZIP):
         return _Content(rest, is_whole=True)
     parts: list[bytes] = []
+    left = LARGEST_DOCUMENT_BYTES
     while rest.startswith(_GZIP):
         unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip; the gzip module gives nothing of what is cut off
         try:
-            parts.append(unzip.decompress(rest))
+            parts.append(unzip.decompress(rest, left + 1))
         except zlib.error:
             return _Content(b"".join(parts), is_whole=False)
+        left -= len(parts[-1])
+        if left < 0:
+            raise too_large(LARGEST_DOCUMENT_BYTES)
         rest = unzip.unused_data if unzip.eof else b""
     return _Content(b"".join(parts), unzip.eof)
 
@@ -101,8 +106,8 @@ def _of_document(data: bytes, name: str) -> Iterator[Told]:
 
 def _check_toml(file: Path) -> Looked:
     try:
-        text = file.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
+        text = read_text(file)
+        document = read_toml(text)
     except UnicodeDecodeError as problem:
         return Looked(
             str(file), UNRECOGNISED, [error("is not text in UTF-8", 1 + problem.object.count(b"\n", 0, problem.start))]

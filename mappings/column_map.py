@@ -12,6 +12,7 @@ import msgspec
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.cells import format_fault
 from dm_fhir.mappings.codes import Row, Tables
+from dm_fhir.model.read_file import read_text, read_toml
 from dm_fhir.validation import faults
 
 
@@ -84,7 +85,7 @@ class ColumnMap(msgspec.Struct, frozen=True):
 def load_column_map(path: Path, tables: Tables) -> ColumnMap:
     """The column map in `path`, for a site with these tables. Raises ConfigError listing every fault at once."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"there is no column map at {path}", hint="how to write one: docs/import.md") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -11,9 +11,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.model.read_file import read_bytes, too_large
 
 if TYPE_CHECKING:
     from openpyxl.workbook import Workbook
@@ -29,6 +30,10 @@ _OTHER_SPREADSHEETS = (".xls", ".xlsb", ".ods", ".numbers", ".sav", ".parquet")
 #: What reading a damaged one raises; broken XML is a SyntaxError.
 _NO_XLSX = (BadZipFile, KeyError, ValueError, EOFError, SyntaxError, zlib.error)
 _LONGEST_CELL = 1_000_000
+#: A table of scores is a thousandth of it. An XLSX is a ZIP file: it is as large as what it unpacks to.
+_LARGEST_BYTES = 256 * 2**20
+#: A sheet may say that it has a million rows of 16,384 cells, and hold none.
+_MOST_CELLS = 20_000_000
 
 
 class SheetRow(NamedTuple):
@@ -83,7 +88,7 @@ def _how_often(count: int) -> str:
 
 def _text(path: Path, encoding: str) -> str:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, _LARGEST_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint="give a CSV or XLSX file") from None
     except OSError as error:
@@ -128,8 +133,13 @@ def _xlsx(path: Path, name: str | None) -> Iterator[SheetRow]:
     shown, written = (_workbook(path, values=values) for values in (True, False))
     try:
         title = _title(shown, path, name)
+        passed = 0
         pairs = zip(shown[title].iter_rows(values_only=True), written[title].iter_rows(values_only=True), strict=True)
         for line, (values, formulas) in enumerate(pairs, start=1):
+            passed += len(values)
+            if passed > _MOST_CELLS:
+                hint = "save the rows that hold something as CSV UTF-8"
+                raise ConfigError(f"{path} has more than {_MOST_CELLS:,} cells, empty ones included", hint=hint)
             cells = [_cell(value, formula) for value, formula in zip(values, formulas, strict=True)]
             while cells and cells[-1] == "":
                 cells.pop()
@@ -150,6 +160,9 @@ def _workbook(path: Path, *, values: bool) -> "Workbook":
         hint = "pip install 'dm-fhir[import]', or save the sheet as CSV UTF-8"
         raise ConfigError(f"{path}: reading XLSX needs openpyxl, which is not installed", hint=hint) from None
     try:
+        with ZipFile(path) as parts:
+            if sum(part.file_size for part in parts.infolist()) > _LARGEST_BYTES:
+                raise too_large(_LARGEST_BYTES)
         return load_workbook(path, read_only=True, data_only=values)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint="give a CSV or XLSX file") from None

@@ -13,6 +13,7 @@ from dm_fhir.mappings.codes import SHIPPED, Tables, aliases_of, meanings_of, shi
 from dm_fhir.mappings.rows import Row, built, in_place_of, merged
 from dm_fhir.mappings.table_faults import against, alias_faults, contradictions, judged
 from dm_fhir.mappings.table_file import Entry, TableFile, parsed
+from dm_fhir.model.read_file import read_text
 
 
 def laid_over(paths: Sequence[Path]) -> Tables:
@@ -46,7 +47,7 @@ class _Overlay:
     def text_of(self, path: Path) -> str | None:
         """The file's text; None, and a fault, where it has none."""
         try:
-            return path.read_text(encoding="utf-8")
+            return read_text(path)
         except OSError as error:
             self.faults.append(f"{path} cannot be read: {error.strerror}")
         except UnicodeDecodeError:

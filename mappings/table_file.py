@@ -1,11 +1,12 @@
 """One mapping table as it was written: its entries, each with its place in the file."""
 
 import re
-import tomllib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
+
+from dm_fhir.model.read_file import read_toml
 
 #: What a row can be about.
 KINDS = (
@@ -43,7 +44,7 @@ def shipped(name: str) -> TableFile:
 
 def parsed(name: str, text: str) -> TableFile:
     """The table in `text`. Raises tomllib.TOMLDecodeError. Whether it says what a table can say is not looked at."""
-    document = tomllib.loads(text)
+    document = read_toml(text)
     lines = _Lines(text)
     entries = [one for kind in KINDS for one in _entries(name, kind, _rows(document.get(kind)), lines)]
     return TableFile(name, text, document, tuple(entries))

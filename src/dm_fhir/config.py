@@ -14,6 +14,7 @@ import msgspec
 from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Dates
 from dm_fhir.model.definitions import ADULT_ENZYME_RANGES, SCHEDULES, Definitions, Visit
+from dm_fhir.model.read_file import read_text, read_toml
 from dm_fhir.secret import Secret as Secret
 from dm_fhir.secret import private_file
 from dm_fhir.validation import faults
@@ -218,7 +219,7 @@ def load_config(path: Path) -> Config:
 
 def _read_toml(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"there is no config at {path}", hint="write one with: dm-fhir init") from None
     except (OSError, UnicodeDecodeError) as error:

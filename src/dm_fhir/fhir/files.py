@@ -18,13 +18,15 @@ from msgspec.structs import replace
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
-from dm_fhir.fhir.transport import BYTE_ORDER_MARK
+from dm_fhir.fhir.transport import BYTE_ORDER_MARK, LARGEST_ANSWER_BYTES
 
 STANDARD_INPUT = "-"
 _LINES = (".ndjson", ".jsonl")
 _SUFFIXES = (".json", *_LINES)
 #: Why a whole file breaks off.
-DAMAGE = ("file-cut-off", "file-damaged")
+DAMAGE = ("file-cut-off", "file-damaged", "file-too-large")
+#: The most of a file that is ever in memory at once: a line of NDJSON, or a whole JSON document, unzipped.
+LARGEST_BYTES = LARGEST_ANSWER_BYTES
 _BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -82,14 +84,15 @@ def _is_fhir_name(name: str) -> bool:
 
 
 def _holds_resources(path: str) -> bool:
-    """Whether the file says resourceType anywhere; a damaged one counts as if it did, so that it is reported."""
+    """Whether the file says resourceType anywhere; a damaged or huge one counts as if it did, so that it is reported."""
     if path.removesuffix(".gz").endswith(_LINES):
         return True
-    before = b""
+    before, looked_at = b"", 0
     with _open(path) as file:
         try:
             while chunk := file.read(2**16):
-                if b'"resourceType"' in before + chunk:
+                looked_at += len(chunk)
+                if b'"resourceType"' in before + chunk or looked_at > LARGEST_BYTES:
                     return True
                 before = chunk[-16:]
         except _BROKEN_GZIP:
@@ -119,13 +122,30 @@ def _raw(path: str) -> AbstractContextManager[BufferedReader]:
 
 def _items(file: BinaryIO, path: str) -> Iterator[Item]:
     """NDJSON by its name, or by a first line that is whole while more follow; else one JSON document."""
-    head = _head(file)
+    lines = _lines(file)
+    head = _head(lines)
     filled = [line for line in head if line.strip()]
     if path.removesuffix(".gz").endswith(_LINES) or (len(filled) == 2 and _is_whole(filled[0])):
-        for number, line in enumerate(chain(head, file), start=1):
-            yield from _document(line.strip(), f"{path}:{number}")
+        for number, line in enumerate(chain(head, lines), start=1):
+            if len(line) > LARGEST_BYTES:
+                yield Item(f"{path}:{number}", None, "too-large", b"")
+            else:
+                yield from _document(line.strip(), f"{path}:{number}")
+        return
+    body = b"".join((*head, file.read(LARGEST_BYTES + 1)))
+    if len(body) > LARGEST_BYTES:
+        yield Item(path, None, DAMAGE[2], b"")
     else:
-        yield from _document(b"".join((*head, file.read())).strip(), path)
+        yield from _document(body.strip(), path)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines; of one that is too long its beginning, a byte more than may be, and the rest is passed over."""
+    while line := file.readline(LARGEST_BYTES + 1):
+        yield line
+        is_cut = len(line) > LARGEST_BYTES and not line.endswith(b"\n")
+        while is_cut and (rest := file.readline(2**20)):
+            is_cut = not rest.endswith(b"\n")
 
 
 def _head(file: Iterable[bytes]) -> list[bytes]:

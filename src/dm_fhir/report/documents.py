@@ -7,6 +7,7 @@ from pathlib import Path
 from dm_fhir.errors import ConfigError
 from dm_fhir.model.case import Case, CaseSeries
 from dm_fhir.model.document import read_document
+from dm_fhir.model.read_file import LARGEST_DOCUMENT_BYTES, read_bytes
 from dm_fhir.report.merged import Document
 from dm_fhir.report.moved_dates import DAY_0
 from dm_fhir.report.sentence import Sentence
@@ -30,7 +31,7 @@ def read_documents(files: Sequence[str]) -> list[Document]:
 
 def _read(path: Path) -> CaseSeries:
     try:
-        return read_document(path.read_bytes(), str(path))
+        return read_document(read_bytes(path, LARGEST_DOCUMENT_BYTES), str(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -10,6 +10,7 @@ from dm_fhir.errors import ConfigError, RequestFailed
 from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource, local_reference
 from dm_fhir.fhir.search import Search, read_url
+from dm_fhir.model.read_file import read_text
 from dm_fhir.sync import cohort
 from dm_fhir.sync.check import Check, failed, first_page, how_many, is_unsupported, shown
 from dm_fhir.sync.puller import Puller
@@ -120,7 +121,7 @@ def _by_list(puller: Puller, path: Path) -> Checks:
     """The list's lines are counted; of those with identifiers the first is looked for on the server."""
     name = f"{cohort.COHORT}: list of patients"
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         yield Check(
             name,

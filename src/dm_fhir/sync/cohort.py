@@ -11,6 +11,7 @@ from dm_fhir.errors import ConfigError, RequestFailed
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, local_reference
 from dm_fhir.fhir.search import Search, read_url
 from dm_fhir.fhir.transport import Answer
+from dm_fhir.model.read_file import read_text
 from dm_fhir.store.ledger import get_unit
 from dm_fhir.store.members import join, leave, members
 from dm_fhir.store.resources import resources_of_type
@@ -54,7 +55,7 @@ def read_list(puller: Puller, path: Path) -> list[Named]:
     Raises ConfigError if it cannot be read, RequestFailed if the server cannot be asked for identifiers.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             f"the list of patients {path} cannot be read", hint="it is a text file, one patient a line"

@@ -32,6 +32,7 @@ _ADVICE = {
     "foreign-subject": "the server sends other patients' records: " + _IF_IT_STAYS,
     "file-cut-off": "get the file again: it is cut off",
     "file-damaged": "get the file again: it is damaged",
+    "file-too-large": "cut the file up, or get it as NDJSON: one document of 256 MiB at most is read",
     FAULTY_ROWS: "mend the rows that `{program} quarantine --site {site}` lists, or acknowledge them there",
     "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
 }

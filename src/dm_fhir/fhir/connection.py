@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -115,6 +115,7 @@ class Connection:
         self._session = session or requests.Session()
         self._session.trust_env = False
         self._counting = threading.Lock()
+        self._secrets: set[str] = set()
         self._let_in: str | None = None
         self._login_retries = 0
 
@@ -269,6 +270,12 @@ class Connection:
                 headers, session = dict(attempt.headers), self._for_strangers()
         raise RequestFailed(f"{attempt.place} redirects in a circle", reason="foreign-redirect")
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What has been sent and must not come back in a message: a server may repeat it anywhere."""
+        with self._counting:
+            return tuple(self._secrets)
+
     def _for_strangers(self) -> requests.Session:
         """A session without our client certificate."""
         return session_for(self._site, anonymous=True) if self._site else requests.Session()
@@ -279,10 +286,12 @@ class Connection:
             sent.setdefault("Content-Type", "application/fhir+json")
         with self.pace.turn():
             with self._counting:
+                self._secrets.update(_secrets(sent))
                 self.requests_sent += 1
                 self.writes_sent += not attempt.only_reads
             try:
-                return exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
+                answer = exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
+                return _blotted(answer, _secrets(sent)) if answer.status >= 400 else answer
             except Broken as error:
                 raise attempt.may_pass(error.cause, is_certain=error.is_unsent) from None
 
@@ -411,6 +420,14 @@ def _secrets(headers: dict[str, str]) -> list[str]:
     if kind != "Basic":
         return [credential]
     return [credential, base64.b64decode(credential).decode().partition(":")[2]]
+
+
+def _blotted(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """A refusal without our credential in it, which some servers repeat. It is no record, so its bytes need not be kept."""
+    body = answer.body
+    for secret in filter(None, secrets):
+        body = body.replace(secret.encode(), "…".encode())
+    return answer._replace(body=body)
 
 
 def same_origin(url: str, endpoint: str) -> bool:

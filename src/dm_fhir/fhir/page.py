@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
@@ -82,9 +83,12 @@ def read_page(answer: Answer, connection: Connection, place: str = "the answer",
     notes: Counter[str] = Counter()
     notes["bom"] += answer.has_mark
     notes["media_type"] += answer.media_type not in _JSON_TYPES
-    bundle, bodies = _opened(answer, place)
+    hide = connection.secrets
+    bundle, bodies = _opened(answer, place, hide)
     plain = None if exactly else plainly_read(answer.body, bodies)
-    resources, rejected, messages = _sorted(bodies, notes, place, exactly=exactly) if plain is None else (plain, [], [])
+    resources, rejected, messages = (
+        _sorted(bodies, notes, place, hide, exactly=exactly) if plain is None else (plain, [], [])
+    )
     notes["authorised_view_only"] += any(any(mark in text for mark in _NOT_ALL) for text in messages)
     next_url, failure = None, None
     try:
@@ -105,7 +109,7 @@ def read_page(answer: Answer, connection: Connection, place: str = "the answer",
 
 
 def _sorted(
-    bodies: list[bytes], notes: Counter[str], place: str, *, exactly: bool
+    bodies: list[bytes], notes: Counter[str], place: str, hide: Sequence[str], *, exactly: bool
 ) -> tuple[list[Resource], list[Rejected], list[str]]:
     """Entry by entry: the resources, what cannot be used, and what the server has to say."""
     resources: list[Resource] = []
@@ -116,18 +120,18 @@ def _sorted(
             resource = _resource(body, notes, exactly=exactly)
         except Unusable as error:
             if _is_operation_outcome(body):
-                messages.append(_message(body, place))
+                messages.append(_message(body, place, hide))
             else:
                 rejected.append(Rejected(error.reason, body))
             continue
         if resource.type == "OperationOutcome":
-            messages.append(_message(body, place))
+            messages.append(_message(body, place, hide))
         else:
             resources.append(resource)
     return resources, rejected, messages
 
 
-def _opened(answer: Answer, place: str) -> tuple[_Bundle, list[bytes]]:
+def _opened(answer: Answer, place: str, hide: Sequence[str]) -> tuple[_Bundle, list[bytes]]:
     """The Bundle, and the bytes of each entry's resource."""
     body = answer.body
     try:
@@ -143,7 +147,7 @@ def _opened(answer: Answer, place: str) -> tuple[_Bundle, list[bytes]]:
         bundle, bodies = _taken_apart(answer, place)
     if bundle.resourceType == "OperationOutcome":
         raise RequestFailed(
-            f"{place}: server answers: {server_says(body) or 'an OperationOutcome'}", reason="outcome-fatal"
+            f"{place}: server answers: {server_says(body, hide) or 'an OperationOutcome'}", reason="outcome-fatal"
         )
     if bundle.resourceType != "Bundle":
         raise AnswerUnusable(f"{place} is JSON but not FHIR", reason="not-fhir")
@@ -191,13 +195,13 @@ def _is_operation_outcome(body: bytes) -> bool:
         return False
 
 
-def _message(body: bytes, place: str) -> str:
+def _message(body: bytes, place: str, hide: Sequence[str]) -> str:
     """What an OperationOutcome inside a page says. Raises RequestFailed if it says that the search failed."""
     try:
         issues = _OUTCOME.decode(body).issue
     except NOT_READABLE:
         issues = ()
-    text = server_says(body) or "an OperationOutcome without text"
+    text = server_says(body, hide) or "an OperationOutcome without text"
     if any(issue.severity in ("error", "fatal") for issue in issues):
         raise RequestFailed(f"{place}: server answers: {text}", reason="outcome-error")
     return text

@@ -16,6 +16,8 @@ ALLOWED = {
     ("store/schema.py", "table"),  # of _MOVED
     ("store/schema.py", "given"),  # question marks
     ("store/database.py", "name"),  # page_count, page_size
+    ("sync/support.py", "name"),  # page_count, page_size
+    ("sync/support.py", "table"),  # of TABLES
     ("store/backup.py", "name"),  # page_count, page_size
     ("store/ledger.py", "given"),  # question marks
     ("store/resources.py", "same"),  # the two lines above it

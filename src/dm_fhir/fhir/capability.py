@@ -1,5 +1,7 @@
 """What a server says it can do: its CapabilityStatement (https://hl7.org/fhir/R4/capabilitystatement.html)."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from dm_fhir.errors import ConfigError
@@ -96,8 +98,6 @@ def read_capability(connection: Connection) -> Capability:
 
 def capability_in(body: bytes, connection: Connection) -> Capability:
     """The CapabilityStatement in these bytes. Raises ConfigError if it is none, or not one of R4."""
-    for secret in filter(None, connection.secrets):  # its name is shown, and kept as a fact
-        body = body.replace(secret.encode(), "…".encode())
     try:
         capability = msgspec.json.decode(body, type=Capability)
     except NOT_READABLE:
@@ -109,7 +109,15 @@ def capability_in(body: bytes, connection: Connection) -> Capability:
             f"{connection.endpoint} speaks FHIR {capability.fhirVersion or 'of an unknown version'}, dm-fhir reads R4 (4.0.1)",
             hint="ask the hospital for its R4 endpoint; it often ends in /r4 or /R4",
         )
-    return capability
+    return msgspec.structs.replace(capability, software=_without(capability.software, connection.secrets))
+
+
+def _without(software: _Software | None, secrets: Iterable[str]) -> _Software | None:
+    """What the server calls itself, which is shown and kept as a fact, without a credential that it repeats there."""
+    name, version = (software.name or "", software.version or "") if software else ("", "")
+    for secret in filter(None, secrets):
+        name, version = name.replace(secret, "…"), version.replace(secret, "…")
+    return software and msgspec.structs.replace(software, name=name or None, version=version or None)
 
 
 def _not_fhir(connection: Connection, what: str) -> ConfigError:

@@ -32,6 +32,7 @@ _TOO_MUCH = (429, 503)
 #: Of these the one that says that nothing was done. A 503 may come from whatever stands before the server.
 _NOT_CARRIED_OUT = 429
 _MOST_REDIRECTS = 5
+_FEWEST_BLOTTED = 8
 _HEADERS = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip"}
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -423,9 +424,12 @@ def _secrets(headers: dict[str, str]) -> list[str]:
 
 
 def _blotted(answer: Answer, secrets: Iterable[str]) -> Answer:
-    """A refusal without our credential in it, which some servers repeat. It is no record, so its bytes need not be kept."""
+    """A refusal without our credential in it, which some servers repeat. It is no record, so its bytes need not be kept.
+
+    One of a few letters would take the refusal apart; it is blotted out of what is told of it.
+    """
     body = answer.body
-    for secret in filter(None, secrets):
+    for secret in (one for one in secrets if len(one) >= _FEWEST_BLOTTED):
         body = body.replace(secret.encode(), "…".encode())
     return answer._replace(body=body)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from dm_fhir.cli.voice import Voice
-from dm_fhir.config import DEFAULT_NAME, NOTIFIED_OF, Config, Metrics, Notify, Secret
+from dm_fhir.config import DEFAULT_NAME, NOTIFIED_OF, Config, Metrics, Notify
 from dm_fhir.errors import DmFhirError
+from dm_fhir.secret import CREDENTIALS, Secret, secrets_in
 from dm_fhir.sync.metrics import LastRun, metrics_text
 from dm_fhir.sync.notification import RECOVERED, Message, Told, is_due, message
 
@@ -139,13 +140,8 @@ def _post(notify: Notify, told: Message) -> str | None:
 
 
 def _secret_variables(config: Config) -> set[str]:
-    secrets = [config.pseudonym_key]
-    if config.notify is not None:
-        secrets += [config.notify.webhook_token]
-        secrets += [config.notify.webhook] if isinstance(config.notify.webhook, Secret) else []
-    for site in config.sites:
-        secrets += [site.auth.password, site.auth.token, site.auth.client_secret, site.auth.private_key]
-    return {one.place.removeprefix("env:") for one in secrets if one is not None and one.place.startswith("env:")}
+    """The variables in which secrets are, and the one that says in which folder a service manager has put the others."""
+    return {CREDENTIALS, *(one.place.partition(":")[2] for one in secrets_in(config) if one.file is None)}
 
 
 def _memory(config: Config) -> Path:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-import msgspec
 
 from dm_fhir.config import Config
 from dm_fhir.errors import ConfigError
-from dm_fhir.secret import Secret, credential_name
+from dm_fhir.secret import credential_name
 
 _UNITS = {"m": 1, "min": 1, "h": 60, "d": 1440}
 _LEAST_MINUTES = 5
@@ -114,7 +113,7 @@ def scheduled(config: Config) -> Scheduled:
     """The sync of this config, run by the program that asks. Raises ConfigError where two private files would have one name."""
     path = _absolute(config.path)
     folder = path.parent
-    secrets = list(_secrets(config))
+    secrets = list(secrets_in(config))
     private: dict[str, Path] = {}
     for file in sorted(
         {_absolute(one) for one in (*(secret.file for secret in secrets), *_private_files(config)) if one}
@@ -140,18 +139,6 @@ def scheduled(config: Config) -> Scheduled:
         metrics=_absolute(config.metrics.file).parent if config.metrics else None,
         tells=config.notify.command[0] if config.notify and config.notify.command else "",
     )
-
-
-def _secrets(part: object) -> Iterator[Secret]:
-    """Every secret in the config, wherever it stands."""
-    if isinstance(part, Secret):
-        yield part
-    elif isinstance(part, msgspec.Struct):
-        for name in part.__struct_fields__:
-            yield from _secrets(getattr(part, name))
-    elif isinstance(part, tuple | list):
-        for one in part:
-            yield from _secrets(one)
 
 
 def _private_files(config: Config) -> Iterator[Path | None]:

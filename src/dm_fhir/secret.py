@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -59,3 +60,15 @@ class Secret(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Secret({self.place})"
+
+
+def secrets_in(part: object) -> Iterator[Secret]:
+    """Every secret in a config or a part of one, wherever it stands."""
+    if isinstance(part, Secret):
+        yield part
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            yield from secrets_in(getattr(part, name))
+    elif isinstance(part, tuple | list):
+        for one in part:
+            yield from secrets_in(one)

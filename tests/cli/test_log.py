@@ -133,6 +133,13 @@ def test_an_error_that_ends_a_run_is_one_line_without_ids(study: Study, monkeypa
     assert (last["level"], last["event"], last["exit_code"]) == ("error", "command_failed", 1)
 
 
+def test_what_machines_get_beside_the_text_names_no_patient_either() -> None:
+    with redirect_stderr(io.StringIO()) as err:
+        Voice(as_json=True).warn(f"about {PATIENT}", "remark", "leon", query=f"{PATIENT}?x", count=3)
+    (line,) = events(err.getvalue())
+    assert (line["message"], line["query"], line["count"]) == ("about Patient/…", "Patient/…?x", 3)
+
+
 def test_a_person_who_asks_for_a_patient_is_told_about_that_patient(study: Study) -> None:
     assert "Patient/7" in study.type("explain", "Patient/7").err
 

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -23,14 +24,13 @@ from dm_fhir.sync.notification import Told, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.cli.conftest import Study
 
 #: A program that keeps each message: its text, and what of its environment matters.
 KEEPER = """#!/bin/sh
 n=$(ls kept | wc -l)
-{ echo "$DM_FHIR_SUBJECT|$DM_FHIR_COMMAND|$DM_FHIR_STATE|$DM_FHIR_EXIT_CODE|$DM_FHIR_RUN|$LEON_TOKEN"; cat; } > kept/$n
+{ echo "$DM_FHIR_SUBJECT|$DM_FHIR_COMMAND|$DM_FHIR_STATE|$DM_FHIR_EXIT_CODE|$DM_FHIR_RUN|$LEON_TOKEN$CREDENTIALS_DIRECTORY"; cat; } > kept/$n
 echo noise; echo noise >&2
 """
 
@@ -157,6 +157,7 @@ def test_the_text_has_counts_and_commands_and_nothing_of_a_patient(
         study.db, "leon", Pushed("k", "Patient/zwetschke", "ck", "", "conflict", None, None, "h", "Eulalia", b"{}"), 1
     )
     monkeypatch.setenv("LEON_TOKEN", "5ecret")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/5ecret")
     study.config.write_text(
         study.config.read_text().replace("[[site]]\nname = \"madrid\"", '[site.auth]\nmethod = "bearer"\ntoken = "env:LEON_TOKEN"\n\n[[site]]\nname = "madrid"'),
         encoding="utf-8",
@@ -224,6 +225,17 @@ def test_a_command_that_fails_is_a_warning_and_the_next_run_tries_again(
         assert warned[0]["message"].endswith(said)
     assert time.monotonic() - started < 20
     assert not study.config.with_name("dm-fhir.sqlite.told").exists()
+
+
+def test_what_a_slow_command_has_started_ends_with_it(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outside, "_COMMAND_SECONDS", 1)
+    add(study, """[notify]\ncommand = ["sh", "-c", "sleep 60 & echo $! > child; wait"]""")
+    run(study, monkeypatch, DOWN)
+    child = Path("/proc", study.config.with_name("child").read_text(encoding="utf-8").strip(), "stat")
+    ended = time.monotonic() + 5
+    while child.exists() and child.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < ended, "it goes on"
+        time.sleep(0.05)
 
 
 def test_a_program_that_reads_nothing_is_no_failure(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """What a command line had come to when it ended without its result: for its last line on stdout, which is never missing."""
 
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from dm_fhir.cli.voice import Voice
     from dm_fhir.config import Site
 
@@ -30,8 +31,10 @@ class Ending:
         """How long it has taken so far."""
         return time.monotonic() - self._started
 
-    def note(self, db: sqlite3.Connection, sites: Sequence["Site"], run: int) -> None:
+    def note(self, db: "sqlite3.Connection", sites: Sequence["Site"], run: int) -> None:
         """Count what the store has of a run that breaks off: the units as they stand, and the outcomes that it sent."""
+        import sqlite3
+
         from dm_fhir.store import ledger, pushes
 
         try:

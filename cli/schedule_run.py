@@ -12,7 +12,7 @@ import click
 
 from dm_fhir.config import Config
 from dm_fhir.errors import ConfigError
-from dm_fhir.secret import credential_name
+from dm_fhir.secret import credential_name, secrets_in
 
 _UNITS = {"m": 1, "min": 1, "h": 60, "d": 1440}
 _LEAST_MINUTES = 5

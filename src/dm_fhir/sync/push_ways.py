@@ -21,7 +21,7 @@ from dm_fhir.store.facts import FOR_GOOD
 Way = Literal["transaction", "conditional-update", "conditional-create", "search"]
 WAYS: tuple[Way, ...] = ("transaction", "conditional-update", "conditional-create", "search")
 #: Entries of a Bundle where nobody says otherwise. Servers' own time-outs are half a minute.
-_BUNDLE_SIZE = 100
+_BUNDLE_SIZE = 200
 _SIZE, _INDEX, _PROVENANCE, _CREATE = "write bundle_size", "write index", "write provenance", "write create"
 _WORKS, _REFUSED = "works", "refused"
 _MAKES_COPIES = f"{FOR_GOOD} it does not look at the condition"

@@ -278,3 +278,13 @@ def test_a_first_push_waits_for_somebody_and_the_rest_is_done(server: MockedServ
     assert [request for request in server.requests if not request.startswith("GET ")] == []
     assert study.type("push", "--yes").code == 0
     assert study.type("sync").code == 0
+
+
+def test_a_stopped_site_is_computed_from_what_it_has_and_not_written_to(server: MockedServer, study: Study) -> None:
+    assert study.type("pull").code == 0
+    server.fail("", "connection", times=1000)
+    ran = study.type("sync", "--json").json
+    assert (ran["exit_code"], ran["computed"]["north"]["mapped"], ran["pushed"]) == (4, 2, {})
+    server.heal()
+    assert study.type("sync").code == 0
+    assert len(written(server)) > 10

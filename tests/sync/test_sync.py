@@ -288,3 +288,13 @@ def test_a_stopped_site_is_computed_from_what_it_has_and_not_written_to(server: 
     server.heal()
     assert study.type("sync").code == 0
     assert len(written(server)) > 10
+
+
+def test_a_push_by_itself_holds_back_what_was_computed_before_the_hole(server: MockedServer, study: Study) -> None:
+    assert [study.type(one).code for one in ("pull", "compute")] == [0, 0]
+    server.fail("GET Condition", 500, times=50)
+    assert [study.type(one).code for one in ("pull", "push")] == [3, 3]
+    assert written(server) == {}
+    server.heal()
+    assert [study.type(one).code for one in ("pull", "push")] == [0, 0]
+    assert len(written(server)) > 10

@@ -102,3 +102,19 @@ def test_each_has_a_code_of_our_code_system(pushed: list[Json]) -> None:
     known = {concept["code"] for concept in resources(load_tables())[0]["concept"]}
 
     assert {one["code"]["coding"][0]["code"] for one in pushed} <= known
+
+
+def test_each_claims_the_profile_and_names_program_and_rule(pushed: list[Json]) -> None:
+    for one in pushed:
+        rule = one["method"]["text"].split()[2].rstrip(",")
+        assert one["meta"]["profile"] == ["https://w3id.org/dm-fhir/StructureDefinition/outcome-observation"]
+        assert one["device"] == {"reference": "#dm-fhir"}
+        assert [version["type"]["text"] for version in one["contained"][0]["version"]] == ["dm-fhir", f"rule {rule}"]
+
+
+def test_verdicts_and_parts_are_on_the_server(pushed: list[Json]) -> None:
+    verdicts = {coding["code"] for one in pushed for said in one.get("interpretation", ()) for coding in said["coding"]}
+    parts = {part["code"]["coding"][0]["code"] for one in pushed for part in one.get("component", ())}
+
+    assert any(code.startswith("cdasi-a-mcid-4.") for code in verdicts)
+    assert any(code.endswith("-points") for code in parts)

@@ -388,6 +388,7 @@ def test_a_provenance_is_valid(r4_faults: Any, activity: str) -> None:
     body = provenance.to_fhir(TARGETS, "2026-01-02T03:04:05.678Z", activity)
 
     assert as_fhir_resources_reads_it(body)["target"] == loaded(body)["target"]
+    assert json.loads(body)["activity"]["coding"][0]["code"] == activity
     assert r4_faults(json.loads(body)) == []
     assert r4_faults({**json.loads(body), "recorded": "yesterday"})
 

@@ -61,8 +61,6 @@ class _Overlay:
                 self.tables[name] = parsed(name, text)
             except tomllib.TOMLDecodeError as error:
                 self.faults.append(f"{name} is not TOML: {error}")
-            except RecursionError:
-                self.faults.append(f"{name} is not read: it is nested too deeply")
         sound = [file for file in self.tables.values() if _aliases_are_sound(file)]
         self.faults += alias_faults([*self.own, *sound])
         self.aliases = aliases_of([*self.own, *sound])

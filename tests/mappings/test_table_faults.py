@@ -169,7 +169,7 @@ FAULTS = {
         "one.toml, aliases: urn:oid:2.16.840.1.113883.6.88 is urn:x here, and "
         "http://www.nlm.nih.gov/research/umls/rxnorm in medications.toml",
     ),
-    "nested too deeply": ("x = " + "[" * 3000 + "]" * 3000, "one.toml is not read: it is nested too deeply"),
+    "nested too deeply": ("x = " + "[" * 3000 + "]" * 3000, "one.toml is not TOML: it is nested too deeply"),
     "not TOML": (
         "[[measurement]\n",
         "one.toml is not TOML: Expected ']]' at the end of an array declaration (at line 1, column 14)",

@@ -459,3 +459,17 @@ def test_without_copies_there_is_nothing_to_repair_or_to_agree_to(written: Study
     assert ran.code == 0
     assert "leon: no result has copies" in ran.out
     assert written.writes() == []
+
+
+def test_of_whom_the_records_are_not_complete_nothing_is_written_and_that_is_said(written: Study) -> None:
+    written.amend(15)
+    written.server.fail("GET Observation", 403, times=99)
+    assert written.type("pull").code == 3
+    written.server.heal()
+    written.server.requests.clear()
+
+    shown, ran = written.type("push", "--dry-run"), written.type("push")
+
+    assert ": their records are not complete\n" in shown.out
+    assert "of 1 patient not written: their records are not complete" in ran.out
+    assert written.writes() == []

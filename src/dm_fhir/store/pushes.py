@@ -1,7 +1,7 @@
 """What we wrote to a hospital's server, by identifier: the memory that makes a push repeatable."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -57,9 +57,10 @@ def settle_pushes(db: sqlite3.Connection, site: str, settled: Iterable[Pushed], 
     )
 
 
-def pushed(db: sqlite3.Connection, site: str) -> dict[str, Pushed]:
-    """Everything written to a site, by identifier."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,))
+def pushed(db: sqlite3.Connection, site: str, states: Sequence[str] = ()) -> dict[str, Pushed]:
+    """Everything written to a site, by identifier; or what is in one of these states."""
+    only = f"AND state IN ({', '.join('?' * len(states))})" if states else ""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ? {only}", (site, *states))
     return {row[0]: Pushed._make(row) for row in rows}
 
 

@@ -85,9 +85,13 @@ def superseded(db: sqlite3.Connection, site: str, items: Iterable[Item]) -> list
     wanted = {item.identifier for item in items if item.action != "not selected" and item.why != WITHOUT_TIME}
     return [
         old.identifier
-        for old in pushed(db, site).values()
-        if old.variable != IMPORTED and old.identifier not in wanted and old.state != "retracted" and not _is_out(old)
+        for old in pushed(db, site, _NEVER_OUT).values()
+        if old.variable != IMPORTED and old.identifier not in wanted and old.server_id is None
     ]
+
+
+#: The states of what the server does not have, unless it has told an id.
+_NEVER_OUT = ("rejected", "blocked")
 
 
 class _Planner(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dm_fhir.store.pushes import Pushed
-from dm_fhir.sync.push_plan import IMPORTED, Item
+from dm_fhir.sync.push_plan import HELD, IMPORTED, Item
 
 #: The states of a pushed outcome that somebody should look at, as people read them.
 _TROUBLES = {"rejected": "rejected", "conflict": "conflict", "sending": "not settled", "blocked": "blocked"}
@@ -68,6 +68,9 @@ def _headlines(after: Sequence[After]) -> list[str]:
         lines.append(counted(edited, "result was", "results were") + " edited on the server and not retracted")
     if missing := {row.patient for _, row in rows if row.message == NO_PATIENT}:
         lines.append(counted(len(missing), "patient is", "patients are") + " not on the target server")
+    if waiting := [item for item, _ in after if item.why == HELD]:
+        patients = counted(len({item.patient for item in waiting}), "patient", "patients")
+        lines.append(f"{counted(len(waiting), 'result', 'results')} of {patients} not written: {HELD}")
     return lines
 
 

@@ -17,7 +17,7 @@ from dm_fhir.store.database import transaction
 from dm_fhir.store.pushes import Pushed, pushed, put_push
 from dm_fhir.sync import push_plan
 from dm_fhir.sync.push_content import fingerprint
-from dm_fhir.sync.push_plan import HELD, WITHOUT_TIME, Item, count, plan, superseded
+from dm_fhir.sync.push_plan import HELD, TO_SEND, WITHOUT_TIME, Item, count, plan, superseded
 
 ALL = Push(enabled=True)
 P1, P2 = "Patient/p1", "Patient/p2"
@@ -53,6 +53,8 @@ class Site:
     def becomes(self, state: str, items: list[Item] | None = None, **more: Any) -> None:
         """What is planned was sent, and this is what became of it. Of what was not confirmed the body before stays."""
         for item in self.plan() if items is None else items:
+            if item.action not in TO_SEND:
+                continue
             old = item.before
             settled = state in ("confirmed", "retracted")
             body = item.body if settled or old is None else old.body
@@ -115,10 +117,11 @@ def test_a_record_more_is_an_amendment(site: Site) -> None:
     assert status(site.one()) == "amended"
 
 
-def test_a_status_alone_is_no_change_and_the_mark_is_noted(site: Site) -> None:
+@pytest.mark.parametrize("number", [20, 15])
+def test_a_status_alone_is_no_change_and_the_mark_is_noted(site: Site, number: int) -> None:
     site.confirmed(outcome())
-    site.has(outcome(number=15))
-    site.becomes("confirmed")
+    site.has(outcome(number=number))
+    site.becomes("confirmed")  # as final, or amended
     old = pushed(site.db, "leon")[site.one().identifier]
     put_push(site.db, "leon", old._replace(made_from="of an earlier release"), 1)
     item = site.one()
@@ -163,7 +166,8 @@ def test_a_refused_change_is_not_sent_again_either_nor_a_refused_retraction(site
     assert site.one().action == "blocked"
     site.has()
     site.becomes("rejected")
-    assert site.one().action == "blocked"
+    assert (site.one().action, site.one().why) == ("blocked", push_plan.REFUSED)
+    assert site.one(held=[P1]).why == push_plan.REFUSED
 
 
 @pytest.mark.parametrize(

@@ -279,3 +279,22 @@ def test_what_fhir_cannot_name_blocks_that_one_outcome_only(site: Site) -> None:
         "dlqi_baseline": ("new", ""),
         "ck_baseline": ("blocked", "it rests on a record (Observation) whose id or version is none that FHIR allows"),
     }
+
+
+def test_what_was_refused_and_has_lost_its_time_is_forgotten_and_what_is_there_never(site: Site) -> None:
+    site.has(outcome())
+    site.becomes("rejected")
+    site.has(outcome(number=None, when=None))
+    assert superseded(site.db, "leon", site.plan()) == [site.one().identifier]
+    site.confirmed(outcome(number=5))
+    site.has(outcome(number=15))
+    site.becomes("rejected")
+    assert superseded(site.db, "leon", []) == []
+
+
+def test_what_was_taken_back_comes_back_whether_it_is_selected_or_not(site: Site) -> None:
+    site.confirmed(outcome())
+    site.has()
+    site.becomes("retracted")
+    site.has(outcome())
+    assert site.one(Push(outcomes=("tis",))).action == "changed"

@@ -14,9 +14,9 @@ from dm_fhir.cli.study import Run, Study, json_option, note_look, opened, runnin
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mapper
-from dm_fhir.sync.push_consent import Agree
-from dm_fhir.sync.push_plan import count
-from dm_fhir.sync.push_result import Result
+from dm_fhir.sync.push.consent import Agree
+from dm_fhir.sync.push.plan import count
+from dm_fhir.sync.push.result import Result
 
 _STEPS = ("push",)
 
@@ -97,7 +97,7 @@ def _check(asked: _Wish, sample: int | None) -> None:
 def _planned(study: Study, asked: _Wish, *, as_json: bool) -> int:
     """What a push would do. It reads the store only: no request, no lock, no run."""
     from dm_fhir.sync.passes import planned
-    from dm_fhir.sync.push_consent import waits
+    from dm_fhir.sync.push.consent import waits
 
     verbose = study.voice.verbose
     found = {

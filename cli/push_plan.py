@@ -8,8 +8,8 @@ import msgspec
 
 from dm_fhir.cli.map_check import printable
 from dm_fhir.cli.reporter import capped, counted, in_a_line
-from dm_fhir.sync.push_content import Difference, differences, status_of
-from dm_fhir.sync.push_plan import HELD, IMPORTED, TO_SEND, WITHOUT_TIME, Item, count
+from dm_fhir.sync.push.content import Difference, differences, status_of
+from dm_fhir.sync.push.plan import HELD, IMPORTED, TO_SEND, WITHOUT_TIME, Item, count
 
 #: What many outcomes share is said once of all of them.
 _SHARED = (WITHOUT_TIME, HELD)

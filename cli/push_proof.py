@@ -8,8 +8,8 @@ from dm_fhir.cli.reporter import capped, counted, number_of, report
 from dm_fhir.cli.study import Study, running
 
 if TYPE_CHECKING:
-    from dm_fhir.sync.push_repair import Copies
-    from dm_fhir.sync.push_verify import Verified
+    from dm_fhir.sync.push.repair import Copies
+    from dm_fhir.sync.push.verify import Verified
 
 #: What is there, but not as it was written, somebody has changed; what could not be read is to be read again.
 _CODES = {"differs": 7, "gone": 7, "twice": 7, "unknown": 3}

@@ -11,7 +11,7 @@ from dm_fhir.cli.pull import cohort_details, cohort_lines, tell
 from dm_fhir.cli.push import result_details, result_lines
 from dm_fhir.cli.reporter import report, units_of
 from dm_fhir.cli.study import Study, json_option, opened, running, site_option
-from dm_fhir.sync.push_plan import TO_SEND
+from dm_fhir.sync.push.plan import TO_SEND
 from dm_fhir.sync.summary import SiteSummary
 
 

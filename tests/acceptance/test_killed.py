@@ -31,14 +31,14 @@ PULLS = [
 ]
 #: Moments of a push. Each run goes on where the one before it was killed.
 PUSHES = [
-    ("dm_fhir.sync.push:put_pushes", 1, "before"),
-    ("dm_fhir.sync.push_single:send_one", 1, "before"),  # noted as being sent, and not sent
-    ("dm_fhir.sync.push_single:send_one", 1, "after"),  # sent, and not noted
-    ("dm_fhir.sync.push_provenance:_post", 1, "before"),  # written, and not documented
-    ("dm_fhir.sync.push_provenance:_post", 1, "after"),  # documented, and not noted
-    ("dm_fhir.sync.push:note_written", 3, "after"),  # in the middle of the transaction that notes it
-    ("dm_fhir.sync.push_bundle:send_bundle", 1, "before"),
-    ("dm_fhir.sync.push_bundle:send_bundle", 1, "after"),
+    ("dm_fhir.sync.push.pusher:put_pushes", 1, "before"),
+    ("dm_fhir.sync.push.single:send_one", 1, "before"),  # noted as being sent, and not sent
+    ("dm_fhir.sync.push.single:send_one", 1, "after"),  # sent, and not noted
+    ("dm_fhir.sync.push.provenance:_post", 1, "before"),  # written, and not documented
+    ("dm_fhir.sync.push.provenance:_post", 1, "after"),  # documented, and not noted
+    ("dm_fhir.sync.push.pusher:note_written", 3, "after"),  # in the middle of the transaction that notes it
+    ("dm_fhir.sync.push.bundle:send_bundle", 1, "before"),
+    ("dm_fhir.sync.push.bundle:send_bundle", 1, "after"),
 ]
 #: Small Bundles, so that a push has many.
 SMALL_BUNDLES = "bundle_size = 5\n"

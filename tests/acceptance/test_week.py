@@ -21,7 +21,7 @@ from dm_fhir.config import load_config
 from dm_fhir.mappings.site import site_mapper
 from dm_fhir.model.case import Outcome
 from dm_fhir.model.document import decode
-from dm_fhir.sync.push_content import same_but_status, status_of
+from dm_fhir.sync.push.content import same_but_status, status_of
 
 from ..sync.mocked import Served, Study, cdasi, infusion, new_study, person, served, treated, written
 

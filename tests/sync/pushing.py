@@ -11,10 +11,10 @@ from requests import ConnectionError as RequestsConnectionError
 from dm_fhir.config import Auth, Pull, Push, Site
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.store.pushes import Pushed, pushed
-from dm_fhir.sync.push import push_site
-from dm_fhir.sync.push_content import fingerprint
-from dm_fhir.sync.push_plan import Item
-from dm_fhir.sync.push_result import Result
+from dm_fhir.sync.push.content import fingerprint
+from dm_fhir.sync.push.plan import Item
+from dm_fhir.sync.push.pusher import push_site
+from dm_fhir.sync.push.result import Result
 from dm_fhir.testing import MockedServer
 
 Json = dict[str, Any]

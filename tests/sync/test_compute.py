@@ -19,7 +19,7 @@ from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.store.resources import delete_resource
 from dm_fhir.sync import compute as module
 from dm_fhir.sync.compute import compute_site
-from dm_fhir.sync.push_plan import plan
+from dm_fhir.sync.push.plan import plan
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Records
@@ -196,7 +196,7 @@ def test_outcomes_of_a_merged_patient_are_taken_back_and_come_again_when_they_ar
 
 def module_fingerprint(body: bytes) -> str:
     """How push knows what it has sent."""
-    from dm_fhir.sync.push_content import fingerprint
+    from dm_fhir.sync.push.content import fingerprint
 
     return fingerprint(body)
 

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dm_fhir.sync.push_content import Difference, altered, differences, fingerprint, same_but_status, sources, status_of
+from dm_fhir.sync.push.content import Difference, altered, differences, fingerprint, same_but_status, sources, status_of
 
 SIMPLE = st.one_of(st.text(max_size=3), st.booleans(), st.integers(-5, 5), st.decimals(-9, 9, places=2))
 VALUES = st.recursive(

@@ -15,9 +15,9 @@ from dm_fhir.model.document import encode
 from dm_fhir.store.cases import CaseRow, OutcomeRow, put_case
 from dm_fhir.store.database import transaction
 from dm_fhir.store.pushes import Pushed, pushed, put_push
-from dm_fhir.sync import push_plan
-from dm_fhir.sync.push_content import fingerprint
-from dm_fhir.sync.push_plan import HELD, TO_SEND, WITHOUT_TIME, Item, count, plan, superseded
+from dm_fhir.sync.push import plan as push_plan
+from dm_fhir.sync.push.content import fingerprint
+from dm_fhir.sync.push.plan import HELD, TO_SEND, WITHOUT_TIME, Item, count, plan, superseded
 
 ALL = Push(enabled=True)
 P1, P2 = "Patient/p1", "Patient/p2"

@@ -9,8 +9,8 @@ import pytest
 
 from dm_fhir.errors import LoginRefused, ServerUnavailable
 from dm_fhir.store.facts import facts
-from dm_fhir.sync.push_repair import repair_site
-from dm_fhir.sync.push_verify import verify_site
+from dm_fhir.sync.push.repair import repair_site
+from dm_fhir.sync.push.verify import verify_site
 from dm_fhir.testing import mocked_server
 
 from .pushing import Json, Mapper, Pushing, body_of, refusing

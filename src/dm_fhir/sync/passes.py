@@ -19,12 +19,12 @@ from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
-from dm_fhir.sync.push import push_site
-from dm_fhir.sync.push_consent import Agree, begin_to_take_back, check_agreed, check_repair, nobody
-from dm_fhir.sync.push_plan import TO_SEND, Item, plan, superseded
-from dm_fhir.sync.push_repair import Copies, copies_of, repair_site
-from dm_fhir.sync.push_result import Result, unsent
-from dm_fhir.sync.push_verify import Verified, verify_site
+from dm_fhir.sync.push.consent import Agree, begin_to_take_back, check_agreed, check_repair, nobody
+from dm_fhir.sync.push.plan import TO_SEND, Item, plan, superseded
+from dm_fhir.sync.push.pusher import push_site
+from dm_fhir.sync.push.repair import Copies, copies_of, repair_site
+from dm_fhir.sync.push.result import Result, unsent
+from dm_fhir.sync.push.verify import Verified, verify_site
 
 Connect = Callable[[Site], Connection]
 P = ParamSpec("P")

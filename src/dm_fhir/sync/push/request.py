@@ -12,8 +12,8 @@ import msgspec
 from dm_fhir.fhir.connection import TRY_AGAIN, Connection, server_says
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
 from dm_fhir.fhir.transport import Answer
-from dm_fhir.sync.push_plan import Item
-from dm_fhir.sync.push_ways import Way
+from dm_fhir.sync.push.plan import Item
+from dm_fhir.sync.push.ways import Way
 
 #: Refusals that are looked at here. A 401, and what may pass, is the connection's.
 REFUSALS = (400, 403, 404, 405, 406, 409, 410, 411, 412, 413, 414, 415, 422, 428, 501)

@@ -11,10 +11,10 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.store.database import batched
 from dm_fhir.store.pushes import Pushed, pushed
-from dm_fhir.sync.push_content import altered
-from dm_fhir.sync.push_request import tokens, without_servers_own
-from dm_fhir.sync.push_resolve import find, is_retired, read
-from dm_fhir.sync.push_ways import Ways
+from dm_fhir.sync.push.content import altered
+from dm_fhir.sync.push.request import tokens, without_servers_own
+from dm_fhir.sync.push.resolve import find, is_retired, read
+from dm_fhir.sync.push.ways import Ways
 
 _TOGETHER = 100
 

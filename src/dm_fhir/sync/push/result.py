@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dm_fhir.store.pushes import Pushed
-from dm_fhir.sync.push_plan import HELD, IMPORTED, Item
+from dm_fhir.sync.push.plan import HELD, IMPORTED, Item
 
 #: The states of a pushed outcome that somebody should look at, as people read them.
 _TROUBLES = {"rejected": "rejected", "conflict": "conflict", "sending": "not settled", "blocked": "blocked"}

@@ -17,7 +17,7 @@ from dm_fhir.store.cases import OutcomeRow, outcomes
 from dm_fhir.store.pushes import Pushed, pushed
 from dm_fhir.store.resources import bodies_with
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.push_content import fingerprint, same_but_status, sources, status_of
+from dm_fhir.sync.push.content import fingerprint, same_but_status, sources, status_of
 
 Action = Literal["new", "changed", "unchanged", "retract", "blocked", "not selected"]
 TO_SEND = ("new", "changed", "retract")

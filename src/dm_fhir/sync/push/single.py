@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
-from dm_fhir.sync.push_content import altered, fingerprint
-from dm_fhir.sync.push_plan import Item
-from dm_fhir.sync.push_request import Write, Written, send_one, token, tokens, without_servers_own
-from dm_fhir.sync.push_resolve import Holding, look, look_until_found, read
-from dm_fhir.sync.push_ways import Way, Ways
+from dm_fhir.sync.push.content import altered, fingerprint
+from dm_fhir.sync.push.plan import Item
+from dm_fhir.sync.push.request import Write, Written, send_one, token, tokens, without_servers_own
+from dm_fhir.sync.push.resolve import Holding, look, look_until_found, read
+from dm_fhir.sync.push.ways import Way, Ways
 
 State = Literal["confirmed", "retracted", "rejected", "conflict", "sending", "blocked"]
 #: How often an item is sent at most in one push.

@@ -16,13 +16,13 @@ from dm_fhir.store.facts import facts, remember
 from dm_fhir.store.pushes import Pushed, pushed, put_push
 from dm_fhir.store.transmissions import begin_transmission, set_state
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.push_content import fingerprint
-from dm_fhir.sync.push_plan import Item
-from dm_fhir.sync.push_provenance import document
-from dm_fhir.sync.push_request import REFUSALS, refusal, token, tokens, with_id, without_servers_own
-from dm_fhir.sync.push_resolve import find, is_retired, read
-from dm_fhir.sync.push_result import Result, counted
-from dm_fhir.sync.push_ways import Ways
+from dm_fhir.sync.push.content import fingerprint
+from dm_fhir.sync.push.plan import Item
+from dm_fhir.sync.push.provenance import document
+from dm_fhir.sync.push.request import REFUSALS, refusal, token, tokens, with_id, without_servers_own
+from dm_fhir.sync.push.resolve import find, is_retired, read
+from dm_fhir.sync.push.result import Result, counted
+from dm_fhir.sync.push.ways import Ways
 
 _SETTLED_NEXT = "repaired: one copy is left, which the next push settles"
 

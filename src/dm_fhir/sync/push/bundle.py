@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from dm_fhir.errors import RequestFailed, ServerUnavailable, WriteUnsettled
 from dm_fhir.store.database import batched
-from dm_fhir.sync.push_request import Write, Written, send_bundle
-from dm_fhir.sync.push_single import AWAY, MOST_TRIES, Ended, Writer, accepted_together, decide, refused, write_one
+from dm_fhir.sync.push.request import Write, Written, send_bundle
+from dm_fhir.sync.push.single import AWAY, MOST_TRIES, Ended, Writer, accepted_together, decide, refused, write_one
 
 _TOO_LARGE = re.compile(r"exceed|too many|too large|limit|maximum", re.IGNORECASE)
 #: Ends of a request that a smaller Bundle may not meet.

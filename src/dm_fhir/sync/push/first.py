@@ -1,10 +1,10 @@
 """The first write at a server, by the best way that it takes: one resource, then looked for, so that a way that makes copies is known
 before it has made many."""
 
-from dm_fhir.sync.push_request import Write, token
-from dm_fhir.sync.push_resolve import find, is_retired
-from dm_fhir.sync.push_single import Ended, Writer, several, write_one
-from dm_fhir.sync.push_ways import Way
+from dm_fhir.sync.push.request import Write, token
+from dm_fhir.sync.push.resolve import find, is_retired
+from dm_fhir.sync.push.single import Ended, Writer, several, write_one
+from dm_fhir.sync.push.ways import Way
 
 
 def write_first(writer: Writer, write: Write) -> Ended:

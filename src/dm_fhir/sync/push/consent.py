@@ -7,8 +7,8 @@ from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.store.consent import agreed_address, note_agreed, note_taken_back, taken_back
 from dm_fhir.store.pushes import counts_by_state
-from dm_fhir.sync.push_plan import TO_SEND, Item
-from dm_fhir.sync.push_repair import Copies
+from dm_fhir.sync.push.plan import TO_SEND, Item
+from dm_fhir.sync.push.repair import Copies
 
 #: Puts a question to whoever runs this; whether they agree.
 Agree = Callable[[str], bool]

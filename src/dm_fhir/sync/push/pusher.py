@@ -31,17 +31,17 @@ from dm_fhir.store.transmissions import (
     written_in,
 )
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.push_bundle import write_bundles
-from dm_fhir.sync.push_content import fingerprint
-from dm_fhir.sync.push_first import write_first
-from dm_fhir.sync.push_plan import TO_SEND, Item
-from dm_fhir.sync.push_provenance import document
-from dm_fhir.sync.push_request import Write
-from dm_fhir.sync.push_result import NO_PATIENT, Result, counted, result_of
-from dm_fhir.sync.push_single import Ended, NothingMayBeWritten, Writer, decide, write_one
-from dm_fhir.sync.push_subjects import missing_patients
-from dm_fhir.sync.push_verify import spread_sample
-from dm_fhir.sync.push_ways import Way, Ways
+from dm_fhir.sync.push.bundle import write_bundles
+from dm_fhir.sync.push.content import fingerprint
+from dm_fhir.sync.push.first import write_first
+from dm_fhir.sync.push.plan import TO_SEND, Item
+from dm_fhir.sync.push.provenance import document
+from dm_fhir.sync.push.request import Write
+from dm_fhir.sync.push.result import NO_PATIENT, Result, counted, result_of
+from dm_fhir.sync.push.single import Ended, NothingMayBeWritten, Writer, decide, write_one
+from dm_fhir.sync.push.subjects import missing_patients
+from dm_fhir.sync.push.verify import spread_sample
+from dm_fhir.sync.push.ways import Way, Ways
 from dm_fhir.sync.shared_store import SharedStore
 from dm_fhir.sync.workers import Job, work_off
 

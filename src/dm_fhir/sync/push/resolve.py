@@ -16,9 +16,9 @@ from dm_fhir.fhir.connection import TRY_AGAIN, Connection
 from dm_fhir.fhir.page import Page, read_page
 from dm_fhir.fhir.resource import Resource, Unusable, read_resource
 from dm_fhir.store.database import batched
-from dm_fhir.sync.push_content import fingerprint
-from dm_fhir.sync.push_plan import Item
-from dm_fhir.sync.push_request import token, tokens
+from dm_fhir.sync.push.content import fingerprint
+from dm_fhir.sync.push.plan import Item
+from dm_fhir.sync.push.request import token, tokens
 
 T = TypeVar("T")
 #: Identifiers in one search: addresses have to stay short.

@@ -10,7 +10,7 @@ from dm_fhir.fhir.page import read_page
 from dm_fhir.fhir.transport import Answer
 from dm_fhir.store.transmissions import Transmission
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.push_ways import Ways
+from dm_fhir.sync.push.ways import Ways
 
 _NOT_TAKEN = (400, 403, 404, 405, 410, 412, 422, 501)
 #: The server may only not know the condition: it has been looked for, then it goes without.

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.structs import replace
 
+from dm_fhir.errors import NotWritable
 from dm_fhir.mappings import (
     adverse_event,
     condition,
@@ -39,7 +40,8 @@ _MASKED = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-a
 def resources(case: Case, head: CaseSeries, left_out: Counter[str]) -> Iterator[Resource]:
     """The resources of a case, the Patient first, each valid as R4B says.
 
-    `left_out` counts those that FHIR would not take, as `Type: element at fault`, and outcomes that speak of no time.
+    `left_out` counts those that FHIR would not take, as `Type: element at fault`, and outcomes that speak of no time or rest on a
+    record or a time that FHIR cannot name.
     """
     zone = ZoneInfo(case.timezone)
     for one in _records(case):
@@ -55,7 +57,11 @@ def resources(case: Case, head: CaseSeries, left_out: Counter[str]) -> Iterator[
         if outcome.when is None:
             left_out["Observation: an outcome that speaks of no time"] += 1
             continue
-        ready = outcome_observation.to_fhir(outcome, head.drug, case.id, zone)
+        try:
+            ready = outcome_observation.to_fhir(outcome, head.drug, case.id, zone)
+        except NotWritable:
+            left_out["Observation: an outcome of which FHIR cannot say what it rests on"] += 1
+            continue
         yield _labelled({**_decoded(ready.body), "id": ready.identifier}, head)
 
 

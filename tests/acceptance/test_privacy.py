@@ -88,18 +88,16 @@ def test_what_a_server_refuses_is_named_by_reference_only(
     study: Study, private_key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     private = secrets(study, private_key, monkeypatch)
-    request = Connection.request
+    ask = Connection.ask
 
-    def spoiled(self: Connection, method: str, url: str, *, body: bytes | None = None, **more: Any) -> Any:
-        if method == "PUT":
-            body = (body or b"").replace(b'"code":{', b'"kode":{')
-        return request(self, method, url, body=body, **more)
+    def spoiled(self: Connection, read: Any, method: str, url: str, *, body: bytes | None = None, **more: Any) -> Any:
+        return ask(self, read, method, url, body=body and body.replace(b'"code":{', b'"kode":{'), **more)
 
-    monkeypatch.setattr(Connection, "request", spoiled)
+    monkeypatch.setattr(Connection, "ask", spoiled)
     ran = study.type("-v", "sync")
 
     assert ran.code == 3
-    assert "rejected: ck_improvement of Patient/bal-1: PUT Observation answered 4" in ran.out
+    assert "rejected: ck_improvement of Patient/bal-1: answered 4" in ran.out
     check(ran, private)
 
 
@@ -110,10 +108,10 @@ def test_an_internal_error_shows_its_place_and_not_its_words(study: Study, monke
     monkeypatch.setattr(compute, "put_case", failing)
     brief, long = study.type("sync"), study.type("-v", "sync", "--json")
 
-    line = r"dm-fhir: internal error: ValueError at dm_fhir/sync/compute\.py:\d+; please report it"
+    line = r"  stopped: internal error: ValueError at dm_fhir/sync/compute\.py:\d+; please report it"
     assert (brief.code, long.code) == (1, 1)
-    assert re.fullmatch(line, brief.err.splitlines()[-1])
-    assert re.search(r"^  dm_fhir/cli/sync\.py:\d+: command$", long.err, re.M)
+    assert re.search(f"^{line}$", brief.out, re.MULTILINE)
+    assert re.search(r"baltimore: dm_fhir/sync/passes\.py:\d+: one$", long.err, re.MULTILINE)
     assert "Traceback" not in brief.err + long.err
     assert long.json == long.json | {"command": "sync", "state": "failed", "exit_code": 1}
     check(brief, [])
@@ -129,5 +127,5 @@ def test_an_error_of_the_store_is_told_as_one(study: Study, monkeypatch: pytest.
     ran = study.type("sync")
 
     assert ran.code == 1
-    assert re.search(r"^dm-fhir: no space left in .*; at least \d+ MB needed$", ran.err, re.M)
+    assert re.search(r"^  stopped: no space left in .*; at least \d+ MB needed;", ran.out, re.MULTILINE)
     assert "internal error" not in ran.err

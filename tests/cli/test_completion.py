@@ -51,7 +51,7 @@ def test_every_command_is_offered_and_none_is_imported(tmp_path: Path) -> None:
     names, modules = asked(tmp_path, "dm-fhir ")
     assert names == list(COMMANDS)
     loaded = {name for name in modules if name.startswith("dm_fhir.")}
-    assert loaded == {"dm_fhir.cli", "dm_fhir.cli.main", "dm_fhir.errors"}
+    assert loaded == {"dm_fhir.cli", "dm_fhir.cli.ending", "dm_fhir.cli.main", "dm_fhir.errors"}
     assert not {"msgspec", "requests", "sqlite3", "jsonschema"} & modules
 
 

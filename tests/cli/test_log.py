@@ -16,6 +16,7 @@ import pytest
 from dm_fhir.cli.study import opened_study, running
 from dm_fhir.cli.voice import Voice
 from dm_fhir.errors import LoginRefused, RequestFailed, StoreError
+from dm_fhir.fhir.files import DAMAGE
 from dm_fhir.store.ledger import Unit, put_unit
 from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.sync.public_words import NOTES, OTHER, REASONS, note_said, query_said, reason_said
@@ -206,7 +207,7 @@ def test_every_reason_and_note_of_the_program_is_known() -> None:
     assert len(notes) > 25
     assert {one for one in reasons if reason_said(one) == OTHER} == set()
     assert {one for one in notes if note_said(one) == OTHER} - {"retries", "waited_milliseconds"} == set()
-    assert REASONS.isdisjoint(NOTES - {"file-cut-off", "file-damaged"})
+    assert REASONS.isdisjoint(NOTES - {*DAMAGE})
 
 
 def _reasons(node: ast.AST) -> set[str]:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from dm_fhir.config import Pull
-from dm_fhir.fhir.connection import Connection, Login
+from dm_fhir.fhir.connection import Connection
+from dm_fhir.fhir.credential import Login
 
 JSON = {"Content-Type": "application/fhir+json"}
 OK = b'{"resourceType":"Bundle"}'

@@ -20,10 +20,11 @@ import msgspec
 
 from dm_fhir.config import Site
 from dm_fhir.errors import DmFhirError, LoginRefused, RequestFailed, ServerUnavailable
-from dm_fhir.fhir.connection import Connection, server_says
+from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.discovery import LASTING, find_token_endpoint
 from dm_fhir.fhir.keys import SigningKey
 from dm_fhir.fhir.resource import NOT_READABLE
+from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.tls import session_for
 from dm_fhir.fhir.transport import Answer
 

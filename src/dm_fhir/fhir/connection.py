@@ -4,14 +4,13 @@ Redirects leave the endpoint's origin only for hosts that the config names, the 
 ignored, and the credential goes to the configured origin only.
 """
 
-import base64
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import msgspec
@@ -20,8 +19,9 @@ import tenacity
 
 from dm_fhir.config import Pull, Site
 from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
+from dm_fhir.fhir.credential import Login, NoLogin, blotted, secrets_in
 from dm_fhir.fhir.pace import Pace
-from dm_fhir.fhir.resource import NOT_READABLE
+from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.tls import session_for
 from dm_fhir.fhir.transport import Answer, Broken, exchange, http_date
 
@@ -32,44 +32,8 @@ _TOO_MUCH = (429, 503)
 #: Of these the one that says that nothing was done. A 503 may come from whatever stands before the server.
 _NOT_CARRIED_OUT = 429
 _MOST_REDIRECTS = 5
-_FEWEST_BLOTTED = 8
 _HEADERS = {"Accept": "application/fhir+json", "Accept-Encoding": "gzip"}
 _ABSOLUTE = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-class Login(Protocol):
-    """Whoever provides the Authorization header. Used by several threads.
-
-    `clock_offset_seconds` is the server's clock minus ours, None while unknown. `granted_scope` is what a token was given
-    for; `renewals` counts the tokens after the first, `retries` what had to be asked again for one.
-    """
-
-    clock_offset_seconds: float | None
-    granted_scope: str | None
-    renewals: int
-    retries: int
-
-    def headers(self) -> dict[str, str]:
-        """The headers that carry the credential. Raises LoginRefused or ServerUnavailable."""
-
-    def renew(self, failed: dict[str, str]) -> bool:
-        """After a 401 to these headers: forget them, unless others have come since. Whether new ones are to be had."""
-
-
-class NoLogin:
-    """An endpoint that asks for nothing."""
-
-    clock_offset_seconds: float | None = None
-    granted_scope: str | None = None
-    renewals = retries = 0
-
-    def headers(self) -> dict[str, str]:
-        """No header."""
-        return {}
-
-    def renew(self, failed: dict[str, str]) -> bool:
-        """Nothing to forget."""
-        return False
 
 
 class _TryAgain(Exception):
@@ -262,12 +226,8 @@ class Connection:
                 host = urlsplit(url).netloc.rpartition("@")[2]
                 if host not in self._redirect_hosts:
                     hint = f'if the host is the hospital\'s, add redirect_hosts = ["{host}"] to the site'
-                    raise RequestFailed(
-                        f"{attempt.place} redirects to {host}",
-                        reason="foreign-redirect",
-                        status=answer.status,
-                        hint=hint,
-                    )
+                    message = f"{attempt.place} redirects to {host}"
+                    raise RequestFailed(message, reason="foreign-redirect", status=answer.status, hint=hint)
                 headers, session = dict(attempt.headers), self._for_strangers()
         raise RequestFailed(f"{attempt.place} redirects in a circle", reason="foreign-redirect")
 
@@ -287,12 +247,12 @@ class Connection:
             sent.setdefault("Content-Type", "application/fhir+json")
         with self.pace.turn():
             with self._counting:
-                self._secrets.update(_secrets(sent))
+                self._secrets.update(secrets_in(sent))
                 self.requests_sent += 1
                 self.writes_sent += not attempt.only_reads
             try:
                 answer = exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
-                return _blotted(answer, _secrets(sent)) if answer.status >= 400 else answer
+                return blotted(answer, secrets_in(sent)) if answer.status >= 400 else answer
             except Broken as error:
                 raise attempt.may_pass(error.cause, is_certain=error.is_unsent) from None
 
@@ -301,7 +261,7 @@ class Connection:
         status, place = answer.status, attempt.place
         if 200 <= status < 300 or status in attempt.accept:
             return
-        text = server_says(answer.body, hide=_secrets(sent))
+        text = server_says(answer.body, hide=secrets_in(sent))
         said = f": {text}" if text else ""
         if status in TRY_AGAIN:
             if status in _TOO_MUCH:
@@ -415,25 +375,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes"
 
 
-def _secrets(headers: dict[str, str]) -> list[str]:
-    """What of the headers must not come back in a message: the credential, and the password in it."""
-    kind, _, credential = headers.get("Authorization", "").partition(" ")
-    if kind != "Basic":
-        return [credential]
-    return [credential, base64.b64decode(credential).decode().partition(":")[2]]
-
-
-def _blotted(answer: Answer, secrets: Iterable[str]) -> Answer:
-    """A refusal without our credential in it, which some servers repeat. It is no record, so its bytes need not be kept.
-
-    One of a few letters would take the refusal apart; it is blotted out of what is told of it.
-    """
-    body = answer.body
-    for secret in (one for one in secrets if len(one) >= _FEWEST_BLOTTED):
-        body = body.replace(secret.encode(), "…".encode())
-    return answer._replace(body=body)
-
-
 def same_origin(url: str, endpoint: str) -> bool:
     """Whether `url` has the endpoint's scheme, host and port, and no user in it."""
     try:
@@ -455,37 +396,3 @@ def _retry_after(answer: Answer) -> float | None:
         return float(text)
     until = http_date(text)
     return max(0.0, (until - (answer.date or datetime.now(UTC))).total_seconds()) if until else None
-
-
-class _Text(msgspec.Struct, frozen=True):
-    text: str | None = None
-
-
-class _Issue(msgspec.Struct, frozen=True):
-    severity: str | None = None
-    code: str | None = None
-    details: _Text | None = None
-    diagnostics: str | None = None
-
-
-class _Said(msgspec.Struct, frozen=True):
-    issue: tuple[_Issue, ...] = ()
-    error: str | None = None
-    error_description: str | None = None
-
-
-def server_says(body: bytes, hide: Sequence[str] = ()) -> str:
-    """The sentence of an OperationOutcome or an OAuth error that helps, on one line, at most 200 characters; or nothing.
-
-    A server may repeat what it was sent; `hide` is blotted out, and so is what looks like an identifier: five digits or more.
-    """
-    try:
-        said = msgspec.json.decode(body, type=_Said)
-    except NOT_READABLE:
-        return ""
-    texts = [(issue.details.text if issue.details else None) or issue.diagnostics or issue.code for issue in said.issue]
-    text = next((text for text in (*texts, said.error_description, said.error) if text), "")
-    for secret in filter(None, hide):
-        text = text.replace(secret, "…")
-    text = re.sub(r"\d(?:[\d-]{3,})\d", "…", text)
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:200]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dm_fhir.config import Auth, Secret, Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.access_token import AccessToken, ClientSecret, SignedAssertion
-from dm_fhir.fhir.connection import Connection, Login, NoLogin, pause
+from dm_fhir.fhir.connection import Connection, pause
+from dm_fhir.fhir.credential import Login, NoLogin
 from dm_fhir.fhir.keys import SigningKey, read_signing_key
 from dm_fhir.fhir.tls import session_for
 

@@ -10,9 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
-from dm_fhir.fhir.connection import Connection, server_says
+from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.isolate import isolated, why_unreadable
 from dm_fhir.fhir.resource import FHIR_ID, NOT_READABLE, Resource, Unusable, digest, plainly_read, read_resource
+from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.transport import Answer
 from dm_fhir.model.json_text import is_ambiguous, repaired
 

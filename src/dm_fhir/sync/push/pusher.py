@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal
 from urllib.parse import urlsplit
 
 from dm_fhir.config import Site
@@ -266,17 +265,11 @@ class _Pusher(SharedStore):
         self.rows |= {row.identifier: row for row in rows}
         if transmission is not None:
             self._of.setdefault(transmission.number, []).extend(rows)
-        actions: tuple[Literal["write", "retract"], ...] = ("write", "retract")
-        for action in actions:
-            sent = [
-                one
-                for one in ended
-                if one.was_sent and one.server_id and (one.item.action == "retract") == (action == "retract")
-            ]
-            self.sent |= {one.item.identifier for one in sent}
-            note_written(
-                self.db, self.run, self.site.name, action, [(one.item.patient, one.server_id or "") for one in sent]
-            )
+        sent = [one for one in ended if one.was_sent]
+        self.sent |= {one.item.identifier for one in sent if one.server_id}
+        for is_retraction, some in groupby(sorted(sent, key=_is_retraction), key=_is_retraction):
+            about = [(one.item.patient, one.server_id) for one in some if one.server_id]
+            note_written(self.db, self.run, self.site.name, "retract" if is_retraction else "write", about)
 
     def _document(self, transmission: Transmission | None, *, is_new: bool) -> None:
         """Its Provenance. Where the server has no time for it the next push does it."""
@@ -319,6 +312,10 @@ class _Pusher(SharedStore):
             self._note_documented()
             put_pushes(db, self.site.name, troubled, self.run)
         self.rows |= {row.identifier: row for row in troubled}
+
+
+def _is_retraction(ended: Ended) -> bool:
+    return ended.item.action == "retract"
 
 
 def _is_unfinished(item: Item) -> bool:

@@ -9,8 +9,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from dm_fhir.fhir.connection import TRY_AGAIN, Connection, server_says
+from dm_fhir.fhir.connection import TRY_AGAIN, Connection
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
+from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.transport import Answer
 from dm_fhir.sync.push.plan import Item
 from dm_fhir.sync.push.ways import Way

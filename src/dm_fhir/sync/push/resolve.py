@@ -9,14 +9,12 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
-import msgspec
-
 from dm_fhir.errors import RequestFailed, ServerUnavailable
 from dm_fhir.fhir.connection import TRY_AGAIN, Connection
 from dm_fhir.fhir.page import Page, read_page
 from dm_fhir.fhir.resource import Resource, Unusable, read_resource
 from dm_fhir.store.database import batched
-from dm_fhir.sync.push.content import fingerprint
+from dm_fhir.sync.push.content import fingerprint, status_of
 from dm_fhir.sync.push.plan import Item
 from dm_fhir.sync.push.request import token, tokens
 
@@ -49,13 +47,9 @@ class Holding(NamedTuple):
         return self.copies[0]
 
 
-class _Status(msgspec.Struct, frozen=True):
-    status: str = ""
-
-
 def is_retired(copy: Resource) -> bool:
     """Whether it says of itself that it does not hold."""
-    return msgspec.json.decode(copy.body, type=_Status).status == _RETIRED
+    return status_of(copy.body) == _RETIRED
 
 
 def find(connection: Connection, names: Sequence[str]) -> dict[str, list[Resource]]:

@@ -27,6 +27,8 @@ from dm_fhir.fhir.login import connect
 from dm_fhir.fhir.resource import digest
 from dm_fhir.store.blocks import kept
 
+from ..ran import Ran
+
 Json = dict[str, Any]
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 OUTCOME_SYSTEM = "https://w3id.org/dm-fhir/outcome"
@@ -59,22 +61,6 @@ setattr(holder, name, disturbed)
 sys.argv = ["dm-fhir", *arguments]
 run()
 """
-
-
-class Ran(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def last_line(self) -> str:
-        return self.out.splitlines()[-1]
 
 
 def typed(*arguments: str) -> Ran:

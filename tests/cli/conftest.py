@@ -1,6 +1,5 @@
 """A study whose store holds what a test puts there, and commands typed at it."""
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, end_run, put_unit
 from dm_fhir.store.resources import set_aside
 
+from ..ran import Ran
+
 CONFIG = """
 [study]
 title = "Two hospitals"
@@ -28,22 +29,6 @@ endpoint = "https://leon.test/r4"
 [[site]]
 name = "madrid"
 """
-
-
-class Ran(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
 
 
 class Study(NamedTuple):

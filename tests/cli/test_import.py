@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,8 @@ from dm_fhir.fhir.resource import read_resource
 from dm_fhir.store.database import open_store, transaction
 from dm_fhir.store.ledger import begin_run, end_run, get_unit
 from dm_fhir.store.resources import put_resources, quarantined, resources_of_type
+
+from ..ran import Ran
 
 CONFIG = """
 [study]
@@ -55,16 +57,6 @@ def infusion(name: str, patient: str) -> dict[str, Any]:
         "medicationCodeableConcept": {"coding": [{"system": "http://www.whocc.no/atc", "code": "L04AG11"}]},
         "effectiveDateTime": "2025-03-03T10:00:00+01:00", "dosage": {"dose": {"value": 300, "unit": "mg"}},
     }  # fmt: skip
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Study:

@@ -5,13 +5,15 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
 
 from dm_fhir.cli import main
 from dm_fhir.testing import MockedServer, mocked_server
+
+from ..ran import Ran
 
 CONFIG = """
 [study]
@@ -45,18 +47,6 @@ RESOURCES: list[dict[str, Any]] = [
     },
     cdasi("before", "2025-03-01", 20), cdasi("after", "2025-05-01", 5),
 ]  # fmt: skip
-
-
-class Ran(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Study:

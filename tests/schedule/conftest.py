@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from dm_fhir.cli import main
+
+from ..ran import Ran
 
 CONFIG = """
 [study]
@@ -51,14 +52,6 @@ PRIVATE = {
     "tls/leon.crt": "tls-leon.crt",
     "tls/leon.key": "tls-leon.key",
 }
-
-
-class Ran(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from dm_fhir.demo.cohorts import dump_ndjson, four_patients
+
+from ..ran import Ran
 
 RUN = "from dm_fhir.cli.main import run; run()"
 CONFIG = """
@@ -23,18 +24,6 @@ pseudonym_key = "file:keys/pseudonym.key"
 [[site]]
 name = "baltimore"
 """
-
-
-class Ran(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 def run(

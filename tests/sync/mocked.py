@@ -1,7 +1,6 @@
 """Studies at mocked servers: hospitals whose records change while syncs run, inside this process or behind a real socket."""
 
 import io
-import json
 import sqlite3
 import subprocess
 import sys
@@ -19,26 +18,12 @@ import requests
 from dm_fhir.cli import main
 from dm_fhir.testing import MockedServer
 
+from ..ran import Ran
+
 Json = dict[str, Any]
 OUTCOMES = "https://w3id.org/dm-fhir/outcome"
 _MEASUREMENTS = "https://w3id.org/dm-fhir/CodeSystem/measurement"
 _UCUM = "http://unitsofmeasure.org"
-
-
-class Ran(NamedTuple):
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def last_line(self) -> str:
-        return (self.out.splitlines() or [""])[-1]
 
 
 class Study(NamedTuple):

@@ -21,6 +21,8 @@ from dm_fhir.store.backup import About, Progress, about, copy_store
 def command(ctx: click.Context, target: Path, replace: bool, as_json: bool) -> int:
     """Copy the store to FILE, as it is at one moment, also while a sync is writing it. In a folder it gets a name with the time.
 
+    A name without an ending, such as .sqlite, is a folder's, which is made if it is not there.
+
     The copy is one file, mode 0600, checked before it has its name. It holds patients' records. Config, tables and keys are
     not in it.
 
@@ -33,6 +35,8 @@ def command(ctx: click.Context, target: Path, replace: bool, as_json: bool) -> i
     store = load_config(config_path).store_path
     if not store.is_file():
         raise ConfigError(f"there is no store at {store} yet", hint="one is made with: dm-fhir pull")
+    if not target.suffix and not target.exists():
+        _make_folder(target)
     if target.is_dir():
         target /= f"{store.stem}-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}{store.suffix}"
     if target.exists() and (not replace or target.samefile(store)):
@@ -46,6 +50,13 @@ def command(ctx: click.Context, target: Path, replace: bool, as_json: bool) -> i
         click.echo(f"{target}: {in_words(copied)}; {size / 10**6:.1f} MB")
         click.echo(closing_line("backup", [], 0))
     return 0
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} cannot be made: {error.strerror}", hint="name another") from error
 
 
 def copying(voice: Voice) -> Progress:

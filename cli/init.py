@@ -25,7 +25,7 @@ pseudonym_key = "file:keys/pseudonym.key"     # of what export writes; one key f
 # uln_u_per_l = { ck = 200 }                  # for results that carry no upper limit of normal
 
 [store]
-path = "dm-fhir.sqlite"         # relative to this file
+path = "store/dm-fhir.sqlite"   # relative to this file; in a folder of its own, so that who writes it cannot write this
 
 [report]
 # suppress_below = 5              # counts from 1 to 4 are not shown

@@ -141,6 +141,8 @@ def call(arguments: list[str]) -> int:
     try:
         code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False, obj=ending)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and any(error.option_name in option.opts for option in main.params):
+            error.message = f"{error.option_name} goes before the command's name: dm-fhir {error.option_name} …"
         if not (ending.voice and ending.voice.as_json):
             error.show()
             return _ended(arguments, ending, error.exit_code, error.format_message())

@@ -24,6 +24,9 @@ _MODES = {"owner": 0o600, "group": 0o640, "all": 0o644}
 #: Another run is at work, and the file is that run's to write.
 _LOCKED = 11
 _COMMAND_SECONDS = 30
+#: Whoever stopped the run waits for it to end.
+_COMMAND_SECONDS_IF_INTERRUPTED = 2
+_INTERRUPTED = 130
 
 
 def tell_outside(config: Config, voice: Voice, db: sqlite3.Connection | None, last: LastRun) -> None:
@@ -105,6 +108,7 @@ def _run(command: tuple[str, ...], told: Message, config: Config) -> str | None:
     }
     inherited = {name: value for name, value in os.environ.items() if name not in _secret_variables(config)}
     environment = inherited | facts | {"DM_FHIR_SUBJECT": told.subject}
+    seconds = _COMMAND_SECONDS_IF_INTERRUPTED if told.document["exit_code"] == _INTERRUPTED else _COMMAND_SECONDS
     quiet = subprocess.DEVNULL
     try:
         process = subprocess.Popen(
@@ -114,12 +118,12 @@ def _run(command: tuple[str, ...], told: Message, config: Config) -> str | None:
     except OSError as error:
         return f"{command[0]} cannot be run: {error.strerror}"
     try:
-        process.communicate(told.text.encode(), timeout=_COMMAND_SECONDS)
+        process.communicate(told.text.encode(), timeout=seconds)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if isinstance(error, subprocess.TimeoutExpired):
-            return f"it had not ended after {_COMMAND_SECONDS} s"
+            return f"it had not ended after {seconds} s"
         raise
     return f"it ended with {process.returncode}" if process.returncode else None
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from dm_fhir.cli.schedule_run import Rhythm, Scheduled
 
 _STATE = Path("/var/lib")
+#: Folders that are everybody's.
+_SYSTEM = set(map(Path, ("/", "/etc", "/usr/local/etc", "/opt", "/srv")))
 _HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
 
 
@@ -25,6 +27,7 @@ def _service(run: Scheduled, user: str) -> str:
             f"Description=dm-fhir sync: {_literal(run.title)}",
             "Wants=network-online.target",
             "After=network-online.target",
+            "# A sync that ends with anything but 0 or 130 is a failed unit. To start another one then: OnFailure=NAME.service",
             "",
             "[Service]",
             "Type=oneshot",
@@ -74,11 +77,13 @@ def _service(run: Scheduled, user: str) -> str:
 
 def _put_in_place(run: Scheduled, user: str) -> list[str]:
     beside = [path for path in (run.config, *run.public) if path.is_relative_to(run.config.parent)]
-    readable = shlex.join(map(str, beside))
+    folders = {run.config.parent, *(path.parent for path in beside)} - _SYSTEM
+    readable, entered = shlex.join(map(str, beside)), shlex.join(sorted(map(str, folders)))
     return [
         f"# Once:   useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin {user}",
         f"#         chgrp {user} {readable}",
         f"#         chmod 0640 {readable}",
+        *([f"#         chgrp {user} {entered} && chmod 0750 {entered}"] if folders else []),
         *([] if _is_state(run) else [f"#         chown -R {user}: {shlex.quote(str(run.store.parent))}"]),
         *([f"#         {user} must be able to write {run.metrics}, where the metrics go"] if run.metrics else []),
         f"#         systemctl daemon-reload && systemctl enable --now {run.name}.timer",

@@ -85,9 +85,12 @@ class Voice:
     def progress(self, step: str) -> Callable[[str, int, int], None]:
         """A function that shows how far `step` has come at a site: in place on a terminal, a line now and then elsewhere."""
 
+        shown: dict[str, tuple[int, int]] = {}
+
         def show(site: str, done: int, total: int) -> None:
-            if self.quiet:
+            if self.quiet or shown.get(site) == (done, total):
                 return
+            shown[site] = (done, total)
             if sys.stderr.isatty() and not self.as_json:
                 self._in_place(f"{step} {site}: {done} of {total}", is_last=done == total)
             elif (

@@ -26,3 +26,9 @@ def test_every_line_of_it_can_be_taken_up(tmp_path: Path) -> None:
         "https://login.example.org/token",
     )
     assert (site.cohort.by, site.vendor, site.pull.concurrency) == ("medication", "epic", 5)
+
+
+def test_its_store_is_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Who may write the store needs no right to write config and keys."""
+    (tmp_path / "dm-fhir.toml").write_text(CONFIG, encoding="utf-8")
+    assert load_config(tmp_path / "dm-fhir.toml").store_path == tmp_path / "store" / "dm-fhir.sqlite"

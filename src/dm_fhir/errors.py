@@ -2,6 +2,7 @@
 
     DmFhirError                    exit 1   something failed; the message says what
     ├── ConfigError                exit 2   mend the config, a table, a path or the command line
+    │   └── NotConfirmed           exit 2   a person is to say yes to what would be written
     ├── Locked                     exit 11  another run is at work: wait for it
     ├── LoginRefused               exit 5   mend the credentials, or ask the hospital
     ├── ServerUnavailable          exit 4   try later
@@ -61,6 +62,12 @@ class ConfigError(DmFhirError):
     def __init__(self, message: str, *, faults: Iterable[str] = (), hint: str | None = None) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join((message, *(f"  - {fault}" for fault in self.faults))), hint=hint)
+
+
+class NotConfirmed(ConfigError):
+    """Something would be written, taken back or repaired, and nobody has said yes to it."""
+
+    reason = "not-confirmed"
 
 
 class Locked(DmFhirError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,21 @@ def test_in_a_folder_a_copy_has_a_name_with_the_time(study: Study, tmp_path: Pat
     assert (made["command"], made["state"], made["exit_code"], made["sites"]) == ("backup", "complete", 0, [])
     assert (made["file"], made["bytes"]) == (f"copies/{copy.name}", copy.stat().st_size)
     assert (made["drug"], made["runs"]) == ("anifrolumab", 1)
+
+
+def test_a_name_without_an_ending_is_a_folder_that_is_made(study: Study, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert study.type("backup", "backups/dm-fhir", "--json").code == 0
+        time.sleep(1.1)  # names are of whole seconds
+    assert len(list((tmp_path / "backups" / "dm-fhir").iterdir())) == 2
+    assert (tmp_path / "backups" / "dm-fhir").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_said(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("Dear colleague", encoding="utf-8")
+    refused = study.type("backup", "letter/copies")
+    assert refused.code == 2
+    assert "the folder letter/copies cannot be made" in refused.err
 
 
 def test_a_file_is_replaced_only_when_asked(study: Study, tmp_path: Path) -> None:

@@ -238,3 +238,21 @@ def test_every_event_is_in_the_docs() -> None:
     text = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
     assert len(found) > 10
     assert [event for event in sorted(found) if f"`{event}`" not in text] == []
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_how_far_it_has_come_is_said_once(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    show = Voice(as_json=as_json).progress("push")
+    for done in (0, 148, 148):
+        show("leon", done, 148)
+    show("madrid", 148, 148)
+    lines = capsys.readouterr().err.splitlines()
+    assert [re.findall(r"leon|madrid|\d+ of \d+", line) for line in lines if "of" in line] == (
+        [["leon", "0 of 148"], ["leon", "148 of 148"], ["madrid", "148 of 148"]]
+    )
+
+
+@pytest.mark.parametrize("option", ["-q", "--log-format"])
+def test_an_option_behind_the_command_is_told_where_it_belongs(study: Study, option: str) -> None:
+    ran = study.type("sync", option)
+    assert (ran.code, f"{option} goes before the command's name: dm-fhir {option}" in ran.err) == (2, True), ran.err

@@ -227,6 +227,16 @@ def test_a_command_that_fails_is_a_warning_and_the_next_run_tries_again(
     assert not study.config.with_name("dm-fhir.sqlite.told").exists()
 
 
+def test_who_stopped_a_run_does_not_wait_for_a_command_that_hangs(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(study, '[notify]\ncommand = ["sleep", "60"]\non = ["interrupted"]')
+    started = time.monotonic()
+    ran = run(study, monkeypatch, KeyboardInterrupt())
+    assert (ran.code, "it had not ended after 2 s" in ran.err) == (130, True)
+    assert time.monotonic() - started < 10
+
+
 def test_what_a_slow_command_has_started_ends_with_it(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "_COMMAND_SECONDS", 1)
     add(study, """[notify]\ncommand = ["sh", "-c", "sleep 60 & echo $! > child; wait"]""")

@@ -49,6 +49,12 @@ def test_the_unit_names_this_program_and_this_config(typed: Callable[..., Ran], 
     assert settings(typed("systemd", "--user", "root").out)["User"] == ["root"]
 
 
+def test_its_user_is_let_into_the_folders_of_what_it_reads(typed: Callable[..., Ran], config: Path) -> None:
+    said = typed("systemd", "--user", "fhir").out
+    folders = [shlex.quote(str(config.parent)), shlex.quote(str(config.parent / "tables"))]
+    assert f"#         chgrp fhir {' '.join(folders)} && chmod 0750 {' '.join(folders)}\n" in said
+
+
 def test_a_path_may_have_any_letters(typed: Callable[..., Ran], tmp_path: Path) -> None:
     odd = tmp_path / 'a $1 \\ "b" 5 %' / "dm-fhir.toml"
     odd.parent.mkdir()

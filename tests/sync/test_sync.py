@@ -274,6 +274,8 @@ def test_a_first_push_waits_for_somebody_and_the_rest_is_done(server: MockedServ
         assert ran.code == 2
         assert re.search(r"  stopped: nothing is written to north: .*--site north --yes", ran.out), ran.out
         assert re.match(r"sync: units: 17 complete; .*exit 2 ", ran.last_line)
+        said = "north: stopped: usage or configuration (not-confirmed); dm-fhir push --dry-run --site north\n"
+        assert ran.err.endswith(said), ran.err
     assert study.ask("SELECT count(*) FROM case_document WHERE state = 'case'") == [(2,)]
     assert [request for request in server.requests if not request.startswith("GET ")] == []
     assert study.type("push", "--yes").code == 0

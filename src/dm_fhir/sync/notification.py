@@ -21,7 +21,8 @@ RECOVERED = NOTIFIED_OF[0]
 #: What to do, by exit code; `{program}` is how a command line begins. What is open at a site has commands of its own.
 _NEXT = {
     1: "The end of the run's log says what failed.",
-    2: "Mend what the end of the run's log names; `{program} validate {config}` lists every fault of the config.",
+    2: "Mend what the end of the run's log names; `{program} validate {config}` lists every fault of the config. "
+    "A first push waits for a yes: {program} push --dry-run, then {program} push --yes",
     4: "The next run tries again. If it stays so: {program} doctor",
     5: "Mend the login; this says what is wrong with it: {program} doctor",
     7: "Nothing of theirs was touched. What is in conflict: {program} push --dry-run",

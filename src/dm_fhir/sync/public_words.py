@@ -24,7 +24,7 @@ PATIENT_STATES = frozenset((
 REASONS = frozenset((
     "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "faulty-row",
     "file-cut-off", "file-damaged", "file-too-large", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
-    "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-new-ids", "no-resource", "no-type", "not-fhir",
+    "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-new-ids", "no-resource", "no-type", "not-confirmed", "not-fhir",
     "not-found", "not-json", "not-json-number", "not-listed", "outcome-error", "outcome-fatal", "page-budget",
     "paging-loop", "read-timeout", "refused", "refused-on-page", "retry-after-too-long", "search-expired", "server-cap",
     "short", "tls", "token-endpoint", "too-deep", "too-large", "too-slow", "unreachable", "unreadable", "waiting-budget",

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from dm_fhir.config import Site
-from dm_fhir.errors import ConfigError
+from dm_fhir.errors import ConfigError, NotConfirmed
 from dm_fhir.store.consent import agreed_address, note_agreed, note_taken_back, taken_back
 from dm_fhir.store.pushes import counts_by_state
 from dm_fhir.sync.push.plan import TO_SEND, Item
@@ -49,7 +49,7 @@ def check_agreed(
     )
     if not may:
         mode = " --again" if again else ""
-        raise ConfigError(
+        raise NotConfirmed(
             f"nothing is written to {site.name}: {reason}, and nobody has confirmed it",
             hint=f"see what it would be: dm-fhir push --site {site.name} --dry-run; then confirm it, once: "
             f"dm-fhir push --site {site.name}{mode} --yes; or set unattended = true under [site.push]",
@@ -61,7 +61,7 @@ def begin_to_take_back(db: sqlite3.Connection, site: Site, items: Sequence[Item]
     """That `items`, all of ours, may be taken back; from then on nothing is written. Raises ConfigError where nobody agrees."""
     question = f"{_what(items)} at {_where(site)}: entered-in-error? Nothing is written there then until push --again."
     if not agree(question):
-        raise ConfigError(
+        raise NotConfirmed(
             f"nothing is taken back from {site.name}: nobody has confirmed it",
             hint=f"see what it would be: dm-fhir push --site {site.name} --retract --dry-run; then: "
             f"dm-fhir push --site {site.name} --retract --yes",
@@ -74,7 +74,7 @@ def check_repair(site: Site, copies: Sequence[Copies], agree: Agree) -> None:
     more = sum(len(one.others) for one in copies)
     question = f"{more} surplus of {len(copies)} results at {_where(site)}: entered-in-error?"
     if not agree(question):
-        raise ConfigError(
+        raise NotConfirmed(
             f"nothing is repaired at {site.name}: nobody has confirmed it",
             hint=f"see what it would be: dm-fhir push --site {site.name} --repair --dry-run; then: "
             f"dm-fhir push --site {site.name} --repair --yes",

@@ -141,8 +141,7 @@ def call(arguments: list[str]) -> int:
     try:
         code = main.main(arguments, prog_name="dm-fhir", standalone_mode=False, obj=ending)
     except click.ClickException as error:
-        if isinstance(error, click.NoSuchOption) and any(error.option_name in option.opts for option in main.params):
-            error.message = f"{error.option_name} goes before the command's name: dm-fhir {error.option_name} …"
+        error = _misplaced(error)
         if not (ending.voice and ending.voice.as_json):
             error.show()
             return _ended(arguments, ending, error.exit_code, error.format_message())
@@ -155,6 +154,14 @@ def call(arguments: list[str]) -> int:
         internal = unexpected(error)
         return _failed(arguments, ending, internal.exit_code, internal.message, internal.frames)
     return code if isinstance(code, int) else 0
+
+
+def _misplaced(error: click.ClickException) -> click.ClickException:
+    """The same error; of an option of ours behind the command's name it says where it belongs."""
+    if not isinstance(error, click.NoSuchOption) or not any(error.option_name in one.opts for one in main.params):
+        return error
+    name = error.option_name
+    return click.UsageError(f"{name} goes before the command's name: dm-fhir {name} …", ctx=error.ctx)
 
 
 def _failed(arguments: list[str], ending: Ending, exit_code: int, text: str, frames: tuple[str, ...] = ()) -> int:

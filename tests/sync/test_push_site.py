@@ -9,6 +9,7 @@ import pytest
 
 from dm_fhir.errors import LoginRefused, ServerUnavailable
 from dm_fhir.store.facts import facts
+from dm_fhir.store.ledger import begin_run, end_run
 from dm_fhir.sync.push.repair import repair_site
 from dm_fhir.sync.push.verify import verify_site
 from dm_fhir.testing import mocked_server
@@ -209,6 +210,17 @@ def test_a_lost_answer_is_looked_up_and_nothing_is_sent_twice(pushing: Pushing, 
     assert once(pushing)
     observations = [one for one in pushing.server.resources.values() if one["resourceType"] == "Observation"]
     assert {one["meta"]["versionId"] for one in observations} == {"2" if start == "changed" else "1"}
+
+
+def test_a_store_that_was_put_back_finds_what_it_had_written_and_writes_only_the_rest(pushing: Pushing) -> None:
+    pushing.push()
+    pushing.db.execute("DELETE FROM push WHERE identifier <> 'k1'")  # as the copy knew it
+    end_run(pushing.db, begin_run(pushing.db, "restore", "somebody"), 0)
+    pushing.wanted |= {"k3": 33, "k21": 21}
+    pushing.push()
+    assert once(pushing)
+    versions = {name: pushing.held(name)[0]["meta"]["versionId"] for name in pushing.wanted}
+    assert versions == {name: "2" if name == "k3" else "1" for name in pushing.wanted}
 
 
 def test_what_a_search_finds_late_is_waited_for_before_it_is_sent_again(pushing: Pushing) -> None:

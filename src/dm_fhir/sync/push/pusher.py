@@ -20,6 +20,7 @@ from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store.audit import note_written
 from dm_fhir.store.database import batched
 from dm_fhir.store.facts import facts, remember
+from dm_fhir.store.ledger import was_restored
 from dm_fhir.store.pushes import Pushed, forget, put_pushes, seconds_since_sent, settle_pushes
 from dm_fhir.store.transmissions import (
     Activity,
@@ -98,6 +99,7 @@ class _Pusher(SharedStore):
         self.checked = sum(_is_unfinished(item) for item in items if item.action in TO_SEND)
         self._requests_before = connection.requests_sent
         self._waited = seconds_since_sent(db, site.name)
+        self._is_restored = was_restored(db)  # then what is new to the ledger may have been written all the same
         capability = read_capability(connection)
         ways = Ways(site, capability, vendor_of(capability, site.vendor), facts(db, site.name), self._remember)
         self.writer = Writer(connection, ways)
@@ -193,7 +195,7 @@ class _Pusher(SharedStore):
 
     def _looked_up(self, items: Sequence[Item]) -> Iterator[Write]:
         """What is to be written, over what. What an earlier run had begun, or somebody has changed, is settled without a write."""
-        known = [item for item in items if not _is_new(item)]
+        known = [item for item in items if self._is_restored or not _is_new(item)]
         unfinished = [item for item in known if _is_unfinished(item)]
         holdings = self.writer.look([item for item in known if not _is_unfinished(item)], exactly=False)
         holdings |= self.writer.look_until_found(unfinished, self._waited)

@@ -133,3 +133,7 @@ def test_there_is_a_difference_exactly_where_the_fingerprints_differ(
     assert {place.partition(".")[0].partition("[")[0] for place, *_ in found} == set(altered(after, before))
     back = differences(after, before)
     assert len(back) == len(found)
+
+
+def test_a_status_that_cannot_be_read_is_none() -> None:
+    assert [status_of(one) for one in (b"{}", b'{"status": null}', b'{"status": ["final"]}')] == ["", "", ""]

@@ -341,6 +341,20 @@ def test_a_server_that_drops_the_identifier_gets_no_second_one(pushing: Pushing)
     assert pushing.writes().count("POST") == 1
 
 
+@pytest.mark.parametrize("broken", [{"identifier": None}, {"identifier": [{"value": 7}]}, {"identifier": "lost"}])
+def test_an_identifier_that_cannot_be_read_is_none_of_ours(pushing: Pushing, broken: Json) -> None:
+    def spoil(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if (method, path) != ("PUT", "Observation"):
+            return None
+        made = pushing.server.put({**{k: v for k, v in document.items() if k != "identifier"}, "id": "lost"})
+        return 201, {"Location": "Observation/lost/_history/1"}, json.dumps({**made, **broken}).encode()
+
+    pushing.meddle(spoil)
+    result = pushing.push()
+    assert pushing.states() == {"conflict": 1, "blocked": 19}
+    assert any("drops identifiers" in one for one in result.remarks)
+
+
 def test_what_the_server_has_made_of_a_value_is_named_and_can_be_written_over(pushing: Pushing) -> None:
     pushing.settings = {"way": "conditional-update"}
 

@@ -56,8 +56,11 @@ def fingerprint(body: bytes) -> str:
 
 
 def status_of(body: bytes) -> str:
-    """The status of an Observation, "" where it has none."""
-    return msgspec.json.decode(body, type=_Status).status
+    """The status of an Observation, "" where it has none that can be read."""
+    try:
+        return msgspec.json.decode(body, type=_Status).status
+    except msgspec.ValidationError:
+        return ""
 
 
 def same_but_status(one: bytes, other: bytes) -> bool:

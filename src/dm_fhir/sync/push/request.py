@@ -72,8 +72,12 @@ _IDENTIFIED = msgspec.json.Decoder(_Identified)
 
 @lru_cache(_REMEMBERED)
 def tokens(body: bytes) -> tuple[str, ...]:
-    """The identifiers of a resource, each as `system|value`."""
-    return tuple(f"{one.system}|{one.value}" for one in _IDENTIFIED.decode(body).identifier)
+    """The identifiers of a resource, each as `system|value`; none where they cannot be read: then it is not ours."""
+    try:
+        identified = _IDENTIFIED.decode(body)
+    except NOT_READABLE:
+        return ()
+    return tuple(f"{one.system}|{one.value}" for one in identified.identifier)
 
 
 def token(item: Item) -> str:

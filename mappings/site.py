@@ -164,6 +164,10 @@ class SiteMapper(NamedTuple):
         """The Provenance of what was written in one transmission: references with versions, an instant, what was done."""
         return provenance.to_fhir(targets, recorded, activity)
 
+    def is_own_provenance(self, body: bytes) -> bool:
+        """Whether a Provenance says that this program has written its targets."""
+        return provenance.is_own(body)
+
     def taken_back(self, body: bytes) -> bytes:
         """What we wrote, as it is written when it no longer holds."""
         return outcome_observation.as_entered_in_error(body)

@@ -35,8 +35,13 @@ class Mapper:
             "target": named,
             "recorded": recorded,
             "activity": {"coding": coding},
+            "agent": [{"who": {"reference": "#dm-fhir"}}],
         }
         return json.dumps(document).encode()
+
+    def is_own_provenance(self, body: bytes) -> bool:
+        """Told by the agent."""
+        return b'"#dm-fhir"' in body
 
     def taken_back(self, body: bytes) -> bytes:
         """The same, entered in error."""
@@ -64,6 +69,7 @@ class Pushing:
         self.patients: dict[str, str] = {}
         self.waits: list[float] = []
         self.settings: dict[str, Any] = {}
+        self.headers: dict[str, str] = {}
         self._do = server.do
         self._meddling: list[Meddling] = []
         self.loses = b""
@@ -95,7 +101,7 @@ class Pushing:
         return Site("leon", self.server.endpoint, "UTC", (), {}, Auth(), Pull(concurrency=2), push)
 
     def connection(self) -> Connection:
-        return Connection(self.server.endpoint, Pull(concurrency=2), sleep=self.waits.append)
+        return Connection(self.server.endpoint, Pull(concurrency=2), headers=self.headers, sleep=self.waits.append)
 
     def items(self) -> list[Item]:
         """What a plan would say."""

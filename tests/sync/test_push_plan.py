@@ -298,3 +298,20 @@ def test_what_was_taken_back_comes_back_whether_it_is_selected_or_not(site: Site
     site.becomes("retracted")
     site.has(outcome())
     assert site.one(Push(outcomes=("tis",))).action == "changed"
+
+
+def test_a_retraction_that_was_cut_off_is_corrected_where_the_outcome_holds_again(site: Site) -> None:
+    """The server may have it."""
+    site.confirmed(outcome())
+    site.has()
+    site.becomes("sending")
+    site.has(outcome())
+    assert (site.one().action, status(site.one())) == ("changed", "corrected")
+
+
+def test_a_write_that_was_cut_off_and_was_none_is_not_corrected(site: Site) -> None:
+    site.confirmed(outcome())
+    site.has(outcome(number=15))
+    site.becomes("sending")
+    site.has(outcome(number=16))
+    assert status(site.one()) == "amended"

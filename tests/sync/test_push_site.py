@@ -13,6 +13,7 @@ from dm_fhir.store.ledger import begin_run, end_run
 from dm_fhir.sync.push.repair import repair_site
 from dm_fhir.sync.push.verify import verify_site
 from dm_fhir.testing import mocked_server
+from dm_fhir.testing.server import answered
 
 from .pushing import Json, Mapper, Pushing, body_of, refusing
 
@@ -93,11 +94,13 @@ def test_a_way_that_is_refused_gives_way_to_the_next_and_is_not_tried_again(push
 
 
 def test_a_way_that_makes_copies_is_left_after_the_first(pushing: Pushing) -> None:
-    """An earlier store has written all of it, and the server does not look at the condition of an update."""
+    """An earlier store has written all of it, a search finds that late, and the server does not look at the condition of an update."""
     for name, value in pushing.wanted.items():
         pushing.server.put({**json.loads(body_of(name, value)), "id": f"old-{name}"})
 
     def create(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if (method, path) == ("GET", "Observation") and "PUT Observation" not in pushing.writes():
+            return answered(200, {"resourceType": "Bundle", "type": "searchset"})
         if (method, path) != ("PUT", "Observation"):
             return None
         made = pushing.server.put({**document, "id": f"new-{len(pushing.server.resources)}"})
@@ -300,6 +303,73 @@ def test_a_provenance_that_the_server_had_no_time_for_is_written_by_the_next_pus
     pushing.calm()
     assert pushing.push().provenance == {"documented": 2}
     assert len(pushing.provenances()) == 2
+
+
+@pytest.mark.parametrize("how", ["answers 200", "refuses the condition"])
+def test_a_provenance_of_something_else_is_not_taken_for_ours(pushing: Pushing, how: str) -> None:
+    """The server does not know the parameters that it is searched by: it finds whatever is there."""
+    other = {
+        "resourceType": "Provenance",
+        "id": "other",
+        "target": [{"reference": "Observation/x"}],
+        "recorded": "2026-01-01",
+    }
+    found = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": other}]}
+
+    def ignore(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if (method, path) == ("GET", "Provenance"):
+            return answered(200, found)
+        if (method, path) == ("POST", "Provenance") and "If-None-Exist" in headers:
+            return answered(200, other) if how == "answers 200" else refusing(412)
+        return None
+
+    pushing.meddle(ignore)
+    assert pushing.push().provenance == {"documented": 2}
+    assert len(pushing.provenances()) == 2
+    pushing.db.execute("UPDATE transmission SET state = 'sent', provenance = NULL")
+    assert pushing.push().provenance == {"documented": 2}
+    assert len(pushing.provenances()) == 4, "those of before were not found by the search"
+
+
+@pytest.mark.parametrize("lacks", ["instant", "target"])
+def test_a_provenance_is_known_again_by_instant_and_target(pushing: Pushing, lacks: str) -> None:
+    pushing.push()
+    for one in pushing.provenances():
+        changed = (
+            {"recorded": "2026-01-01T00:00:00Z"} if lacks == "instant" else {"target": [{"reference": "Observation/x"}]}
+        )
+        pushing.server.put({**one, **changed})
+    found = {"resourceType": "Bundle", "entry": [{"resource": one} for one in pushing.provenances()]}
+    pushing.meddle(lambda method, path, *_: answered(200, found) if (method, path) == ("GET", "Provenance") else None)
+    pushing.db.execute("UPDATE transmission SET state = 'sent', provenance = NULL")
+    pushing.push()
+    assert len(pushing.provenances()) == 4
+
+
+def test_a_provenance_whose_instant_the_server_writes_otherwise_is_known_again(pushing: Pushing) -> None:
+    pushing.push()
+    for one in pushing.provenances():
+        pushing.server.put({**one, "recorded": one["recorded"].replace("Z", "+00:00")})
+    pushing.db.execute("UPDATE transmission SET state = 'sent', provenance = NULL")
+    pushing.push()
+    assert len(pushing.provenances()) == 2
+
+
+def test_a_login_that_is_repeated_in_an_entry_is_blotted_out(pushing: Pushing) -> None:
+    said = {"resourceType": "OperationOutcome", "issue": [{"diagnostics": "refused for Bearer open-sesame"}]}
+
+    def refuse(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if document.get("resourceType") != "Bundle" or len(document["entry"]) < 2:
+            return None
+        entries = [{"response": {"status": "422", "outcome": said}} for _ in document["entry"]]
+        return answered(200, {"resourceType": "Bundle", "type": "transaction-response", "entry": entries})
+
+    pushing.meddle(refuse)
+    pushing.headers = {"Authorization": "Bearer open-sesame"}
+    result = pushing.push()
+    assert pushing.states()["rejected"] == 19
+    assert "refused for Bearer …" in result.troubles[0]
+    assert "open-sesame" not in str(result) + str(pushing.rows())
 
 
 def test_a_server_that_goes_away_keeps_what_it_has_and_the_next_push_goes_on(pushing: Pushing) -> None:

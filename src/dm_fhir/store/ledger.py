@@ -304,11 +304,6 @@ def runs(db: sqlite3.Connection, most: int = -1) -> list[Run]:
     return [Run(*row) for row in rows]
 
 
-def was_restored(db: sqlite3.Connection) -> bool:
-    """Whether the store is one that was put back from a copy: what was done after that copy was made, it does not know."""
-    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM run WHERE command = 'restore')").fetchone()[0])
-
-
 def last_runs(db: sqlite3.Connection) -> list[Run]:
     """The newest run of each command, in order of command."""
     rows = db.execute(

@@ -80,6 +80,9 @@ class Mapper(Protocol):
         `targets` are references with versions where the server has them, `recorded` is an instant, `activity` CREATE, UPDATE or NULLIFY.
         """
 
+    def is_own_provenance(self, body: bytes) -> bool:
+        """Whether a Provenance says that this program has written its targets."""
+
     @property
     def imported_system(self) -> str:
         """The system of the identifiers of imported scores."""

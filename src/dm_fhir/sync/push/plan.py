@@ -175,7 +175,7 @@ def _item(row: OutcomeRow, planner: _Planner) -> Item:
         body = mapper.ready(outcome, row.patient).body
     except NotWritable as error:
         return item._replace(action="blocked", why=error.message)
-    status = _status(body, old)
+    status = _status(body, old, mapper)
     if status != "final":
         body = mapper.ready(outcome, row.patient, status).body
     return _compared(item._replace(body=body))
@@ -218,7 +218,7 @@ def _left_open(old: Pushed) -> str:
 _LEFT_OPEN = {"sending": "not settled before", "conflict": "in conflict before", "blocked": "kept back before"}
 
 
-def _status(body: bytes, old: Pushed | None) -> str:
+def _status(body: bytes, old: Pushed | None, mapper: Mapper) -> str:
     """The status of what is written after `old`: it was changed, or what it was made of has turned out to be wrong.
 
     What says the same keeps its status: that alone is no change.
@@ -226,11 +226,16 @@ def _status(body: bytes, old: Pushed | None) -> str:
     if old is None or old.server_id is None:
         return "final"
     before = status_of(old.body)
-    if before == _ENTERED_IN_ERROR:
+    if before == _ENTERED_IN_ERROR or _is_perhaps_taken_back(old, mapper):
         return "corrected"
     if same_but_status(old.body, body):
         return before
     return "amended" if sources(old.body) <= sources(body) else "corrected"
+
+
+def _is_perhaps_taken_back(old: Pushed, mapper: Mapper) -> bool:
+    """Whether a run was cut off while it took it back: the server may have that."""
+    return old.state == "sending" and old.hash == fingerprint(mapper.taken_back(old.body))
 
 
 def _made_from(body: bytes, mapper: Mapper) -> str:

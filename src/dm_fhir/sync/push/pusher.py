@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from urllib.parse import urlsplit
 
 from dm_fhir.config import Site
@@ -20,7 +20,6 @@ from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store.audit import note_written
 from dm_fhir.store.database import batched
 from dm_fhir.store.facts import facts, remember
-from dm_fhir.store.ledger import was_restored
 from dm_fhir.store.pushes import Pushed, forget, put_pushes, seconds_since_sent, settle_pushes
 from dm_fhir.store.transmissions import (
     Activity,
@@ -35,8 +34,9 @@ from dm_fhir.sync.push.bundle import write_bundles
 from dm_fhir.sync.push.content import fingerprint
 from dm_fhir.sync.push.first import write_first
 from dm_fhir.sync.push.plan import TO_SEND, Item
-from dm_fhir.sync.push.provenance import document
-from dm_fhir.sync.push.request import Write
+from dm_fhir.sync.push.provenance import document, is_ours
+from dm_fhir.sync.push.request import Write, token
+from dm_fhir.sync.push.resolve import holds_only
 from dm_fhir.sync.push.result import NO_PATIENT, Result, counted, result_of
 from dm_fhir.sync.push.single import Ended, NothingMayBeWritten, Writer, decide, write_one
 from dm_fhir.sync.push.subjects import missing_patients
@@ -48,6 +48,8 @@ from dm_fhir.sync.workers import Job, work_off
 Progress = Callable[[str, int, int], None]
 #: So many items at most are written singly, where the server refuses them by every way, before the others are.
 _MOST_FIRST = 3
+#: How many are looked up at a time, until there are so many that are not there.
+_LOOKED_AT = 20
 _SAMPLE = 20
 #: The server holds what we want to be there.
 _THERE = ("confirmed", "retracted")
@@ -99,10 +101,10 @@ class _Pusher(SharedStore):
         self.checked = sum(_is_unfinished(item) for item in items if item.action in TO_SEND)
         self._requests_before = connection.requests_sent
         self._waited = seconds_since_sent(db, site.name)
-        self._is_restored = was_restored(db)  # then what is new to the ledger may have been written all the same
         capability = read_capability(connection)
         ways = Ways(site, capability, vendor_of(capability, site.vendor), facts(db, site.name), self._remember)
-        self.writer = Writer(connection, ways)
+        self.writer = Writer(connection, ways, partial(is_ours, connection, mapper))
+        self._empty: str | None = None
 
     def carry_out(self, progress: Callable[[int, int], None]) -> None:
         """Everything there is to do, in this order: what an earlier run left open, a first write, the others, the proof."""
@@ -159,19 +161,30 @@ class _Pusher(SharedStore):
 
     def _first(self, items: list[Item]) -> list[Item]:
         """Write single items until it is known how the server writes one once; the items that are left."""
-        for new in [item for item in items if _is_new(item)][:_MOST_FIRST]:
+        for new in islice(self._absent([item for item in items if _is_new(item)]), _MOST_FIRST):
             if self.writer.ways.is_tried or not self.writer.ways.may_create:
                 break
             items.remove(new)  # what is there already is written by its id, which needs no condition
             transmission = self._intend([Write(new)], "CREATE")
             self._send([Write(new)], transmission, partial(self._first_of, Write(new)))
             self._document(transmission, is_new=True)
+            row, system = self.rows[new.identifier], _system(new)
+            if row.server_id and holds_only(self.connection, system, row.server_id):
+                self._empty = system
         if self.writer.ways.way is None or not self.writer.ways.may_create:
             new_ones = [item for item in items if _is_new(item)]
             with self.writing():
                 self._keep([Ended(item, "blocked", "nothing new can be written once") for item in new_ones], None)
             return [item for item in items if not _is_new(item)]
         return items
+
+    def _absent(self, items: Sequence[Item]) -> Iterator[Item]:
+        """Those of them of which the server has nothing: what somebody has made of ours is not written over to try a way."""
+        for some in batched(items, _LOOKED_AT):
+            if self.writer.ways.is_tried or not self.writer.ways.may_create:
+                return
+            holdings = self.writer.look(some)
+            yield from (item for item in some if holdings[item.identifier].kind == "absent")
 
     def _first_of(self, write: Write) -> Iterator[Ended]:
         yield write_first(self.writer, write)
@@ -195,9 +208,9 @@ class _Pusher(SharedStore):
 
     def _looked_up(self, items: Sequence[Item]) -> Iterator[Write]:
         """What is to be written, over what. What an earlier run had begun, or somebody has changed, is settled without a write."""
-        known = [item for item in items if self._is_restored or not _is_new(item)]
-        unfinished = [item for item in known if _is_unfinished(item)]
-        holdings = self.writer.look([item for item in known if not _is_unfinished(item)], exactly=False)
+        perhaps_there = [item for item in items if not _is_new(item) or _system(item) != self._empty]
+        unfinished = [item for item in perhaps_there if _is_unfinished(item)]
+        holdings = self.writer.look([item for item in perhaps_there if not _is_unfinished(item)], exactly=False)
         holdings |= self.writer.look_until_found(unfinished, self._waited)
         settled = []
         for item in items:
@@ -320,13 +333,18 @@ def _is_retraction(ended: Ended) -> bool:
     return ended.item.action == "retract"
 
 
+def _system(item: Item) -> str:
+    """The system of its identifier."""
+    return token(item).rpartition("|")[0]
+
+
 def _is_unfinished(item: Item) -> bool:
     """Whether an earlier run was cut off while it wrote it."""
     return item.before is not None and item.before.state == "sending"
 
 
 def _is_new(item: Item) -> bool:
-    """Whether the server has certainly nothing of it from us: it was never sent, or never taken."""
+    """Whether it was never sent, or never taken, as far as the ledger knows: an older one may have been put back."""
     old = item.before
     return item.action != "retract" and (
         old is None or (old.server_id is None and old.state in ("blocked", "rejected"))

@@ -24,7 +24,7 @@ from dm_fhir.sync.push.resolve import find, is_retired, read
 from dm_fhir.sync.push.result import Result, counted
 from dm_fhir.sync.push.ways import Ways
 
-_SETTLED_NEXT = "repaired: one copy is left, which the next push settles"
+_SETTLED_NEXT = "repaired: one copy is left, and the next push brings it up to date: run dm-fhir push again"
 
 
 class Copies(NamedTuple):
@@ -111,7 +111,7 @@ def _retire(connection: Connection, mapper: Mapper, copy: Resource, name: str) -
             "PUT", copy.reference, body=body, headers=guard, accept=REFUSALS, place="PUT Observation"
         )
         if answer.status in REFUSALS:
-            return f"{copy.reference} is left as it is: answered {answer.status}: {refusal(answer).said}"
+            return f"{copy.reference} is left as it is: answered {answer.status}: {refusal(connection, answer).said}"
     except WriteUnsettled:
         pass  # what is there now tells
     except RequestFailed as error:

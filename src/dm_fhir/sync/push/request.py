@@ -109,7 +109,7 @@ def send_one(connection: Connection, way: Way, write: Write) -> Written:
             headers["If-None-Exist"] = criteria(token(item))
     answer = connection.request(method, url, body=body, headers=headers, accept=REFUSALS, place=f"{method} Observation")
     if answer.status in REFUSALS:
-        return refusal(answer)
+        return refusal(connection, answer)
     place, version = _place(answer.headers.get("Location", "")), _etag(answer.headers.get("ETag", ""))
     return _written(answer.status, place or (copy.reference if copy else None), version, answer.body)
 
@@ -123,7 +123,7 @@ def send_bundle(connection: Connection, writes: Sequence[Write]) -> list[Written
     answer = connection.request(
         "POST", connection.endpoint, body=body, headers=_PREFER, accept=REFUSALS, place="POST of a transaction"
     )
-    return refusal(answer) if answer.status in REFUSALS else _results(answer, writes)
+    return refusal(connection, answer) if answer.status in REFUSALS else _results(answer, writes, connection.secrets)
 
 
 class _Request(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -171,7 +171,7 @@ class _Answers(msgspec.Struct, frozen=True):
     entry: tuple[_Answered, ...] = ()
 
 
-def _results(answer: Answer, writes: Sequence[Write]) -> list[Written]:
+def _results(answer: Answer, writes: Sequence[Write], secrets: Sequence[str]) -> list[Written]:
     """What became of each. An answer that does not show plainly which entry is whose says nothing of any new one."""
     try:
         answers = msgspec.json.decode(answer.body, type=_Answers).entry
@@ -179,7 +179,7 @@ def _results(answer: Answer, writes: Sequence[Write]) -> list[Written]:
         answers = ()
     if len(answers) != len(writes):
         return [Written(0)] * len(writes)
-    results = [_result(one) for one in answers]
+    results = [_result(one, secrets) for one in answers]
     if all(_is_of(result, write) for result, write in zip(results, writes, strict=True)):
         return results
     # In another order: only what shows its identifier is certain.
@@ -187,11 +187,11 @@ def _results(answer: Answer, writes: Sequence[Write]) -> list[Written]:
     return [shown.get(token(write.item), Written(0)) for write in writes]
 
 
-def _result(answered: _Answered) -> Written:
+def _result(answered: _Answered, secrets: Sequence[str]) -> Written:
     response = answered.response
     status = int(response.status[:3]) if re.match("[1-5][0-9][0-9]", response.status) else 0
     if status >= 400:
-        return _refused(status, bytes(response.outcome) or bytes(answered.resource))
+        return _refused(status, bytes(response.outcome) or bytes(answered.resource), secrets)
     return _written(status, _place(response.location or ""), _etag(response.etag or ""), bytes(answered.resource))
 
 
@@ -203,9 +203,9 @@ def _is_of(result: Written, write: Write) -> bool:
     return write.copy is None or result.server_id in (None, write.copy.reference)
 
 
-def refusal(answer: Answer) -> Written:
+def refusal(connection: Connection, answer: Answer) -> Written:
     """What an answer says that refuses."""
-    return _refused(answer.status, answer.body)
+    return _refused(answer.status, answer.body, connection.secrets)
 
 
 class _Issue(msgspec.Struct, frozen=True):
@@ -218,7 +218,7 @@ class _Outcome(msgspec.Struct, frozen=True):
     issue: tuple[_Issue, ...] = ()
 
 
-def _refused(status: int, body: bytes) -> Written:
+def _refused(status: int, body: bytes, secrets: Sequence[str]) -> Written:
     try:
         issues = msgspec.json.decode(body, type=_Outcome).issue
     except NOT_READABLE:
@@ -227,7 +227,9 @@ def _refused(status: int, body: bytes) -> Written:
     texts = [*paths, *(issue.diagnostics or "" for issue in issues)]
     named = next((found for text in texts if (found := _ENTRY.search(text))), None)
     element = next((path for path in paths if _PATH.fullmatch(path)), "")
-    return Written(status, said=server_says(body), element=element, entry=int(named[1]) if named else None)
+    return Written(
+        status, said=server_says(body, hide=secrets), element=element, entry=int(named[1]) if named else None
+    )
 
 
 def _written(status: int, place: tuple[str, str | None] | str | None, version: str | None, body: bytes) -> Written:

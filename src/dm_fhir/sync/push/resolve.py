@@ -4,7 +4,7 @@ A search may be late, so that it never proves that something is absent; a read b
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from dm_fhir.fhir.connection import TRY_AGAIN, Connection
 from dm_fhir.fhir.page import Page, read_page
 from dm_fhir.fhir.resource import Resource, Unusable, read_resource
 from dm_fhir.store.database import batched
-from dm_fhir.sync.push.content import fingerprint, status_of
+from dm_fhir.sync.push.content import fingerprint, same_but_status, status_of
 from dm_fhir.sync.push.plan import Item
 from dm_fhir.sync.push.request import token, tokens
 
@@ -29,12 +29,15 @@ _STEPS_SECONDS = (1, 2, 4, 8, 15, 30)
 _STEPS_OF_IMMEDIATE_SECONDS = (1,)
 _NO_CACHE = {"Cache-Control": "no-cache"}
 _RETIRED = "entered-in-error"
+_STANDING = ("final", "amended", "corrected")
+#: Whether this program has written a resource as it stands, as the server itself documents it.
+IsOurs = Callable[[Resource], bool]
 
 
 class Holding(NamedTuple):
     """What the server holds of one item.
 
-    `same`: what we want to be there. `ours`: what we wrote before. `foreign`: something else. `absent`: nothing. `gone`:
+    `same`: what we want to be there, or what differs from it in nothing but final, amended or corrected. `ours`: what we wrote before. `foreign`: something else. `absent`: nothing. `gone`:
     nothing, though it told us an id. `several`: more than one copy.
     """
 
@@ -79,27 +82,37 @@ def read(connection: Connection, reference: str) -> Resource | None:
         raise RequestFailed(f"the answer for {reference} is no resource", reason="not-fhir") from None
 
 
-def look(connection: Connection, items: Sequence[Item], *, exactly: bool = True) -> dict[str, Holding]:
+def holds_only(connection: Connection, system: str, reference: str) -> bool:
+    """Whether a search for all identifiers of a system is shown to work, and there is this one resource and no other."""
+    try:
+        page = _page(connection, f"Observation?identifier={quote(f'{system}|', safe='')}&_count=2")
+    except RequestFailed:
+        return False
+    return page.next_url is None and [one.reference for one in page.resources] == [reference]
+
+
+def look(connection: Connection, items: Sequence[Item], is_ours: IsOurs, *, exactly: bool = True) -> dict[str, Holding]:
     """What the server holds of each item, by its identifier. Without `exactly` what a search finds is good enough, late or not."""
     names = {item.identifier: token(item) for item in items}
     found = find(connection, list(names.values()))
     return {
-        item.identifier: _holding(connection, item, found[names[item.identifier]], exactly=exactly) for item in items
+        item.identifier: _holding(connection, item, found[names[item.identifier]], is_ours, exactly=exactly)
+        for item in items
     }
 
 
 def look_until_found(
-    connection: Connection, items: Sequence[Item], *, is_immediate: bool, waited_seconds: float = 0
+    connection: Connection, items: Sequence[Item], is_ours: IsOurs, *, is_immediate: bool, waited_seconds: float = 0
 ) -> dict[str, Holding]:
     """The same after a write whose end is not known: what is absent is looked for again until the server's index has had time."""
-    holdings = look(connection, items)
+    holdings = look(connection, items, is_ours)
     for seconds in _STEPS_OF_IMMEDIATE_SECONDS if is_immediate else _STEPS_SECONDS:
         absent = [item for item in items if holdings[item.identifier].kind == "absent"]
         if not absent:
             break
         if waited_seconds < seconds:
             connection.pace.wait(seconds - waited_seconds, Counter())
-            holdings |= look(connection, absent)
+            holdings |= look(connection, absent, is_ours)
         waited_seconds = max(0.0, waited_seconds - seconds)
     return holdings
 
@@ -135,7 +148,9 @@ def _asked(request: "partial[T]") -> T:
         raise
 
 
-def _holding(connection: Connection, item: Item, found: Iterable[Resource], *, exactly: bool) -> Holding:
+def _holding(
+    connection: Connection, item: Item, found: Iterable[Resource], is_ours: IsOurs, *, exactly: bool
+) -> Holding:
     known = item.before.server_id if item.before else None
     copies = {copy.reference: copy for copy in found}
     if known is not None and (exactly or known not in copies):
@@ -149,15 +164,17 @@ def _holding(connection: Connection, item: Item, found: Iterable[Resource], *, e
         return Holding("absent" if known is None else "gone")
     if len(standing) > 1:
         return Holding("several", tuple(sorted(standing, key=lambda copy: copy.reference)))
-    return Holding(_kind(item, standing[0]), (standing[0],))
+    return Holding(_kind(item, standing[0], is_ours), (standing[0],))
 
 
-def _kind(item: Item, copy: Resource) -> Literal["same", "ours", "foreign"]:
+def _kind(item: Item, copy: Resource, is_ours: IsOurs) -> Literal["same", "ours", "foreign"]:
     kept = fingerprint(copy.body)
     if kept == fingerprint(item.body):
         return "same"
-    # What we last wrote; or were writing when we were cut off, and the outcome has changed again since. With nothing
-    # in the ledger it is what an earlier store of this study wrote.
-    if item.before is None or kept in (fingerprint(item.before.body), item.before.hash):
-        return "ours"
-    return "foreign"
+    # What we last wrote; or were writing when we were cut off, and the outcome has changed again since. What the ledger does not
+    # know, since it is new or an older copy of it was put back, is ours only if a Provenance of ours names this very version.
+    known = (fingerprint(item.before.body), item.before.hash) if item.before else ()
+    if kept not in known and not is_ours(copy):
+        return "foreign"
+    stand = status_of(copy.body) in _STANDING and status_of(item.body) in _STANDING
+    return "same" if stand and same_but_status(copy.body, item.body) else "ours"

@@ -10,7 +10,7 @@ from dm_fhir.fhir.resource import Resource
 from dm_fhir.sync.push.content import altered, fingerprint
 from dm_fhir.sync.push.plan import Item
 from dm_fhir.sync.push.request import Write, Written, send_one, token, tokens, without_servers_own
-from dm_fhir.sync.push.resolve import Holding, look, look_until_found, read
+from dm_fhir.sync.push.resolve import Holding, IsOurs, look, look_until_found, read
 from dm_fhir.sync.push.ways import Way, Ways
 
 State = Literal["confirmed", "retracted", "rejected", "conflict", "sending", "blocked"]
@@ -55,15 +55,18 @@ class Writer(NamedTuple):
 
     connection: Connection
     ways: Ways
+    is_ours: IsOurs
 
     def look(self, items: Sequence[Item], *, exactly: bool = True) -> dict[str, Holding]:
         """What the server holds of each, by identifier. Without `exactly` it may be late where the server guards its updates."""
-        return look(self.connection, items, exactly=exactly or not self.ways.guards_updates)
+        return look(self.connection, items, self.is_ours, exactly=exactly or not self.ways.guards_updates)
 
     def look_until_found(self, items: Sequence[Item], waited_seconds: float = 0) -> dict[str, Holding]:
         """The same after a write that may have been carried out."""
         is_immediate = self.ways.is_immediate
-        return look_until_found(self.connection, items, is_immediate=is_immediate, waited_seconds=waited_seconds)
+        return look_until_found(
+            self.connection, items, self.is_ours, is_immediate=is_immediate, waited_seconds=waited_seconds
+        )
 
     def rest(self, seconds: float | None) -> None:
         """Leave the server alone for as long as it asks."""
@@ -139,7 +142,8 @@ def several(copies: Sequence[Resource]) -> str:
 
 def confirmed(item: Item, copy: Resource) -> Ended:
     """The server holds what we want to be there."""
-    return Ended(item, _settled(item), None, copy.reference, copy.version)
+    content = without_servers_own(copy.body) if fingerprint(copy.body) != fingerprint(item.body) else None
+    return Ended(item, _settled(item), None, copy.reference, copy.version, content)
 
 
 def accepted(writer: Writer, item: Item, written: Written) -> Ended:

@@ -171,7 +171,7 @@ def test_a_bundle_that_is_too_large_is_halved_and_that_is_remembered(pushing: Pu
     pushing.meddle(cap)
     pushing.push()
     assert once(pushing)
-    assert facts(pushing.db, "leon")["write bundle_size"] == "4"
+    assert facts(pushing.db, "leon")["write bundle_size"] == "5"
     assert all(one["meta"]["versionId"] == "1" for one in pushing.server.resources.values())
 
 

@@ -114,7 +114,9 @@ class Ways:
     def too_large(self, entries: int) -> None:
         """A Bundle of so many entries was too much: half as many from now on."""
         with self._lock:
-            self.bundle_size = min(self.bundle_size, max(1, entries // 2))
+            self.bundle_size = min(
+                self.bundle_size, max(1, (entries + 1) // 2)
+            )  # half of 119 is 60: two Bundles, not three
         self._learn(_SIZE, str(self.bundle_size))
 
     def is_not_the_size(self) -> None:

@@ -30,6 +30,7 @@ class _Wish(NamedTuple):
     retract: bool
     verify: bool
     repair: bool
+    relearn: bool
     listed: bool
 
 
@@ -45,6 +46,9 @@ class _Wish(NamedTuple):
 )
 @click.option(
     "--repair", is_flag=True, help="Of results that a server holds several times set all but one to entered-in-error."
+)
+@click.option(
+    "--relearn", is_flag=True, help="Forget what was found out of how a server is written to, and find it out again."
 )
 @click.option("--list", "listed", is_flag=True, help="List what was written: where on the server, when, by which run.")
 @json_option
@@ -90,6 +94,8 @@ def _check(asked: _Wish, sample: int | None) -> None:
         raise click.UsageError(f"{' and '.join(chosen)} exclude each other")
     if (asked.verify or asked.listed) and (asked.dry_run or asked.yes):
         raise click.UsageError(f"{chosen[0]} writes nothing: neither --dry-run nor --yes goes with it")
+    if asked.relearn and (asked.verify or asked.listed or asked.dry_run):
+        raise click.UsageError("--relearn goes with what writes")
     if sample is not None and not asked.verify:
         raise click.UsageError("--sample goes with --verify")
 
@@ -127,11 +133,15 @@ def _waiting(site: Site, why: str | None) -> str | None:
 
 def _pushed(study: Study, asked: _Wish, *, as_json: bool) -> int:
     """Write, or take back, and tell what became of it."""
+    from dm_fhir.store.facts import forget_writing
     from dm_fhir.sync import passes
 
     agree = _agreeing(yes=asked.yes)
     with running(study, "push", _STEPS) as run:
         sites = enabled_sites(run)
+        if asked.relearn:
+            for site in sites:
+                forget_writing(study.db, site.name)
         if asked.retract:
             results = passes.retract(run.work, sites, agree)
         elif asked.repair:

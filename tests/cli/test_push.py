@@ -354,6 +354,7 @@ def test_a_pattern_that_matches_nothing_is_a_fault_of_the_config(study: Study) -
         (["--verify", "--repair"], "--verify and --repair exclude each other"),
         (["--verify", "--yes"], "--verify writes nothing"),
         (["--sample", "3"], "--sample goes with --verify"),
+        (["--relearn", "--dry-run"], "--relearn goes with what writes"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(study: Study, words: list[str], message: str) -> None:
@@ -463,3 +464,19 @@ def test_of_whom_the_records_are_not_complete_nothing_is_written_and_that_is_sai
     assert ": their records are not complete\n" in shown.out
     assert "of 1 patient not written: their records are not complete" in ran.out
     assert written.writes() == []
+
+
+def test_a_server_that_was_mended_is_written_to_again_when_somebody_says_so(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = study.server.put
+    monkeypatch.setattr(study.server, "put", lambda one: put({k: v for k, v in one.items() if k != "identifier"}))
+    first = study.type("push", "--yes")
+    assert (first.code, study.outcomes()) == (7, {})
+    assert "when that is mended: dm-fhir push --relearn" in first.out
+    monkeypatch.setattr(study.server, "put", put)
+    assert study.type("push").code == 3
+    assert study.type("push", "--relearn").code == 0
+    assert study.type("push", "--verify").code == 0
+    everything = [one for one in study.server.resources.values() if one["resourceType"] == "Observation"]
+    assert len(everything) == len(study.outcomes()) + 2, "what had lost its identifier has it again"

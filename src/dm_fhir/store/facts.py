@@ -27,3 +27,8 @@ def forget_all(db: sqlite3.Connection, site: str) -> None:
 def forget_what_may_be_mended(db: sqlite3.Connection, site: str) -> None:
     """Forget all but what would do harm if it were tried again."""
     db.execute("DELETE FROM server_fact WHERE site = ? AND substr(value, 1, ?) <> ?", (site, len(FOR_GOOD), FOR_GOOD))
+
+
+def forget_writing(db: sqlite3.Connection, site: str) -> None:
+    """Forget how the server is written to, also what would do harm: somebody says that it was mended."""
+    db.execute("DELETE FROM server_fact WHERE site = ? AND name LIKE 'write %'", (site,))

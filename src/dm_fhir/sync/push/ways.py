@@ -91,7 +91,10 @@ class Ways:
     def loses_identifiers(self) -> None:
         """The server dropped an identifier: whatever is created could not be found again."""
         self._learn(_CREATE, _LOSES_IDENTIFIERS)
-        self.remark("this server drops identifiers: nothing new is written there, as it could not be found again")
+        self.remark(
+            "this server drops identifiers: nothing new is written there, as it could not be found again; "
+            "when that is mended: dm-fhir push --relearn"
+        )
 
     @property
     def is_immediate(self) -> bool:

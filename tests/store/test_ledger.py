@@ -28,7 +28,6 @@ from dm_fhir.store.ledger import (
     runs,
     standings,
     units,
-    units_of_patient,
     units_of_query,
 )
 
@@ -131,7 +130,6 @@ def test_many_rows_are_written_at_once(db: sqlite3.Connection) -> None:
     many = [complete(query, EARLY, f"Patient/{number:03}") for number in range(300) for query in ("a", "b")]
     put_units(db, many)
     assert [replace(unit, ended="") for unit in units(db, "leon")] == many
-    assert units_of_patient(db, "leon", "Patient/007").keys() == {"a", "b"}
     assert len(units_of_query(db, "leon", "b")) == 300
     forget_units(db, "leon", "Patient/007", ["b", "c"])
     assert (len(units(db, "leon")), get_unit(db, "leon", "Patient/007", "b")) == (599, None)

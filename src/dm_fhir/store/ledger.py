@@ -115,12 +115,6 @@ def messages_of_complete(db: sqlite3.Connection, site: str) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def units_of_patient(db: sqlite3.Connection, site: str, patient: str) -> dict[str, Unit]:
-    """A patient's rows by query; those of no patient for ""."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND patient = ?", (site, patient))
-    return {unit.query: unit for unit in map(_unit, rows)}
-
-
 def units_of_query(db: sqlite3.Connection, site: str, query: str) -> dict[str, Unit]:
     """The rows of one query by patient."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND query = ?", (site, query))

@@ -1,0 +1,79 @@
+"""What a push remembers of a server, and what its proof makes of what is not there as it was sent."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from dm_fhir.sync.push.verify import verify_site
+from dm_fhir.testing import mocked_server
+
+from .pushing import Json, Pushing, body_of, refusing
+
+
+@pytest.fixture
+def pushing(db: sqlite3.Connection) -> Iterator[Pushing]:
+    """A study that wants twenty results on a server that knows their patient."""
+    with mocked_server([{"resourceType": "Patient", "id": "p1"}]) as server:
+        made = Pushing(db, server)
+        made.wanted = {f"k{number}": number for number in range(1, 21)}
+        yield made
+
+
+@pytest.mark.parametrize("configured", [None, 7])
+def test_how_large_a_bundle_may_be_is_known_to_the_next_push_unless_the_config_says_it(
+    pushing: Pushing, configured: int | None
+) -> None:
+    sizes: list[int] = []
+
+    def cap(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if (method, path) != ("POST", ""):
+            return None
+        sizes.append(len(document["entry"]))
+        return refusing(413) if sizes[-1] > 5 else None
+
+    pushing.meddle(cap)
+    pushing.push()
+    sizes.clear()
+    pushing.settings = {"bundle_size": configured} if configured else {}
+    pushing.wanted |= {f"k{number}": number for number in range(21, 41)}
+    pushing.push()
+    assert max(sizes) == (configured or 5)
+    assert pushing.states() == {"confirmed": 40}
+
+
+def test_what_cannot_be_read_back_is_unknown(pushing: Pushing) -> None:
+    pushing.push()
+    pushing.meddle(lambda method, path, *_: refusing(403) if path.startswith("Observation") else None)
+    seen = verify_site(pushing.db, pushing.site, pushing.connection(), None)
+    assert seen.counts == {"unknown": 20}
+    assert "cannot be read" in seen.troubles[0]
+
+
+def test_a_copy_that_comes_after_the_write_is_a_conflict_by_the_sample(pushing: Pushing) -> None:
+    def copied(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if (method, path) == ("POST", "Provenance") and pushing.held("k3") and len(pushing.held("k3")) == 1:
+            pushing.server.put({**pushing.held("k3")[0], "id": "a-copy"})
+        return None
+
+    pushing.meddle(copied)
+    result = pushing.push()
+    assert pushing.rows()["k3"].state == "conflict"
+    assert "2 copies of one result" in result.troubles[0]
+
+
+def test_a_retired_copy_beside_the_first_write_is_none(pushing: Pushing) -> None:
+    """Of ours a repair has left one; the server takes it for none of its condition's."""
+    retired = {**json.loads(body_of("k1", 1, status="entered-in-error")), "id": "retired"}
+    pushing.settings = {"way": "search"}
+
+    def beside(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        if method == "POST" and path == "Observation" and "Observation/retired" not in pushing.server.resources:
+            pushing.server.put(retired)
+        return None
+
+    pushing.meddle(beside)
+    pushing.push()
+    assert pushing.states() == {"confirmed": 20}

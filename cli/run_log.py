@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 
+from dm_fhir.cli.reporter import number_of
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Site
 from dm_fhir.errors import EXIT_CODES, DmFhirError, NotConfirmed
@@ -94,5 +95,6 @@ def _tell_outcomes(voice: Voice, db: sqlite3.Connection, site: Site) -> None:
     counts = counts_by_state(db, site.name)
     for state, (event, meaning) in _OUTCOMES.items():
         if counts.get(state):
-            text = f"{counts[state]} outcomes {'not settled' if state == 'sending' else state}: {meaning}"
+            how = {"sending": "not settled", "conflict": "in conflict"}.get(state, state)
+            text = f"{number_of(counts[state], 'outcome')} {how}: {meaning}; dm-fhir push --dry-run --site {site.name}"
             voice.warn(text, event, site.name, count=counts[state])

@@ -22,6 +22,7 @@ def _remarks(run: Scheduled, when: Rhythm, user: str | None) -> list[str]:
     lines = [
         f"# dm-fhir sync, {when.words}, by the machine's clock: {run.title}",
         f"# Put in place: {place}",
+        *(_permissions(run, user) if user else []),
         "# cron mails what a line prints, and this one prints only when the sync did not end with 0. MAILTO=somebody@example.org",
         "# above it says whom; without it the mail is the user's own. Printed is the log, which holds nothing of a patient; the last",
         f"# one is in {_log(run)}. The result names records, and is not for mail: dm-fhir status.",
@@ -33,6 +34,16 @@ def _remarks(run: Scheduled, when: Rhythm, user: str | None) -> list[str]:
             "# file of mode 0600 and name it file:PATH in the config: a crontab is no place for it.",
         ]
     return lines
+
+
+def _permissions(run: Scheduled, user: str) -> list[str]:
+    """What the user needs of the files: nobody hands it the keys."""
+    files = run.private.values()
+    keys = shlex.join(map(str, [*sorted({path.parent for path in files}), *files]))
+    return [
+        f"# {user} must be able to read {shlex.quote(str(run.config))}, and to write {shlex.quote(str(run.store.parent))}.",
+        *([f"# cron hands over no keys, they are {user}'s own: chown {user} {keys}"] if keys else []),
+    ]
 
 
 def _log(run: Scheduled) -> Path:

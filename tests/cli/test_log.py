@@ -107,6 +107,9 @@ def test_what_is_wrong_with_outcomes_and_sites_is_an_event_each(study: Study) ->
         ("set_aside", "leon"): 2, ("push_conflict", "leon"): 2, ("push_rejected", "leon"): 1, ("push_unsettled", "leon"): 1,
         ("site_stopped", "madrid"): None,
     }  # fmt: skip
+    said = [line["message"] for line in events(err) if line["event"] in ("push_conflict", "push_rejected")]
+    assert [text.partition(":")[0] for text in said] == ["2 outcomes in conflict", "1 outcome rejected"]
+    assert all(text.endswith("; dm-fhir push --dry-run --site leon") for text in said)
 
 
 @pytest.mark.parametrize("as_json", [True, False])

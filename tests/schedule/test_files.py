@@ -246,3 +246,11 @@ def test_a_file_for_cron_d_names_its_user(typed: Callable[..., Ran]) -> None:
     assert shlex.split(others.splitlines()[-1], posix=False)[5] == "dm-fhir"
     assert others.splitlines()[-1].replace(" dm-fhir umask", " umask") == mine.splitlines()[-1]
     assert mine.endswith("}\n")
+
+
+def test_a_file_for_cron_d_says_what_its_user_must_own(typed: Callable[..., Ran], config: Path) -> None:
+    [said] = [line for line in typed("cron", "--user", "fhir").out.splitlines() if "chown fhir" in line]
+    owned = shlex.split(said.partition("chown fhir ")[2])
+    [key] = [path for path in owned if path.endswith("leon.pem")]
+    assert str(Path(key).parent) in owned
+    assert "chown" not in typed("cron").out

@@ -2,15 +2,17 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from dm_fhir.sync.push.repair import repair_site
 from dm_fhir.sync.push.verify import verify_site
 from dm_fhir.testing import mocked_server
 
-from .pushing import Json, Pushing, body_of, refusing
+from .pushing import Json, Mapper, Pushing, body_of, refusing
 
 
 @pytest.fixture
@@ -77,3 +79,23 @@ def test_a_retired_copy_beside_the_first_write_is_none(pushing: Pushing) -> None
     pushing.meddle(beside)
     pushing.push()
     assert pushing.states() == {"confirmed": 20}
+
+
+def test_a_repair_keeps_what_we_wrote_else_the_oldest_and_guards_its_writes(pushing: Pushing) -> None:
+    pushing.wanted = {"k1": 1, "k2": 2}
+    for name, values in {"k1": (7, 1), "k2": (8, 9)}.items():
+        for place, value in zip("zy", values, strict=True):  # z is the older one
+            pushing.server.put({**json.loads(body_of(name, value)), "id": f"{place}-{name}"})
+            time.sleep(0.002)
+    pushing.push()
+    assert pushing.states() == {"conflict": 2}
+    guards: list[str | None] = []
+
+    def note(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
+        return guards.append(headers.get("If-Match")) if method == "PUT" else None
+
+    pushing.meddle(note)
+    repair_site(pushing.db, pushing.site, pushing.connection(), Mapper(), 1, pushing.items())  # type: ignore[arg-type]
+    stands = {one["id"] for name in ("k1", "k2") for one in pushing.held(name) if one["status"] == "final"}
+    assert stands == {"y-k1", "z-k2"}
+    assert guards == ['W/"1"', 'W/"1"']

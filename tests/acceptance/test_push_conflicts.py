@@ -140,7 +140,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         answers[0] = status
 
     monkeypatch.setattr(Connection, "ask", asked)
-    monkeypatch.setattr("dm_fhir.fhir.connection.pause", lambda _: None)
+    monkeypatch.setattr("dm_fhir.fhir.connection.time.sleep", lambda _: None)  # what `pause` looks up
     return answer
 
 

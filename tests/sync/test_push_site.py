@@ -486,7 +486,16 @@ def test_verifying_says_what_is_the_same_changed_gone_and_there_twice(pushing: P
     seen = verify_site(pushing.db, pushing.site, pushing.connection(), None)
     assert seen.counts == {"same": 17, "differs": 1, "gone": 1, "twice": 1}
     assert len(seen.troubles) == 3
-    assert any("the server changed status of Observation/" in one for one in seen.troubles)
+    assert any(" was changed since it was written: status" in one for one in seen.troubles)
+
+
+def test_what_is_in_conflict_is_no_more_the_same_than_before(pushing: Pushing) -> None:
+    pushing.push()
+    edit(pushing, "k3", status="amended")
+    pushing.wanted["k3"] = 33
+    pushing.push()
+    assert pushing.rows()["k3"].state == "conflict"
+    assert verify_site(pushing.db, pushing.site, pushing.connection(), None).counts == {"same": 19, "differs": 1}
 
 
 def test_a_sample_is_spread_over_all(pushing: Pushing) -> None:

@@ -43,8 +43,10 @@ def verify_site(db: sqlite3.Connection, site: Site, connection: Connection, most
 
     Raises ServerUnavailable or LoginRefused.
     """
-    settled = ("confirmed", "retracted")
-    rows = [row for _, row in sorted(pushed(db, site.name).items()) if row.state in settled and row.server_id]
+    written = pushed(
+        db, site.name, ("confirmed", "retracted", "conflict")
+    )  # a conflict is over when ours is there again
+    rows = [row for _, row in sorted(written.items()) if row.server_id]
     seen = list(compared(connection, spread(rows, most) if most is not None else rows))
     troubles = [f"{one.row.variable} of {one.row.patient}: {one.message}" for one in seen if one.kind != "same"]
     return Verified(dict(Counter(one.kind for one in seen)), troubles)
@@ -108,6 +110,9 @@ def _seen(connection: Connection, row: Pushed, found: Sequence[Resource]) -> See
             known,
         )
     if differing := altered(known.body, row.body):
+        if known.version != row.version:
+            told = f"{known.reference} was changed since it was written: {', '.join(differing)}"
+            return Seen(row, "differs", told, known)
         return Seen(row, "differs", f"the server changed {', '.join(differing)} of {known.reference}", known)
     return Seen(row, "same", copy=known)
 

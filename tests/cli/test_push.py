@@ -401,7 +401,7 @@ def test_what_is_there_as_it_was_written_is_verified(written: Study) -> None:
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
-        (lambda study, one: study.server.put({**one, "valueQuantity": {**one["valueQuantity"], "value": 7}}), "changed valueQuantity of"),
+        (lambda study, one: study.server.put({**one, "valueQuantity": {**one["valueQuantity"], "value": 7}}), "was changed since it was written: valueQuantity"),
         (lambda study, one: study.server.delete(f"Observation/{one['id']}"), "is no longer on the server"),
         (lambda study, one: twice(study), "2 copies of one result on the server; see push --repair"),
     ],

@@ -184,7 +184,10 @@ class Store:
         if "_id" in conditions:
             return [one for id_ in conditions["_id"].split(",") if (one := self.by_place.get(f"{kind}/{id_}"))]
         if "identifier" in conditions:
-            return [one for name in conditions["identifier"].split(",") if (one := self.by_name.get(f"{kind}?{name}"))]
+            wanted = conditions["identifier"]
+            if wanted.endswith("|"):  # any of a system
+                return [one for name, one in self.by_name.items() if name.startswith(f"{kind}?{wanted}")]
+            return [one for name in wanted.split(",") if (one := self.by_name.get(f"{kind}?{name}"))]
         name = f"{conditions.get('target', '')} {conditions.get('recorded', '')}"
         return [one] if (one := self.by_name.get(f"{kind}?{name}")) else []
 

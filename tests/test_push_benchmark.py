@@ -68,6 +68,10 @@ def test_a_resource_is_there_once_and_its_versions_are_counted(server: Any) -> N
     found = requests.get(f"{server.base}/{NAME.format('a')}", timeout=10).json()
     assert (found["total"], found["entry"][0]["resource"]["note"]) == (1, "2")
     assert found["entry"][0]["resource"]["meta"]["versionId"] == "2"
+    totals = [
+        requests.get(f"{server.base}/{NAME.format(name)}", timeout=10).json()["total"] for name in ("", "a,urn:x|b")
+    ]
+    assert totals == [2, 2]  # any of the system, and several
 
 
 def test_another_version_than_the_current_one_is_not_written_over(server: Any) -> None:

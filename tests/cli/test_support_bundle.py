@@ -206,7 +206,8 @@ def needles(resources: list[Json]) -> set[str]:
         elif isinstance(value, str):
             day = re.match(r"\d{4}-\d\d-\d\d", value)
             parts = [value, *re.split(r"[\s/|,;()]+", value), *([day[0], day[0].replace("-", "")] if day else [])]
-            found.update(part for part in parts if len(part) >= (2 if key in PERSONAL else 4))
+            # A short number, be it a part of a name ("Patient 09"), is also the minute of some run.
+            found.update(part for part in parts if len(part) >= (2 if key in PERSONAL and not part.isdigit() else 4))
         elif isinstance(value, int | Decimal | float) and not isinstance(value, bool) and len(str(value)) >= 4:
             found.add(str(value))
 

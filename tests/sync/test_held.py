@@ -157,6 +157,22 @@ def test_a_medication_that_could_not_be_read_holds_back_whose_records_name_it(
     assert back(db).keys() == {"Patient/b"}, "the pull did not come so far"
 
 
+def test_a_medication_that_is_named_by_an_inner_address_of_the_server_is_one_of_the_server(
+    db: sqlite3.Connection, records: Records
+) -> None:
+    addresses = {"a": "https://fhir.test/r4", "b": "http://inner:8080/fhir", "c": "https://elsewhere.test/r4"}
+    for name, address in addresses.items():
+        reference = {"reference": f"{address}/Medication/lost"}
+        records.put(records.patient(name), {**records.infusion(name, name), "medicationReference": reference})
+    asked(db, *addresses)
+    whole_plan(db)
+    put_unit(db, Unit("leon", "", "Medication by reference", "partial", run=1))
+    assert back(db).keys() == {"Patient/a"}
+    assert back(db, site=replace(LEON, rewrite={"http://inner:8080/fhir": "https://fhir.test/r4"})).keys() == {
+        "Patient/a", "Patient/b",
+    }  # fmt: skip
+
+
 def test_the_same_person_is_held_back_with_whoever_is(db: sqlite3.Connection, records: Records) -> None:
     records.put(
         records.patient("stays", ("replaces", "old")), records.patient("old"),

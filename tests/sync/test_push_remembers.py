@@ -54,6 +54,18 @@ def test_what_cannot_be_read_back_is_unknown(pushing: Pushing) -> None:
     assert "cannot be read" in seen.troubles[0]
 
 
+def test_a_search_that_is_late_is_not_believed_by_a_proof(pushing: Pushing) -> None:
+    pushing.push()
+    old = pushing.held("k3")[0]
+    pushing.wanted["k3"] = 33
+    pushing.push()
+    page = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": old}]}
+    late = (200, {"Content-Type": "application/fhir+json"}, json.dumps(page).encode())
+    pushing.meddle(lambda method, path, *_: late if (method, path) == ("GET", "Observation") else None)
+    seen = verify_site(pushing.db, pushing.site, pushing.connection(), None)
+    assert seen.counts == {"same": 20}
+
+
 def test_a_copy_that_comes_after_the_write_is_a_conflict_by_the_sample(pushing: Pushing) -> None:
     def copied(method: str, path: str, headers: Mapping[str, str], document: Json) -> Any:
         if (method, path) == ("POST", "Provenance") and pushing.held("k3") and len(pushing.held("k3")) == 1:

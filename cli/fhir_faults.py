@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dm_fhir.cli.fault import FHIR_RESOURCES, Looked, Told, error, written
-from dm_fhir.fhir.files import DAMAGE, Item, read_file
+from dm_fhir.fhir.files import Item, read_file
+from dm_fhir.fhir.sources import DAMAGE
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.record_check import check_record
 from dm_fhir.mappings.validity import KEY_TWICE, NO_TYPE, Fault, path_in, type_of

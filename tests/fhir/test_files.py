@@ -9,12 +9,19 @@ from types import SimpleNamespace
 import pytest
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.fhir.files import find_files, read_file
+from dm_fhir.fhir.files import read_file
+from dm_fhir.fhir.sources import find_sources
 
 ONE, TWO = b'{"resourceType":"Patient","id":"1"}', b'{"resourceType":"Observation","id":"2"}'
 PRETTY = b'{\n  "resourceType": "Patient",\n  "id": "1"\n}\n'
 BUNDLE = b'{"resourceType":"Bundle","entry":[{"resource":' + ONE + b'},{},{"resource":' + TWO + b"}]}"
 MARK = b"\xef\xbb\xbf"
+
+
+def _found(paths: list[str]) -> tuple[list[str], list[str]]:
+    """The paths of the sources, and what was passed over."""
+    sources, passed_over = find_sources(paths)
+    return [source.path for source in sources], passed_over
 
 
 def read(path: Path) -> list[tuple[str, str]]:
@@ -100,7 +107,7 @@ def test_gzip_is_known_by_content_not_by_name(tmp_path: Path) -> None:
 def test_standard_input_is_read_and_stays_open(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     stream = io.BufferedReader(io.BytesIO(body))  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
-    assert find_files(["-"]) == (["-"], [])
+    assert _found(["-"]) == (["-"], [])
     assert [(item.place, item.resource and item.resource.id) for item in read_file("-")] == [("-:1", "1"), ("-:2", "2")]
     assert not stream.closed
 
@@ -114,7 +121,7 @@ def test_a_folder_is_searched_through_in_order_and_says_what_it_passed_over(tmp_
     for name, body in bodies.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(body)
-    found, passed_over = find_files([str(tmp_path)])
+    found, passed_over = _found([str(tmp_path)])
     names = ["a/one.json", "b/two.ndjson.gz", "c/cut.json.gz", "c/empty.json", "c/far.json", "c/lines.jsonl"]
     assert [path.removeprefix(f"{tmp_path}/") for path in found] == names
     assert [path.removeprefix(f"{tmp_path}/") for path in passed_over] == ["a/package.json", "c/notes.txt"]
@@ -123,19 +130,19 @@ def test_a_folder_is_searched_through_in_order_and_says_what_it_passed_over(tmp_
 def test_a_file_named_by_itself_is_never_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "package.json"
     path.write_bytes(b'{"name":"ig"}')
-    assert find_files([str(path)]) == ([str(path)], [])
+    assert _found([str(path)]) == ([str(path)], [])
     assert read(path) == [("package.json", "!no-type")]
 
 
 def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     path.write_bytes(ONE)
-    assert find_files([str(tmp_path), str(path), str(path)]) == ([str(path)], [])
+    assert _found([str(tmp_path), str(path), str(path)]) == ([str(path)], [])
 
 
 def test_a_path_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere does not exist") as caught:
-        find_files([str(tmp_path / "nowhere")])
+        _found([str(tmp_path / "nowhere")])
     assert caught.value.exit_code == 2
 
 

@@ -5,18 +5,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dm_fhir.fhir.files import read_file
 from dm_fhir.store.blocks import kept
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
 from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server, quarantined
-from dm_fhir.sync import files as module
 from dm_fhir.sync.files import pull_files
+from dm_fhir.sync.scan import scan, scanned
 
 
 class FakeMapper:
@@ -141,16 +141,18 @@ def test_a_line_that_stands_twice_is_one_resource(db: sqlite3.Connection, tmp_pa
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5000])
-def test_a_cut_off_file_is_partial_however_it_falls_into_batches(
+def test_a_cut_off_file_is_partial_however_it_falls_into_parcels(
     db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(module, "ITEMS_PER_COMMIT", size)
+    monkeypatch.setattr(scanned, "PARCEL_RESOURCES", size)
+    monkeypatch.setattr(scan, "_BATCH_BYTES", 1)
     path = tmp_path / "a.ndjson"
-    path.write_text(observation(1) + observation(2))
+    whole = zlib.compressobj(wbits=31)
+    content = whole.compress((observation(1) + observation(2)).encode())
+    path.write_bytes(content + whole.flush(zlib.Z_SYNC_FLUSH) + whole.flush())
     pull(db, path)
     watermark = row(db, path).watermark
-    cut_off = module.Item(str(path), None, "file-cut-off", b"")
-    monkeypatch.setattr(module, "read_file", lambda name: iter([*read_file(name), cut_off]))
+    path.write_bytes(path.read_bytes()[:-10])
     pull(db, path)
     unit = row(db, path)
     assert (unit.state, unit.reason, unit.received, unit.unique) == ("partial", "file-cut-off", 3, 2)
@@ -173,6 +175,7 @@ from pathlib import Path
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.sync import files
+from dm_fhir.sync.scan import scan, scanned
 class Mapper:
     seen = 0
     def is_own(self, body):
@@ -180,14 +183,15 @@ class Mapper:
         if Mapper.seen == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
         return False
-files.ITEMS_PER_COMMIT = 10
+scanned.PARCEL_RESOURCES = 10
+scan._BATCH_BYTES = 1
 db = open_store(Path(sys.argv[1]), "anifrolumab")
 files.pull_files(db, "leon", [sys.argv[2]], Mapper(), begin_run(db, "pull"), lambda *_: None)
 """
 
 
 @pytest.mark.parametrize(("killed_at", "stored"), [(1, 0), (10, 0), (11, 10), (25, 20)])
-def test_kill_9_between_batches_and_the_same_again_gives_the_same_store(
+def test_kill_9_between_parcels_and_the_same_again_gives_the_same_store(
     db: sqlite3.Connection, tmp_path: Path, killed_at: int, stored: int
 ) -> None:
     path, store = tmp_path / "a.ndjson", tmp_path / "killed.sqlite"

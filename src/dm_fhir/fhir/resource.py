@@ -106,6 +106,7 @@ class _PlainBundle(msgspec.Struct, frozen=True):
 
 
 _PLAIN = msgspec.json.Decoder(_PlainBundle)
+_PLAIN_LINES = msgspec.json.Decoder(_PlainHeader)
 
 
 def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
@@ -119,9 +120,20 @@ def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
         heads = [entry.resource for entry in _PLAIN.decode(page).entry]
     except NOT_READABLE:
         return None
-    if not {"", "OperationOutcome"}.isdisjoint({h.resourceType for h in heads}):
+    return None if any(head.resourceType == "OperationOutcome" for head in heads) else _plain(heads, bodies)
+
+
+def plain_lines(bodies: Sequence[bytes]) -> list[Resource] | None:
+    """The resources of lines that are known to be JSON in UTF-8, in one go; None where a closer look is needed."""
+    try:
+        heads = _PLAIN_LINES.decode_lines(b"\n".join(bodies))
+    except NOT_READABLE:
         return None
-    if not all(map(FHIR_ID.fullmatch, [h.id for h in heads])):
+    return _plain(heads, bodies) if len(heads) == len(bodies) else None
+
+
+def _plain(heads: "Sequence[_PlainHeader]", bodies: Sequence[bytes]) -> list[Resource] | None:
+    if "" in [head.resourceType for head in heads] or not all(map(FHIR_ID.fullmatch, [h.id for h in heads])):
         return None
     return [
         Resource(

@@ -130,7 +130,7 @@ def _from_files(run: Run, paths: tuple[str, ...]) -> tuple[list[str], dict[str, 
     _one_site(study)
     site = study.sites[0].name
     types, passed_over = pull_files(
-        study.db, site, paths, run.work.mappers[site], run.work.run, study.voice.progress("read")
+        study.db, study.sites[0], paths, run.work.mappers[site], run.work.run, study.voice.progress("read")
     )
     if passed_over:
         text = f"{len(passed_over)} files passed over, not FHIR; they are listed with the result"

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from dm_fhir.config import Auth, Pull, Site
+from dm_fhir.fhir.sources import source_of
 from dm_fhir.store.blocks import kept
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
 from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server, quarantined
-from dm_fhir.sync.files import pull_files
+from dm_fhir.sync.files import pull_files, pull_sources
 from dm_fhir.sync.scan import scan, scanned
+
+LEON = Site(name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull())
 
 
 class FakeMapper:
@@ -35,7 +39,7 @@ def pull(
     db: sqlite3.Connection, *paths: Path, run: int = 1, progress: Any = lambda *_: None
 ) -> tuple[dict[str, int], list[str]]:
     """Pull the files into site leon."""
-    types, passed_over = pull_files(db, "leon", [str(path) for path in paths], FakeMapper(), run, progress)  # type: ignore[arg-type]
+    types, passed_over = pull_files(db, LEON, [str(path) for path in paths], FakeMapper(), run, progress)  # type: ignore[arg-type]
     return dict(types), passed_over
 
 
@@ -169,9 +173,37 @@ def test_a_file_whose_name_is_no_utf8(db: sqlite3.Connection, tmp_path: Path) ->
     assert aside(db) == [(f"{tmp_path}/a\ufffdo.ndjson:2", "not-json")]
 
 
+def test_several_sources_may_be_one_unit(db: sqlite3.Connection, tmp_path: Path) -> None:
+    """As the files of a bulk export are: the lines of each are counted by themselves, the unit ends with the last of them."""
+    paths = [tmp_path / "1.ndjson", tmp_path / "2.ndjson"]
+    paths[0].write_text(observation(1) + "{oops\n")
+    paths[1].write_text(observation(2) + observation(3) + "{oops again\n")
+    sources = [source_of(str(path)) for path in paths]
+
+    def pulled(expected: int) -> Unit:
+        pull_sources(
+            db, LEON, sources, FakeMapper(), 1, lambda *_: None, unit_of=lambda _: "bulk: Observation",  # type: ignore[arg-type]
+            origin="server", expected={"bulk: Observation": expected}, watermark="2025-06-01T10:00:00Z",
+        )  # fmt: skip
+        (unit,) = units(db, "leon")
+        assert (unit.query, unit.received, unit.unique, unit.expected) == ("bulk: Observation", 5, 3, expected)
+        return unit
+
+    short = pulled(6)
+    assert (short.state, short.reason, short.message, short.watermark) == (
+        "partial", "short", "5 of 6 announced", None,
+    )  # fmt: skip
+    whole = pulled(5)
+    assert (whole.state, whole.reason, whole.watermark) == ("complete", None, "2025-06-01T10:00:00Z")
+    named = [(f"bulk: Observation, {paths[0]}:2", "not-json"), (f"bulk: Observation, {paths[1]}:3", "not-json")]
+    assert aside(db) == named
+    assert {id_ for _, id_ in ids_from_server(db, "leon", "Observation", ["Patient/1"])} == {"o1", "o2", "o3"}
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from dm_fhir.config import Auth, Pull, Site
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.sync import files
@@ -186,7 +218,8 @@ class Mapper:
 scanned.PARCEL_RESOURCES = 10
 scan._BATCH_BYTES = 1
 db = open_store(Path(sys.argv[1]), "anifrolumab")
-files.pull_files(db, "leon", [sys.argv[2]], Mapper(), begin_run(db, "pull"), lambda *_: None)
+leon = Site(name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull())
+files.pull_files(db, leon, [sys.argv[2]], Mapper(), begin_run(db, "pull"), lambda *_: None)
 """
 
 

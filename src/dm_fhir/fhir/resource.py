@@ -153,8 +153,9 @@ def _plain(heads: "Sequence[_PlainHeader]", bodies: Sequence[bytes]) -> list[Res
 def _plain_subject(head: _PlainHeader) -> str | None:
     if head.resourceType == "Patient":
         return f"Patient/{head.id}"
-    named = head.subject or head.patient
-    reference = named.reference if named else None
+    reference = head.subject.reference if head.subject is not None else None
+    if reference is None and head.patient is not None:
+        reference = head.patient.reference
     if reference is None or reference.count("/") == 1:  # `Type/id`, as most write it
         return reference
     return local_reference(reference)

@@ -171,6 +171,11 @@ def note_plan(db: sqlite3.Connection, site: str, queries: Iterable[str]) -> None
     db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (f"plan of {site}", names))
 
 
+def has_plan(db: sqlite3.Connection, site: str) -> bool:
+    """Whether it was noted what every patient of the site is asked for."""
+    return db.execute("SELECT 1 FROM setting WHERE name = ?", (f"plan of {site}",)).fetchone() is not None
+
+
 def not_asked(db: sqlite3.Connection, site: str, patients: Iterable[str]) -> list[str]:
     """Those of the patients who lack a row of a query of the site's plan, or have none at all.
 

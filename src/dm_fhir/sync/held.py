@@ -61,7 +61,12 @@ def _everybody(db: sqlite3.Connection, site: str) -> list[str]:
 
 
 def _not_asked(db: sqlite3.Connection, site: str) -> dict[str, str]:
-    """The members of the cohort for whom the plan's queries were not all begun."""
+    """The members of the cohort for whom the plan's queries were not all begun.
+
+    A site that was never asked patient by patient has no plan: its records come as files.
+    """
+    if not ledger.has_plan(db, site) and ledger.get_unit(db, site, "", PLAN) is None:
+        return {}
     lacking = ledger.not_asked(db, site, members(db, site))
     return dict.fromkeys(lacking, "not everything was asked for")
 

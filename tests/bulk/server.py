@@ -248,7 +248,7 @@ class BulkServer:
             return _refused(400, f"not supported: {', '.join(refused)}" if manners.names_the_refused else "")
         if manners.one_job and self.alive:
             return _refused(429, "an export is already in progress", {"Retry-After": "600"})
-        level = path.removesuffix("$export").rstrip("/")
+        level = unquote(path.removesuffix("$export").rstrip("/"))
         if level.startswith("Group/") and level not in self.held.resources:
             return _refused(404, "no such group")
         job = Job(len(self.jobs) + 1, level, asked, f"{self.endpoint}/{path}", _now())

@@ -2,39 +2,16 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
+from .conftest import resource
 from .exports import Asked
 from .server import BulkServer, Reply
 
 ASYNC = {"Prefer": "respond-async", "Accept": "application/fhir+json"}
-
-
-def resource(type_name: str, id_: str, patient: str = "", **more: Any) -> dict[str, Any]:
-    """A resource, of a patient if one is given."""
-    subject = {"subject": {"reference": f"Patient/{patient}"}} if patient else {}
-    return {"resourceType": type_name, "id": id_, **subject, **more}
-
-
-HELD = [
-    resource("Patient", "1"),
-    resource("Patient", "2"),
-    resource("Observation", "a", "1", code={"coding": [{"code": "x"}]}),
-    resource("Observation", "b", "2", code={"coding": [{"code": "y"}]}),
-    resource("Medication", "m"),
-    resource("Group", "g", member=[{"entity": {"reference": "Patient/2"}}]),
-]
-
-
-@pytest.fixture
-def server() -> Iterator[BulkServer]:
-    with BulkServer(HELD) as server:
-        yield server
-        assert server.errors == []
 
 
 def export(server: BulkServer, level: str = "", asked: Asked | None = None) -> dict[str, Any]:

@@ -73,6 +73,10 @@ class Pace:
         notes["waited_milliseconds"] += round(seconds * 1000)
         self._sleep(seconds)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for what takes its time by agreement, such as an export: no budget is used up."""
+        self._sleep(seconds)
+
     def heed(self, headers: Mapping[str, str], notes: Counter[str]) -> None:
         """Slow down before the server has to refuse: nothing is left of what it allows for now."""
         limits = [(_number(headers, _REMAINING), _number(headers, _RESET))]

@@ -4,12 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed
+from dm_fhir.fhir.addresses import joined, rewritten
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.isolate import isolated, why_unreadable
 from dm_fhir.fhir.resource import FHIR_ID, NOT_READABLE, Resource, Unusable, digest, plainly_read, read_resource
@@ -225,7 +226,7 @@ def _next(bundle: _Bundle, url: str, connection: Connection, notes: Counter[str]
     if link is None:
         return None
     own = urlsplit(connection.endpoint)
-    target = _target(url, _rewritten(link, connection.rewrite))
+    target = joined(url, rewritten(link, connection.rewrite))
     following = _following(place)
     if target is None or target.scheme not in ("http", "https") or link.startswith("//"):
         scheme = f" ({link.partition(':')[0]}:)" if re.match("[A-Za-z][A-Za-z0-9+.-]*:", link) else ""
@@ -249,26 +250,7 @@ def _next(bundle: _Bundle, url: str, connection: Connection, notes: Counter[str]
     return urlunsplit((own.scheme, own.netloc, target.path, target.query.replace("+", "%2B"), ""))
 
 
-def _rewritten(link: str, rules: dict[str, str]) -> str:
-    """The address as the site's own rules put it."""
-    for inner, outer in rules.items():
-        if link == inner or link.startswith((f"{inner}/", f"{inner}?")):
-            return outer + link[len(inner) :]
-    return link
-
-
 def _following(place: str) -> str:
     """The name of the page after this one."""
     kind, _, number = place.rpartition(" ")
     return f"{kind} {int(number) + 1}" if number.isdecimal() else "the next page"
-
-
-def _target(url: str, link: str) -> SplitResult | None:
-    """The parsed address; None for one that is none, such as half an IPv6 address. A port given twice is taken once."""
-    link = re.sub(r"^(https?://[^/?#:@]+:\d+):\d+", r"\1", link)
-    try:
-        target = urlsplit(urljoin(url, link))
-        _ = target.port
-    except ValueError:
-        return None
-    return target

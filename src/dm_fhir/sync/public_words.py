@@ -22,16 +22,17 @@ PATIENT_STATES = frozenset((
 ))  # fmt: skip
 #: Why a unit is not complete, or something was set aside. `http-500` and `refused-on-page-6` stand for every number.
 REASONS = frozenset((
-    "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "faulty-row",
+    "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "export-failed", "export-gone",
+    "export-running", "faulty-row",
     "file-cut-off", "file-damaged", "file-too-large", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
-    "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-new-ids", "no-resource", "no-type", "not-confirmed", "not-fhir",
+    "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-job-address", "no-new-ids", "no-resource", "no-type", "not-asynchronous", "not-confirmed", "not-fhir",
     "not-found", "not-json", "not-json-number", "not-listed", "outcome-error", "outcome-fatal", "page-budget",
     "paging-loop", "read-timeout", "refused", "refused-on-page", "retry-after-too-long", "search-expired", "server-cap",
     "short", "tls", "token-endpoint", "too-deep", "too-large", "too-slow", "unreachable", "unreadable", "waiting-budget",
 ))  # fmt: skip
 #: What was noted while reading. `filter_ignored:code` and the like are said without what follows the colon.
 NOTES = frozenset((
-    "auth_flake", "authorised_view_only", "bom", "count_checked", "date_windows", "deleted", "duplicate", "empty_pages",
+    "auth_flake", "authorised_view_only", "bom", "count_checked", "date_windows", "deleted", "duplicate", "empty_pages", "export_without",
     "failed_windows", "file-cut-off", "file-damaged", "file-too-large", "filter_ignored", "foreign_subject", "gone", "half_count_tried",
     "history_cut_short", "media_type", "missing_from_search", "missing_not_readable", "next_rewritten", "no_last_updated",
     "not_mapped", "odd_id", "offset_tried", "other_type", "own_outcome", "plain_http_links", "repeated_query", "restarts",

@@ -1,0 +1,52 @@
+"""Addresses that a server hands out: the next page of a search, a job, a file. Some are relative, some are its inner ones."""
+
+import re
+from collections import Counter
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+
+from dm_fhir.fhir.connection import Connection, same_origin
+
+
+def rewritten(link: str, rules: dict[str, str]) -> str:
+    """The address as the site's own rules put it."""
+    for inner, outer in rules.items():
+        if link == inner or link.startswith((f"{inner}/", f"{inner}?")):
+            return outer + link[len(inner) :]
+    return link
+
+
+def joined(base: str, link: str) -> SplitResult | None:
+    """The parsed address behind a link found at `base`; None for one that is none, such as half an IPv6 address.
+
+    A port given twice is taken once.
+    """
+    link = re.sub(r"^(https?://[^/?#:@]+:\d+):\d+", r"\1", link)
+    try:
+        target = urlsplit(urljoin(base, link))
+        _ = target.port
+    except ValueError:
+        return None
+    return target
+
+
+def own_address(connection: Connection, base: str, link: str, notes: Counter[str]) -> str | None:
+    """The absolute address behind a link; None for one that cannot be used.
+
+    A server behind a proxy names itself by its inner address: what lies under our endpoint's path, or on its host by plain http,
+    is the same server (counted). Any other host's address is left as it is.
+    """
+    own, target = urlsplit(connection.endpoint), joined(base, rewritten(link, connection.rewrite))
+    if target is None or target.scheme not in ("http", "https") or target.username is not None or not target.hostname:
+        return None
+    if same_origin(target.geturl(), connection.endpoint):
+        return target.geturl()
+    is_plain = (target.scheme, own.scheme, target.hostname) == ("http", "https", own.hostname) and target.port in (
+        None,
+        80,
+    )
+    is_inner = bool(own.path.strip("/")) and f"{target.path}/".startswith(f"{own.path}/") and ".." not in target.path
+    if not is_plain and not is_inner:
+        return target.geturl()
+    notes["next_rewritten"] += 1
+    notes["plain_http_links"] += (target.scheme, own.scheme) == ("http", "https")
+    return urlunsplit((own.scheme, own.netloc, target.path, target.query, ""))

@@ -1,0 +1,49 @@
+"""How long a server wants to be left alone while it prepares an export, also where its Retry-After is not one by the letter.
+
+Servers send epochs, in seconds or milliseconds, fractions, ISO dates and "5 minutes" (RFC 9110, section 10.2.3, allows whole
+seconds and HTTP dates).
+"""
+
+import re
+from datetime import UTC, datetime
+
+from dm_fhir.fhir.transport import Answer, http_date
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_AMOUNT = re.compile(
+    r"(?P<amount>\d{1,18}(?:\.\d{1,18})?)\s*"
+    r"(?P<unit>ms|millis(?:econds?)?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)?",
+    re.ASCII | re.IGNORECASE,
+)
+#: A number as large as this is a date: seconds since 1970, from 2001 on; and from there on in milliseconds.
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10**9, 10**11
+
+
+def asked_to_wait(answer: Answer) -> float | None:
+    """The seconds for which the server wants to be left alone; None if it does not say, or not so that anybody understood."""
+    return seconds_asked(answer.headers.get("Retry-After", ""), answer.date or datetime.now(UTC))
+
+
+def seconds_asked(text: str, now: datetime) -> float | None:
+    """The seconds to wait that a Retry-After means, 0 or more; None if it means nothing. `now` is the server's clock."""
+    text = text.strip().strip('"').strip()
+    found = _AMOUNT.fullmatch(text)
+    if found is None:
+        until = http_date(text) or _iso_date(text)
+        return max(0.0, (until - now).total_seconds()) if until else None
+    amount = float(found["amount"])
+    if found["unit"]:
+        return amount * _UNITS["ms" if found["unit"].lower().startswith(("ms", "milli")) else found["unit"][0].lower()]
+    if amount >= _EPOCH_MILLISECONDS:
+        return max(0.0, amount / 1000 - now.timestamp())
+    return max(0.0, amount - now.timestamp()) if amount >= _EPOCH_SECONDS else amount
+
+
+def _iso_date(text: str) -> datetime | None:
+    if not re.match(r"\d{4}-\d\d-\d\d[T ]", text, re.ASCII):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

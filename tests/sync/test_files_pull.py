@@ -18,7 +18,7 @@ from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
 from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server, quarantined
 from dm_fhir.sync.files import pull_files, pull_sources
-from dm_fhir.sync.scan import scan, scanned
+from dm_fhir.sync.scan import lines, scanned
 
 LEON = Site(name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull())
 
@@ -149,7 +149,7 @@ def test_a_cut_off_file_is_partial_however_it_falls_into_parcels(
     db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(scanned, "PARCEL_RESOURCES", size)
-    monkeypatch.setattr(scan, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(lines, "BATCH_BYTES", 1)
     path = tmp_path / "a.ndjson"
     whole = zlib.compressobj(wbits=31)
     content = whole.compress((observation(1) + observation(2)).encode())
@@ -207,7 +207,7 @@ from dm_fhir.config import Auth, Pull, Site
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.sync import files
-from dm_fhir.sync.scan import scan, scanned
+from dm_fhir.sync.scan import lines, scanned
 class Mapper:
     seen = 0
     def is_own(self, body):
@@ -216,7 +216,7 @@ class Mapper:
             os.kill(os.getpid(), signal.SIGKILL)
         return False
 scanned.PARCEL_RESOURCES = 10
-scan._BATCH_BYTES = 1
+lines.BATCH_BYTES = 1
 db = open_store(Path(sys.argv[1]), "anifrolumab")
 leon = Site(name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull())
 files.pull_files(db, leon, [sys.argv[2]], Mapper(), begin_run(db, "pull"), lambda *_: None)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Annotated
 
 import msgspec
 
@@ -50,7 +51,9 @@ class _Meta(msgspec.Struct, frozen=True, gc=False):
     lastUpdated: str | None = None
 
 
-class _Reference(msgspec.Struct, frozen=True, gc=False):
+class Reference(msgspec.Struct, frozen=True, gc=False):
+    """A reference, as far as it is one."""
+
     reference: str | None = None
 
 
@@ -63,13 +66,18 @@ class _Header(msgspec.Struct, frozen=True):
 
 
 _HEADER = msgspec.json.Decoder(_Header)
-_REFERENCE = msgspec.json.Decoder(_Reference)
+_REFERENCE = msgspec.json.Decoder(Reference)
 
 
 def read_resource(body: bytes) -> Resource:
-    """The resource in `body`. Raises Unusable: `no-resource`, `not-json`, `too-deep`, `unreadable`, `no-type` or `no-id`."""
+    """The resource in `body`.
+
+    Raises Unusable: `no-resource`, `invalid-utf-8`, `not-json`, `too-deep`, `unreadable`, `no-type` or `no-id`.
+    """
     if body == b"null":
         raise Unusable("no-resource", "it is empty")
+    if not is_utf8(body):
+        raise Unusable("invalid-utf-8", "it is not UTF-8")
     try:
         header = _HEADER.decode(body)
     except msgspec.ValidationError:
@@ -87,18 +95,24 @@ def read_resource(body: bytes) -> Resource:
     return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body, digest(body))
 
 
-class _PlainHeader(msgspec.Struct, frozen=True, gc=False):
-    resourceType: str = ""
-    id: str = ""
+#: One that is empty is as good as none.
+Filled = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class PlainHead(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a resource in which nothing is odd."""
+
+    resourceType: Filled
+    id: Filled
     meta: _Meta = _Meta()
-    subject: _Reference | None = None
-    patient: _Reference | None = None
+    subject: Reference | None = None
+    patient: Reference | None = None
     code: msgspec.Raw = msgspec.Raw()
     medicationCodeableConcept: msgspec.Raw = msgspec.Raw()
 
 
 class _PlainEntry(msgspec.Struct, frozen=True, gc=False):
-    resource: _PlainHeader
+    resource: PlainHead
 
 
 class _PlainBundle(msgspec.Struct, frozen=True):
@@ -106,7 +120,7 @@ class _PlainBundle(msgspec.Struct, frozen=True):
 
 
 _PLAIN = msgspec.json.Decoder(_PlainBundle)
-_PLAIN_LINES = msgspec.json.Decoder(_PlainHeader)
+_PLAIN_LINES = msgspec.json.Decoder(PlainHead)
 
 
 def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
@@ -114,26 +128,26 @@ def plainly_read(page: bytes, bodies: Sequence[bytes]) -> list[Resource] | None:
 
     `bodies` are the bytes of the page's entries, in order.
     """
+    if not is_utf8(page):
+        return None
     try:
-        if not page.isascii():
-            page.decode()  # the decoder does not look at the text that it passes over
         heads = [entry.resource for entry in _PLAIN.decode(page).entry]
     except NOT_READABLE:
         return None
-    return None if any(head.resourceType == "OperationOutcome" for head in heads) else _plain(heads, bodies)
+    return None if any(head.resourceType == "OperationOutcome" for head in heads) else plain_resources(heads, bodies)
 
 
-def plain_lines(bodies: Sequence[bytes]) -> list[Resource] | None:
-    """The resources of lines that are known to be JSON in UTF-8, in one go; None where a closer look is needed."""
+def plain_heads(bodies: Sequence[bytes]) -> list[PlainHead] | None:
+    """The heads of resources of which each is known to be one JSON value in UTF-8; None where a closer look is needed."""
     try:
-        heads = _PLAIN_LINES.decode_lines(b"\n".join(bodies))
+        return _PLAIN_LINES.decode_lines(b"\n".join(bodies))
     except NOT_READABLE:
         return None
-    return _plain(heads, bodies) if len(heads) == len(bodies) else None
 
 
-def _plain(heads: "Sequence[_PlainHeader]", bodies: Sequence[bytes]) -> list[Resource] | None:
-    if "" in [head.resourceType for head in heads] or not all(map(FHIR_ID.fullmatch, [h.id for h in heads])):
+def plain_resources(heads: Sequence[PlainHead], bodies: Sequence[bytes]) -> list[Resource] | None:
+    """The resources with these heads, in one go; None where a closer look is needed."""
+    if not all(map(FHIR_ID.fullmatch, [head.id for head in heads])):
         return None
     return [
         Resource(
@@ -150,15 +164,25 @@ def _plain(heads: "Sequence[_PlainHeader]", bodies: Sequence[bytes]) -> list[Res
     ]
 
 
-def _plain_subject(head: _PlainHeader) -> str | None:
+def _plain_subject(head: PlainHead) -> str | None:
     if head.resourceType == "Patient":
         return f"Patient/{head.id}"
-    reference = head.subject.reference if head.subject is not None else None
-    if reference is None and head.patient is not None:
-        reference = head.patient.reference
-    if reference is None or reference.count("/") == 1:  # `Type/id`, as most write it
-        return reference
-    return local_reference(reference)
+    for named in (head.subject, head.patient):
+        if named and (reference := named.reference):
+            # `Type/id`, as most write it, needs no second look
+            return reference if reference.count("/") == 1 and reference[-1] != "/" else local_reference(reference)
+    return None
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8. The decoder does not look at the text that it passes over."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def digest(body: bytes) -> str:

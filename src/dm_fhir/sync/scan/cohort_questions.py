@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from dm_fhir.fhir.resource import NOT_READABLE, Resource, local_reference
+from dm_fhir.fhir.resource import NOT_READABLE, Reference, Resource, local_reference
 from dm_fhir.store.resources import Stored
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.scan.questions import Head, Question, Reference
+from dm_fhir.sync.scan.questions import Head, Question
 from dm_fhir.sync.scan.scanned import Scanned
 
 #: The kinds of what is found.

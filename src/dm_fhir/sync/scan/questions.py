@@ -5,26 +5,23 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from dm_fhir.fhir.resource import Resource
+from dm_fhir.fhir.resource import Filled, Resource
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.scanned import Scanned
-
-
-class Reference(msgspec.Struct, frozen=True, gc=False):
-    """A reference, as far as it is one."""
-
-    reference: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
     """What every question reads of every line."""
 
-    resourceType: str = ""
-    id: str = ""
+    resourceType: Filled
+    id: Filled
 
 
 class Question(Protocol):
-    """`suspects` names the heads of a batch whose resources deserve a look: it may name too many, never too few.
+    """`head` names the elements that it reads of every line; what is in `PlainHead` as well costs nothing where most is kept.
+
+    `suspects` names the heads of a batch whose resources deserve a look: it may name too many, never too few. It sees heads
+    of its own type, or a `PlainHead` where that has the same elements.
 
     `answer` looks at one resource, whether suspected or not: it keeps it, notes what it found, or leaves it.
     """

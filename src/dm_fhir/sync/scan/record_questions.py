@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dm_fhir.fhir.resource import Resource, local_reference
+from dm_fhir.fhir.resource import Reference, Resource, local_reference
 from dm_fhir.store.resources import Stored
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.scan.questions import Head, Reference
+from dm_fhir.sync.scan.questions import Head
 from dm_fhir.sync.scan.scanned import Scanned
 
 

@@ -1,38 +1,48 @@
-"""One piece read for one question: every line accounted for, the next piece not needed."""
+"""One piece read for one question: every line accounted for, the next piece not needed.
+
+Batches of lines are decoded in one go, to the few elements that the question reads. A batch with anything odd in it is halved
+until the odd line stands alone, which is then read by itself: what comes of a line never depends on its neighbours.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 
 from dm_fhir.fhir.files import Item, damage_of, read_document, read_file
-from dm_fhir.fhir.resource import NOT_READABLE, plain_lines
-from dm_fhir.fhir.sources import BROKEN, DAMAGE, LARGEST_BYTES, opened
-from dm_fhir.fhir.transport import BYTE_ORDER_MARK
+from dm_fhir.fhir.resource import NOT_READABLE, PlainHead, is_utf8, plain_heads, plain_resources
+from dm_fhir.fhir.sources import BROKEN, DAMAGE
+from dm_fhir.sync.scan.lines import TOO_LONG, batches_of
 from dm_fhir.sync.scan.piece import Piece
-from dm_fhir.sync.scan.questions import Head, Question
+from dm_fhir.sync.scan.questions import Question
 from dm_fhir.sync.scan.scanned import Faulty, Scanned
 
-#: So much is decoded at a time: it stays in the processor's cache.
-_BATCH_BYTES = 256 * 1024
-#: In place of a line that is longer than may be.
-_TOO_LONG = None
+_Decoder = msgspec.json.Decoder[list[Any]]
+_type_of = attrgetter("resourceType")
+
+
+class _Decoders(NamedTuple):
+    """`asked` reads what the question asks for. `plain` also reads what is needed to keep a resource, None where it cannot do both."""
+
+    asked: _Decoder
+    plain: _Decoder | None
 
 
 def scan(number: int, piece: Piece, question: Question) -> Iterator[Scanned]:
     """What comes of the piece, in parcels of which the last says so. Bad content is part of it and raises nothing."""
     parcel = Scanned(number)
-    decoder = msgspec.json.Decoder(question.head)
+    decoders = _decoders(question)
     try:
-        for part in _parts(piece):
+        for part in batches_of(piece) if piece.has_lines else read_file(piece.source.path):
             if isinstance(part, Item):
                 _take(part, None, piece.source.path, question, parcel)
-            elif part is _TOO_LONG:
+            elif part is TOO_LONG:
                 parcel.lines += 1
-                parcel.faulty.append(Faulty(parcel.lines, "", "too-large", b""))
+                parcel.set_aside(Faulty(parcel.lines, "", "too-large", b""))
             else:
-                _batch(part, decoder, question, parcel)
+                _read(part, decoders, question, parcel)
             if parcel.is_full:
                 yield parcel
                 parcel = Scanned(number)
@@ -42,54 +52,77 @@ def scan(number: int, piece: Piece, question: Question) -> Iterator[Scanned]:
     yield parcel
 
 
-def _parts(piece: Piece) -> Iterator[Item | bytes | None]:
-    """The lines of the piece in batches, or where it has none what is in the document."""
-    if not piece.has_lines:
-        yield from read_file(piece.source.path)
-        return
-    with opened(piece.source.path) as file:
-        yield from _batches(file, piece)
+def _decoders(question: Question) -> _Decoders:
+    asked = question.head
+    does_both = set(asked.__struct_fields__) <= set(PlainHead.__struct_fields__)
+    plain = msgspec.json.Decoder(list[PlainHead]) if does_both else None
+    return _Decoders(msgspec.json.Decoder(list[asked]), plain)  # type: ignore[valid-type]
 
 
-def _batch(batch: bytes, decoder: "msgspec.json.Decoder[Head]", question: Question, parcel: Scanned) -> None:
-    """Count the lines of a batch and look at those that are suspected; one with anything odd in it is read line by line."""
-    lines = batch.count(b"\n") + (not batch.endswith(b"\n"))
-    heads = _heads(batch, decoder)
-    if heads is None or len(heads) != lines:
-        _one_by_one(batch, question, parcel)
+def _read(batch: bytes, decoders: _Decoders, question: Question, parcel: Scanned) -> None:
+    """Count the lines of a batch and look at those that are suspected."""
+    if _read_plainly(batch, decoders, question, parcel):
         return
-    types = Counter([head.resourceType for head in heads])
-    if not types.keys().isdisjoint(("", "Bundle")) or "" in [head.id for head in heads]:
-        _one_by_one(batch, question, parcel)
-        return
+    middle = _middle(batch)
+    if middle:
+        _read(batch[:middle], decoders, question, parcel)
+        _read(batch[middle:], decoders, question, parcel)
+    else:
+        _read_line(batch.strip(), decoders.asked, question, parcel)
+
+
+def _middle(batch: bytes) -> int:
+    """Where the line begins that is nearest to the middle of the batch; 0 if there is only one."""
+    half = len(batch) // 2
+    return batch.rfind(b"\n", 0, half) + 1 or batch.find(b"\n", half, len(batch) - 1) + 1
+
+
+def _read_plainly(batch: bytes, decoders: _Decoders, question: Question, parcel: Scanned) -> bool:
+    """Read all lines of a batch in one go. False, and nothing has happened, where one of them is odd."""
+    plain = decoders.plain if parcel.keeps_most else None
+    heads = _heads(batch, plain or decoders.asked)
+    if heads is None:
+        return False
+    types = Counter(map(_type_of, heads))
+    if "Bundle" in types:
+        return False
     suspects = question.suspects(heads)
     if suspects:
-        all_lines = batch.split(b"\n")
-        resources = plain_lines([all_lines[index].strip() for index in suspects])
-        if resources is None:
-            _one_by_one(batch, question, parcel)
-            return
+        lines = batch.split(b"\n")
+        bodies = [lines[index].strip() for index in suspects]
+        suspected = [heads[index] for index in suspects] if plain else plain_heads(bodies)
+        resources = suspected and plain_resources(suspected, bodies)
+        if not resources:
+            return False
         for resource in resources:
             question.answer(resource, parcel)
-    parcel.lines += lines
+    parcel.lines += len(heads)
     parcel.types.update(types)
+    return True
 
 
-def _heads(batch: bytes, decoder: "msgspec.json.Decoder[Head]") -> Sequence[Any] | None:
-    """The heads of all lines; None where one of them is odd. The decoder does not look at the text that it passes over."""
+def _heads(batch: bytes, decoder: _Decoder) -> Sequence[Any] | None:
+    """The heads of all lines; None where one of them is odd, or blank, or not exactly one value."""
+    if not is_utf8(batch):
+        return None
+    # As an array: a line's end has to stand between two values and nowhere else.
+    lines = batch.removesuffix(b"\n")
+    values = lines.replace(b"\n", b",\n")
     try:
-        if not batch.isascii():
-            batch.decode()
-        return decoder.decode_lines(batch)
+        heads = decoder.decode(b"[%b]" % values)
     except NOT_READABLE:
         return None
+    return heads if len(heads) == 1 + len(values) - len(lines) else None
 
 
-def _one_by_one(batch: bytes, question: Question, parcel: Scanned) -> None:
-    for line in batch.removesuffix(b"\n").split(b"\n"):
-        parcel.lines += 1
-        for item in read_document(line.strip(), ""):
-            _take(item, parcel.lines, "", question, parcel)
+def _read_line(line: bytes, decoder: _Decoder, question: Question, parcel: Scanned) -> None:
+    parcel.lines += 1
+    heads = _heads(line, decoder)
+    if heads and heads[0].resourceType != "Bundle" and not question.suspects(heads):
+        parcel.types[heads[0].resourceType] += 1
+        return
+    for item in read_document(line, ""):
+        _take(item, parcel.lines, "", question, parcel)
 
 
 def _take(item: Item, line: int | None, path: str, question: Question, parcel: Scanned) -> None:
@@ -97,49 +130,7 @@ def _take(item: Item, line: int | None, path: str, question: Question, parcel: S
         parcel.damage = item.reason
     elif item.resource is None:
         within = item.place.removeprefix(path)
-        parcel.faulty.append(Faulty(line, within, item.reason or "unreadable", item.body))
+        parcel.set_aside(Faulty(line, within, item.reason or "unreadable", item.body))
     else:
         parcel.types[item.resource.type] += 1
         question.answer(item.resource, parcel)
-
-
-def _batches(file: BinaryIO, piece: Piece) -> Iterator[bytes | None]:
-    """The lines that begin in the piece, whole ones, many at a time; _TOO_LONG in place of one that is too long."""
-    start, end = piece.start, piece.end
-    if start:
-        file.seek(start - 1)
-        start += _passed(file) - 1  # the end of a line that began before
-    rest = b"" if start else file.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
-    at = start + (0 if start else len(BYTE_ORDER_MARK))
-    while end is None or at < end:
-        chunk = file.read(_BATCH_BYTES if end is None else min(_BATCH_BYTES, end - at))
-        at += len(chunk)
-        cut = chunk.rfind(b"\n") + 1
-        if cut:
-            yield rest + chunk[:cut]
-            rest = chunk[cut:]
-        else:
-            rest += chunk
-        if not chunk:
-            break
-        if len(rest) > LARGEST_BYTES:
-            at += _passed(file)
-            rest = b""
-            yield _TOO_LONG
-    if end is not None and rest:  # the last line goes on in the next piece
-        rest += file.readline(LARGEST_BYTES + 1)
-        if len(rest) > LARGEST_BYTES:
-            yield _TOO_LONG
-            return
-    if rest:
-        yield rest
-
-
-def _passed(file: BinaryIO) -> int:
-    """How many bytes were passed over up to the end of the line."""
-    passed = 0
-    while part := file.readline(2**20):
-        passed += len(part)
-        if part.endswith(b"\n"):
-            break
-    return passed

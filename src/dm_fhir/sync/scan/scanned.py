@@ -6,9 +6,11 @@ import msgspec
 
 from dm_fhir.fhir.resource import Resource
 
-#: A parcel is full with so many resources, or so many bytes of them.
+#: A parcel is full with so many resources, facts and faults, or so many bytes of them; or when so many lines were read for it,
+#: so that whoever waits for it hears of it.
 PARCEL_RESOURCES = 5000
 PARCEL_BYTES = 4 * 2**20
+PARCEL_LINES = 100_000
 
 
 class Faulty(msgspec.Struct, frozen=True, array_like=True):
@@ -36,18 +38,28 @@ class Scanned(msgspec.Struct, array_like=True):
     notes: Counter[str] = msgspec.field(default_factory=Counter)
     damage: str | None = None
     is_last: bool = False
-    kept_bytes: int = 0
+    size_bytes: int = 0
 
     def keep(self, resource: Resource) -> None:
         """Hand the resource on to whoever asked."""
         self.kept.append(resource)
-        self.kept_bytes += len(resource.body)
+        self.size_bytes += len(resource.body)
+
+    def set_aside(self, faulty: Faulty) -> None:
+        """Hand on what is no resource."""
+        self.faulty.append(faulty)
+        self.size_bytes += len(faulty.body)
+
+    @property
+    def keeps_most(self) -> bool:
+        """Whether most of what was read so far was kept."""
+        return 2 * len(self.kept) > self.lines
 
     @property
     def is_full(self) -> bool:
         """Whether it is time for another parcel."""
-        size = self.kept_bytes + sum(len(one.body) for one in self.faulty)
-        return len(self.kept) >= PARCEL_RESOURCES or size >= PARCEL_BYTES
+        count = len(self.kept) + len(self.found) + len(self.faulty)
+        return count >= PARCEL_RESOURCES or self.size_bytes >= PARCEL_BYTES or self.lines >= PARCEL_LINES
 
 
 ENCODER = msgspec.msgpack.Encoder()

@@ -8,6 +8,7 @@
     ├── ServerUnavailable          exit 4   try later
     ├── RequestFailed              exit 3   one request was refused or broke: its unit stays partial
     │   ├── AnswerUnusable         exit 3   an answer came but is not usable FHIR
+    │   ├── FileExpired            exit 3   a file of an export is no longer handed out: ask for its manifest again
     │   └── WriteUnsettled         exit 3   a write went out, and whether it was carried out is not known
     ├── NotWritable                exit 3   an outcome that FHIR has no room for: it alone is not written
     ├── StoreError                 exit 1   the store is another study's, newer than this program, or damaged
@@ -111,6 +112,10 @@ class RequestFailed(DmFhirError):
 
 class AnswerUnusable(RequestFailed):
     """An answer arrived but is cut off, damaged, too large, or not FHIR."""
+
+
+class FileExpired(RequestFailed):
+    """A file of an export is not handed out, or no longer: its manifest, asked for again, may name another address for it."""
 
 
 class WriteUnsettled(RequestFailed):

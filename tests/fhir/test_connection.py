@@ -12,7 +12,8 @@ import pytest
 
 from dm_fhir.config import Auth, Pull, Site
 from dm_fhir.errors import ConfigError, LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
-from dm_fhir.fhir.connection import Connection, same_origin
+from dm_fhir.fhir.addresses import same_origin
+from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.server_says import server_says
 
 if TYPE_CHECKING:

@@ -2,12 +2,25 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
-from dm_fhir.fhir.connection import Connection, same_origin
+
+def same_origin(url: str, endpoint: str) -> bool:
+    """Whether `url` has the endpoint's scheme, host and port, and no user in it."""
+    try:
+        one, other = urlsplit(url), urlsplit(endpoint)
+        same = (one.scheme, one.hostname, _port(one)) == (other.scheme, other.hostname, _port(other))
+    except ValueError:  # a port that is no number
+        return False
+    return same and one.username is None
 
 
-def rewritten(link: str, rules: dict[str, str]) -> str:
+def _port(url: SplitResult) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def rewritten(link: str, rules: Mapping[str, str]) -> str:
     """The address as the site's own rules put it."""
     for inner, outer in rules.items():
         if link == inner or link.startswith((f"{inner}/", f"{inner}?")):
@@ -29,16 +42,16 @@ def joined(base: str, link: str) -> SplitResult | None:
     return target
 
 
-def own_address(connection: Connection, base: str, link: str, notes: Counter[str]) -> str | None:
-    """The absolute address behind a link; None for one that cannot be used.
+def own_address(endpoint: str, rules: Mapping[str, str], base: str, link: str, notes: Counter[str]) -> str | None:
+    """The absolute address behind a link found at `base`; None for one that cannot be used. `rules` are the site's `rewrite`.
 
     A server behind a proxy names itself by its inner address: what lies under our endpoint's path, or on its host by plain http,
     is the same server (counted). Any other host's address is left as it is.
     """
-    own, target = urlsplit(connection.endpoint), joined(base, rewritten(link, connection.rewrite))
+    own, target = urlsplit(endpoint), joined(base, rewritten(link, rules))
     if target is None or target.scheme not in ("http", "https") or target.username is not None or not target.hostname:
         return None
-    if same_origin(target.geturl(), connection.endpoint):
+    if same_origin(target.geturl(), endpoint):
         return target.geturl()
     is_plain = (target.scheme, own.scheme, target.hostname) == ("http", "https", own.hostname) and target.port in (
         None,

@@ -17,10 +17,10 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed, ServerUnavailable
-from dm_fhir.fhir.addresses import own_address
+from dm_fhir.fhir.addresses import own_address, same_origin
 from dm_fhir.fhir.bulk_kick_off import RUNNING
 from dm_fhir.fhir.bulk_manifest import Manifest, ManifestFile, read_manifest, together
-from dm_fhir.fhir.connection import Connection, same_origin
+from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import NOT_READABLE
 from dm_fhir.fhir.retry_after import asked_to_wait
 from dm_fhir.fhir.server_says import server_says
@@ -150,13 +150,15 @@ def _with_addresses(connection: Connection, base: str, manifest: Manifest, notes
     faults = list(manifest.faults)
 
     def absolute(files: tuple[ManifestFile, ...], name: str) -> tuple[ManifestFile, ...]:
-        found = [(file, own_address(connection, base, file.url, notes)) for file in files]
+        found = [(file, own_address(connection.endpoint, connection.rewrite, base, file.url, notes)) for file in files]
         faults.extend(f"{name}: an unusable address" for _, url in found if url is None)
         return tuple(replace(file, url=url) for file, url in found if url is not None)
 
     output, deleted = absolute(manifest.output, "output"), absolute(manifest.deleted, "deleted")
     error = absolute(manifest.error, "error")
-    following = manifest.next_url and own_address(connection, base, manifest.next_url, notes)
+    following = manifest.next_url and own_address(
+        connection.endpoint, connection.rewrite, base, manifest.next_url, notes
+    )
     return replace(
         manifest, output=output, deleted=deleted, error=error, faults=tuple(faults), next_url=following or None
     )

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from dm_fhir.errors import RequestFailed, ServerUnavailable
-from dm_fhir.fhir.addresses import own_address
-from dm_fhir.fhir.connection import Connection, same_origin
+from dm_fhir.fhir.addresses import own_address, same_origin
+from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.retry_after import asked_to_wait
 from dm_fhir.fhir.search import LONGEST_ADDRESS
 from dm_fhir.fhir.server_says import server_says
@@ -143,7 +143,7 @@ def _job_url(connection: Connection, answer: Answer, notes: Counter[str]) -> str
             reason="not-asynchronous" if at_once else "no-job-address",
             hint='ask the hospital about Bulk Data ("$export"), or pull with mode = "search"',
         )  # fmt: skip
-    url = own_address(connection, answer.url, link, notes)
+    url = own_address(connection.endpoint, connection.rewrite, answer.url, link, notes)
     if url is None or not same_origin(url, connection.endpoint):
         host = urlsplit(url).netloc if url else "an unusable address"
         raise RequestFailed(

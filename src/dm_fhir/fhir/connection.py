@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import requests
@@ -19,11 +19,13 @@ import tenacity
 
 from dm_fhir.config import Pull, Site
 from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
+from dm_fhir.fhir.addresses import same_origin
 from dm_fhir.fhir.credential import Login, NoLogin, blotted, secrets_in
 from dm_fhir.fhir.pace import Pace
+from dm_fhir.fhir.retry_after import standard_wait
 from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.tls import session_for
-from dm_fhir.fhir.transport import Answer, Broken, exchange, http_date
+from dm_fhir.fhir.transport import Answer, Broken, Sink, exchange
 
 T = TypeVar("T")
 #: Statuses that may pass.
@@ -79,6 +81,7 @@ class Connection:
         self._redirect_hosts = site.redirect_hosts if site else ()
         self._session = session or requests.Session()
         self._session.trust_env = False
+        self._strangers: requests.Session | None = None
         self._counting = threading.Lock()
         self._secrets: set[str] = set()
         self._let_in: str | None = None
@@ -87,6 +90,8 @@ class Connection:
     def close(self) -> None:
         """Close the sockets."""
         self._session.close()
+        if self._strangers:
+            self._strangers.close()
 
     def __enter__(self) -> "Connection":
         return self
@@ -139,16 +144,19 @@ class Connection:
         place: str | None = None,
         tries: int | None = None,
         only_reads: bool = False,
+        sink: Sink | None = None,
     ) -> T:
         """Send until it works, and what `read` makes of the answer: what may pass is tried again, a 401 earns one new login.
 
         An answer that `read` finds unusable counts as a failure that may pass. A write is sent again only where it is certain
         that it was not carried out: never connected, 401, or 429. `anonymous`: without login. `place` names the request in
-        messages; `only_reads`: a POST that changes nothing. Raises LoginRefused, ServerUnavailable, RequestFailed,
+        messages; `only_reads`: a POST that changes nothing. `sink` takes the body of a GET while it comes; its address may also
+        be on a host of `redirect_hosts`. Raises LoginRefused, ServerUnavailable, RequestFailed,
         AnswerUnusable, and for a write WriteUnsettled; their texts hold no query and no credential.
         """
-        attempt = _Attempt(method, self.absolute(url), body, accept, headers or {}, Counter() if notes is None else notes,
-                           place or self._place(method, url), anonymous, only_reads or method in ("GET", "HEAD"))  # fmt: skip
+        target = url if sink and self.is_allowed(url) else self.absolute(url)
+        attempt = _Attempt(method, target, body, accept, headers or {}, Counter() if notes is None else notes,
+                           place or self._place(method, url), anonymous, only_reads or method in ("GET", "HEAD"), sink)  # fmt: skip
         most = tries or self.limits.tries
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TryAgain),
@@ -174,6 +182,11 @@ class Connection:
             raise RequestFailed("the server points to another host", reason="foreign-address")
         return url
 
+    def is_allowed(self, url: str) -> bool:
+        """Whether `url` is on another host where files may be read, without any credential: one of `redirect_hosts`."""
+        target = urlsplit(url)
+        return target.scheme in ("http", "https") and target.netloc in self._redirect_hosts
+
     def _once(self, attempt: "_Attempt", read: Callable[[Answer], T]) -> T:
         answer, sent = self._answer(attempt)
         self._learn_clock(answer)
@@ -195,12 +208,12 @@ class Connection:
             return self._followed(attempt, {}), {}
         sent = self._credential(attempt)
         answer = self._followed(attempt, sent)
-        if answer.status == 401:
+        if answer.status == 401 and same_origin(answer.url, self.endpoint):
             attempt.notes["retries"] += 1
             attempt.notes["token_renewed" if self.login.renew(sent) else "auth_flake"] += 1
             sent = self._credential(attempt)
             answer = self._followed(attempt, sent)
-        if answer.status < 300 and sent and attempt.method == "GET":
+        if answer.status < 300 and sent and attempt.method == "GET" and not attempt.sink:
             self._let_in = self._let_in or attempt.url
         return answer, sent
 
@@ -217,19 +230,22 @@ class Connection:
         """The answer behind redirects: on our own origin as it is, on hosts that the config allows without any credential."""
         url, headers, session = attempt.url, {**self.own_headers, **attempt.headers, **credential}, self._session
         for _ in range(_MOST_REDIRECTS):
+            if not same_origin(url, self.endpoint):
+                self._check_host(url, attempt.place)
+                headers, session = dict(attempt.headers), self._for_strangers()
             answer = self._sent(attempt, url, headers, session)
             target = answer.headers.get("Location", "")
             if answer.status not in (301, 302, 303, 307, 308) or not target or attempt.method != "GET":
                 return answer
             url = urljoin(url, target)
-            if not same_origin(url, self.endpoint):
-                host = urlsplit(url).netloc.rpartition("@")[2]
-                if host not in self._redirect_hosts:
-                    hint = f'if the host is the hospital\'s, add redirect_hosts = ["{host}"] to the site'
-                    message = f"{attempt.place} redirects to {host}"
-                    raise RequestFailed(message, reason="foreign-redirect", status=answer.status, hint=hint)
-                headers, session = dict(attempt.headers), self._for_strangers()
         raise RequestFailed(f"{attempt.place} redirects in a circle", reason="foreign-redirect")
+
+    def _check_host(self, url: str, place: str) -> None:
+        """Raises RequestFailed for a host where nothing may be read."""
+        if not self.is_allowed(url):
+            host = urlsplit(url).netloc.rpartition("@")[2]
+            hint = f'if the host is the hospital\'s, add redirect_hosts = ["{host}"] to the site'
+            raise RequestFailed(f"{place} redirects to {host}", reason="foreign-redirect", hint=hint)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -239,10 +255,13 @@ class Connection:
 
     def _for_strangers(self) -> requests.Session:
         """A session without our client certificate."""
-        return session_for(self._site, anonymous=True) if self._site else requests.Session()
+        with self._counting:
+            if self._strangers is None:
+                self._strangers = session_for(self._site, anonymous=True) if self._site else requests.Session()
+            return self._strangers
 
     def _sent(self, attempt: "_Attempt", url: str, headers: dict[str, str], session: requests.Session) -> Answer:
-        sent = {**_HEADERS, **headers}
+        sent = {**_HEADERS, **headers, **(attempt.sink.headers() if attempt.sink else {})}
         if attempt.body is not None:
             sent.setdefault("Content-Type", "application/fhir+json")
         with self.pace.turn():
@@ -251,7 +270,9 @@ class Connection:
                 self.requests_sent += 1
                 self.writes_sent += not attempt.only_reads
             try:
-                answer = exchange(session, attempt.method, url, attempt.body, sent, self.limits, attempt.place)
+                answer = exchange(
+                    session, attempt.method, url, attempt.body, sent, self.limits, attempt.place, attempt.sink
+                )
                 return blotted(answer, secrets_in(sent)) if answer.status >= 400 else answer
             except Broken as error:
                 raise attempt.may_pass(error.cause, is_certain=error.is_unsent) from None
@@ -268,8 +289,8 @@ class Connection:
                 attempt.notes["throttled"] += 1
                 self.pace.throttle()
             failed = RequestFailed(f"{place} answered {status}{said}", reason=f"http-{status}", status=status)
-            raise attempt.may_pass(failed, _retry_after(answer), is_certain=status == _NOT_CARRIED_OUT)
-        if status == 401:
+            raise attempt.may_pass(failed, standard_wait(answer), is_certain=status == _NOT_CARRIED_OUT)
+        if status == 401 and same_origin(answer.url, self.endpoint):
             raise self._not_let_in(attempt, said)
         if 300 <= status < 400:
             raise RequestFailed(f"{place} redirects without saying where", reason="foreign-redirect", status=status)
@@ -335,10 +356,11 @@ class _Attempt(msgspec.Struct, frozen=True):
     place: str
     anonymous: bool
     only_reads: bool
+    sink: Sink | None = None
 
     def again(self, url: str) -> "_Attempt":
         """The same for another address, plainly."""
-        return msgspec.structs.replace(self, method="GET", url=url, body=None, only_reads=True)
+        return msgspec.structs.replace(self, method="GET", url=url, body=None, only_reads=True, sink=None)
 
     def may_pass(
         self, cause: RequestFailed | ServerUnavailable, wait_seconds: float | None = None, *, is_certain: bool = False
@@ -373,26 +395,3 @@ def _duration(seconds: float) -> str:
     if seconds >= 2 * 3600:
         return f"{seconds / 3600:.3g} h"
     return f"{seconds / 60:.0f} minutes"
-
-
-def same_origin(url: str, endpoint: str) -> bool:
-    """Whether `url` has the endpoint's scheme, host and port, and no user in it."""
-    try:
-        one, other = urlsplit(url), urlsplit(endpoint)
-        same = (one.scheme, one.hostname, _port(one)) == (other.scheme, other.hostname, _port(other))
-    except ValueError:  # a port that is no number
-        return False
-    return same and one.username is None
-
-
-def _port(url: SplitResult) -> int | None:
-    return url.port or {"http": 80, "https": 443}.get(url.scheme)
-
-
-def _retry_after(answer: Answer) -> float | None:
-    """Seconds to wait by Retry-After (a whole number, or a date by the server's own clock); None if it says neither."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if re.fullmatch("[0-9]{1,9}", text):
-        return float(text)
-    until = http_date(text)
-    return max(0.0, (until - (answer.date or datetime.now(UTC))).total_seconds()) if until else None

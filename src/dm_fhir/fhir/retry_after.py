@@ -1,4 +1,4 @@
-"""How long a server wants to be left alone while it prepares an export, also where its Retry-After is not one by the letter.
+"""How long a server wants to be left alone: by the letter, and while it prepares an export also by what it seems to mean.
 
 Servers send epochs, in seconds or milliseconds, fractions, ISO dates and "5 minutes" (RFC 9110, section 10.2.3, allows whole
 seconds and HTTP dates).
@@ -19,8 +19,17 @@ _AMOUNT = re.compile(
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10**9, 10**11
 
 
+def standard_wait(answer: Answer) -> float | None:
+    """Seconds to wait by Retry-After (a whole number, or a date by the server's own clock); None if it says neither."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if re.fullmatch("[0-9]{1,9}", text):
+        return float(text)
+    until = http_date(text)
+    return max(0.0, (until - (answer.date or datetime.now(UTC))).total_seconds()) if until else None
+
+
 def asked_to_wait(answer: Answer) -> float | None:
-    """The seconds for which the server wants to be left alone; None if it does not say, or not so that anybody understood."""
+    """The seconds for which the server wants to be left alone, however it says so; None if it does not say."""
     return seconds_asked(answer.headers.get("Retry-After", ""), answer.date or datetime.now(UTC))
 
 

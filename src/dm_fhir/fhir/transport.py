@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import requests
@@ -21,6 +21,8 @@ from dm_fhir.fhir.tls import certificate_failure
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
 _CHUNK_BYTES = 64 * 1024
+#: A body that is streamed may take hours, but in each stretch of the total time-out so much of it must come.
+FEWEST_STREAMED_BYTES = 64 * 1024
 #: Beyond this size, a compression better than any real page's is looked at before it fills the memory.
 _SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 32 * 1024 * 1024, 100
 _UNSENDABLE = (
@@ -63,6 +65,21 @@ class Broken(Exception):
         self.is_unsent = is_unsent
 
 
+class Sink(Protocol):
+    """Where the body of an answer goes while it comes, so that it is never whole in memory."""
+
+    def headers(self) -> dict[str, str]:
+        """What to ask for besides, this time."""
+
+    def takes(self, status: int) -> bool:
+        """Whether the body of an answer with this status is for it; any other's is read as usual."""
+
+    def take(
+        self, status: int, headers: "requests.structures.CaseInsensitiveDict[str]", arriving: Iterator[bytes]
+    ) -> None:
+        """The body as it was sent, packed as it is. Raises AnswerUnusable, which may pass, and StoreError."""
+
+
 def exchange(
     session: requests.Session,
     method: str,
@@ -71,8 +88,11 @@ def exchange(
     headers: dict[str, str],
     limits: Pull,
     place: str,
+    sink: Sink | None = None,
 ) -> Answer:
     """Send one request and read its answer, whatever its status. `place` names it in messages.
+
+    The body that `sink` takes is in the sink then, and not in the answer.
 
     Raises Broken, AnswerUnusable (too large), ConfigError (it cannot be sent at all, or a certificate is not to be trusted),
     ServerUnavailable (an expired certificate).
@@ -83,6 +103,9 @@ def exchange(
         with session.request(
             method, url, data=body, headers=headers, timeout=timeout, stream=True, allow_redirects=False
         ) as response:
+            if sink and sink.takes(response.status_code):
+                _drained(sink, response, place, limits)
+                return Answer(response.status_code, response.headers, b"", url)
             content = _read(response, deadline, place, limits.total_timeout_seconds)
             bare = content.removeprefix(BYTE_ORDER_MARK)
             return Answer(response.status_code, response.headers, bare, url, len(bare) < len(content))
@@ -125,6 +148,25 @@ def _arriving(response: requests.Response, deadline: float, place: str, seconds:
         yield chunk
         if time.monotonic() > deadline:
             raise Broken(AnswerUnusable(f"{place} did not arrive within {seconds:.0f} s", reason="too-slow"))
+
+
+def _drained(sink: Sink, response: requests.Response, place: str, limits: Pull) -> None:
+    try:
+        sink.take(response.status_code, response.headers, _streamed(response, place, limits.total_timeout_seconds))
+    except AnswerUnusable as error:
+        raise Broken(error) from None
+
+
+def _streamed(response: requests.Response, place: str, seconds: float) -> Iterator[bytes]:
+    """The body as it comes, for as long as it comes at all."""
+    start, size = time.monotonic(), 0
+    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
+        yield chunk
+        size += len(chunk)
+        if time.monotonic() - start > seconds:
+            if size < FEWEST_STREAMED_BYTES:
+                raise Broken(AnswerUnusable(f"{place}: only {size} bytes came in {seconds:.0f} s", reason="too-slow"))
+            start, size = time.monotonic(), 0
 
 
 def _unzipped(arriving: Iterator[bytes], place: str) -> bytes:

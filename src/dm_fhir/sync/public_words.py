@@ -24,7 +24,7 @@ PATIENT_STATES = frozenset((
 REASONS = frozenset((
     "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "export-failed", "export-gone",
     "export-running", "faulty-row",
-    "file-cut-off", "file-damaged", "file-too-large", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
+    "file-cut-off", "file-damaged", "file-expired", "file-too-large", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
     "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-job-address", "no-new-ids", "no-resource", "no-type", "not-asynchronous", "not-confirmed", "not-fhir",
     "not-found", "not-json", "not-json-number", "not-listed", "outcome-error", "outcome-fatal", "page-budget",
     "paging-loop", "read-timeout", "refused", "refused-on-page", "retry-after-too-long", "search-expired", "server-cap",
@@ -34,7 +34,7 @@ REASONS = frozenset((
 NOTES = frozenset((
     "auth_flake", "authorised_view_only", "bom", "count_checked", "date_windows", "deleted", "duplicate", "empty_pages", "export_without",
     "failed_windows", "file-cut-off", "file-damaged", "file-too-large", "filter_ignored", "foreign_subject", "gone", "half_count_tried",
-    "history_cut_short", "media_type", "missing_from_search", "missing_not_readable", "next_rewritten", "no_last_updated",
+    "history_cut_short", "login_after_all", "media_type", "missing_from_search", "missing_not_readable", "next_rewritten", "no_last_updated",
     "not_mapped", "odd_id", "offset_tried", "other_type", "own_outcome", "plain_http_links", "repeated_query", "restarts",
     "self_link_lacks", "self_link_wrong", "server_message", "set_aside", "subject_assumed", "superseded", "text_repaired",
     "throttled", "token_renewed", "token_retry", "total_high", "total_low", "waited_seconds",

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench bench-mapping bench-push faults build schema findings examples clean help
+.PHONY: demo test install lint types unit bench faults build schema findings examples clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -38,14 +38,8 @@ types: install ## mypy --strict
 unit: install ## the tests, on every core; PARALLEL= for one process
 	$(BIN)/python -m pytest $(PARALLEL)
 
-bench: install ## the pull against its peers, about eight minutes; BENCH=--quick for two
-	$(BIN)/python benchmarks/pull.py $(BENCH)
-
-bench-mapping: install ## the mapping against programs that only parse, about five minutes; BENCH=--quick for one
-	$(BIN)/python benchmarks/mapping.py $(BENCH)
-
-bench-push: install ## the push against a PUT per resource, about four minutes; BENCH=--quick for one
-	$(BIN)/python benchmarks/push.py $(BENCH)
+bench: install ## every benchmark, a quarter of an hour; BENCH=--quick for four minutes, ONLY="mapping store" for some
+	$(BIN)/python benchmarks/bench.py $(ONLY) $(BENCH)
 
 faults: install ## every fault of a server, and what dm-fhir did
 	FAULT_TABLE=print $(BIN)/python -m pytest -q $(PARALLEL) tests/faults
@@ -53,9 +47,11 @@ faults: install ## every fault of a server, and what dm-fhir did
 build: install ## sdist and wheel, into dist
 	$(BIN)/python -m build --outdir dist .
 
-schema: install ## the published schema of the case series, from the model
+schema: install ## the published schemas of the case series and of the benchmarks' results, from the model
 	$(BIN)/python -m dm_fhir.model.schema > src/dm_fhir/schemas/case-series.schema.json.new
 	mv src/dm_fhir/schemas/case-series.schema.json.new src/dm_fhir/schemas/case-series.schema.json
+	$(BIN)/python benchmarks/results.py > benchmarks/results.schema.json.new
+	mv benchmarks/results.schema.json.new benchmarks/results.schema.json
 
 findings: install ## docs/findings.md, from the kinds of finding
 	$(BIN)/python -c 'from dm_fhir.model.findings import documentation as page; print(page(), end="")' > docs/findings.md.new

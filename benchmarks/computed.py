@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from population import PER_PATIENT, patient_ids, rows
+from population import write_population
 from processes import Run, measured
 
 _PROGRAM = Path(sys.executable).with_name("dm-fhir")
 _CONFIG = """\
 [study]
+pseudonym_key = "file:key"
 title = "The benchmark's population"
 drug = "anifrolumab"
 timezone = "Europe/Madrid"
@@ -32,17 +33,22 @@ class Computed(NamedTuple):
     folder: Path
 
     @classmethod
-    def made(cls, folder: Path, base: str, patients: int) -> "Computed":
-        """A new study of so many patients, read from a file and computed; all settings but endpoint and push are the defaults."""
-        folder.mkdir(parents=True)
+    def empty(cls, folder: Path, base: str) -> "Computed":
+        """A new study without a store; all settings but endpoint, key and push are the defaults."""
+        folder.mkdir(mode=0o700, parents=True)
         (folder / "dm-fhir.toml").write_text(_CONFIG.format(base=base), encoding="utf-8")
-        with (folder / "population.ndjson").open("wb") as lines:
-            for patient in patient_ids(patients):
-                for kind in PER_PATIENT:
-                    lines.writelines(row.body + b"\n" for row in rows(kind, patient))
+        (folder / "key").touch(mode=0o600)
+        (folder / "key").write_text("of the benchmark, which has no patients\n", encoding="utf-8")
+        return cls(folder)
+
+    @classmethod
+    def made(cls, folder: Path, base: str, patients: int) -> "Computed":
+        """A new study of so many patients, read from a file and computed."""
+        study = cls.empty(folder, base)
+        write_population(folder / "population.ndjson", patients)
         for command in (("pull", "--from", "population.ndjson"), ("compute",)):
             measured([_PROGRAM, *command], folder)
-        return cls(folder)
+        return study
 
     def copied(self, folder: Path) -> "Computed":
         """The same study once more, as it is now."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 PATIENTS = 5000
@@ -50,6 +51,15 @@ def patient_ids(patients: int = PATIENTS) -> list[str]:
 def entries_of(patients: int, types: tuple[str, ...] = tuple(PER_PATIENT)) -> int:
     """How many entries so many patients have."""
     return patients * sum(PER_PATIENT[name] for name in types)
+
+
+def write_population(file: Path, patients: int) -> Path:
+    """The records of the first so many patients, a line each."""
+    with file.open("wb") as lines:
+        for patient in patient_ids(patients):
+            for kind in PER_PATIENT:
+                lines.writelines(row.body + b"\n" for row in rows(kind, patient))
+    return file
 
 
 def rows(type_name: str, patient: str) -> list[Row]:

@@ -2,13 +2,14 @@
 
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 #: A program that is installed has its bytecode beside it, whatever this shell says of writing some.
 _AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+_LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class Run(NamedTuple):
@@ -27,19 +28,19 @@ class RunFailed(Exception):
 
 def measured(command: Sequence[str | Path], folder: Path, *, accept: tuple[int, ...] = (0,)) -> Run:
     """Run a command in `folder` to its end. Raises RunFailed, with the end of what it said, for another exit code."""
-    out, err = folder / "stdout.txt", folder / "stderr.txt"
-    with out.open("wb") as output, err.open("wb") as errors:
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [str(part) for part in command], cwd=folder, stdout=output, stderr=errors, env=_AS_INSTALLED
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-    code = process.returncode = os.waitstatus_to_exitcode(status)
-    if code not in accept:
+    usage, out, err = (folder / name for name in ("usage.txt", "stdout.txt", "stderr.txt"))
+    usage.unlink(missing_ok=True)
+    launch = [sys.executable, "-I", "-S", str(_LAUNCH), str(usage), str(out), str(err)]
+    done = subprocess.run(
+        [*launch, *map(str, command)], cwd=folder, env=_AS_INSTALLED, check=False, capture_output=True, text=True
+    )
+    if not usage.exists():
+        raise RunFailed(f"{Path(command[0]).name} could not be started: {done.stderr.strip().rpartition(chr(10))[2]}")
+    wall, cpu, peak_kib, code = usage.read_text(encoding="ascii").split()
+    if int(code) not in accept:
         raise RunFailed(f"{Path(command[0]).name} ended with {code}:\n{_end(out)}\n{_end(err)}")
-    cpu = usage.ru_utime + usage.ru_stime
-    return Run(wall, cpu, usage.ru_maxrss / 1024, code, out.read_text(encoding="utf-8", errors="replace"))
+    told = out.read_text(encoding="utf-8", errors="replace")
+    return Run(float(wall), float(cpu), int(peak_kib) / 1024, int(code), told)
 
 
 def _end(path: Path) -> str:

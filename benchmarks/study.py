@@ -22,13 +22,9 @@ name = "population"
 endpoint = "{base}"
 
 [site.cohort]
-{cohort}
+by = "patients"
+patients = "patients.txt"
 """
-COHORTS = {
-    "patients": 'by = "patients"\npatients = "patients.txt"',
-    "group": 'by = "group"\ngroup = "Group/all"',
-    "medication": 'by = "medication"',
-}
 
 
 class Study(NamedTuple):
@@ -37,10 +33,10 @@ class Study(NamedTuple):
     folder: Path
 
     @classmethod
-    def made(cls, folder: Path, base: str, patients: list[str], cohort: str) -> "Study":
+    def made(cls, folder: Path, base: str, patients: list[str]) -> "Study":
         """A new study of these patients; all settings but endpoint and cohort are the defaults."""
         folder.mkdir(parents=True)
-        (folder / "dm-fhir.toml").write_text(_CONFIG.format(base=base, cohort=COHORTS[cohort]), encoding="utf-8")
+        (folder / "dm-fhir.toml").write_text(_CONFIG.format(base=base), encoding="utf-8")
         (folder / "patients.txt").write_text("\n".join(patients) + "\n", encoding="utf-8")
         return cls(folder)
 

@@ -16,14 +16,16 @@ from openpyxl.worksheet._writer import ALL_TEMP_FILES
 from pyarrow import parquet
 
 from dm_fhir.errors import ConfigError, DmFhirError
-from dm_fhir.export import workbook
+from dm_fhir.export import tables, workbook
 from dm_fhir.export.csv_files import write_csv
 from dm_fhir.export.document import write_document
 from dm_fhir.export.parquet_files import FILES, write_parquet
-from dm_fhir.export.tables import TABLES
+from dm_fhir.export.tables import TABLES, day_0_of
 from dm_fhir.export.workbook import write_workbook
 from dm_fhir.model.case import Case, CaseSeries, Finding, Outcome
 from dm_fhir.model.document import encode, read_document
+from dm_fhir.outcomes.battery import exposure_of
+from dm_fhir.outcomes.exposure import Exposure
 
 FORMULA = "=1+1"
 
@@ -46,7 +48,7 @@ def test_a_workbook_says_what_the_cases_say(head: CaseSeries, cases: tuple[Case,
     for table in TABLES:
         header, *read = book[table.name].iter_rows(values_only=True)
         assert header == tuple(column.name for column in table.columns)
-        written = [line for case in cases for line in table.lines(case)]
+        written = [line for case in cases for line in table.lines(case, day_0_of(case))]
         assert len(read) == counts[table.name] == len(written)
         for line, expected in zip(read, written, strict=True):
             assert [_plain(cell) for cell in line] == [_plain(cell) for cell in expected]
@@ -91,7 +93,7 @@ def test_parquet_has_exact_numbers_and_no_float(tmp_path: Path, head: CaseSeries
         read = parquet.read_table(tmp_path / f"{table.name}.parquet")
         assert read.column_names == [column.name for column in table.columns]
         assert not any(pyarrow.types.is_floating(field.type) for field in read.schema)
-        written = [line for case in cases for line in table.lines(case)]
+        written = [line for case in cases for line in table.lines(case, day_0_of(case))]
         assert read.num_rows == counts[table.name] == len(written)
         assert [tuple(row.values()) for row in read.to_pylist()] == written
     outcomes = parquet.read_schema(tmp_path / "outcomes.parquet")
@@ -177,3 +179,18 @@ def test_a_case_that_is_written_is_kept_no_longer(
         with (tmp_path / "file").open("wb") as file:
             write(file, head, each())
     assert still_held == [False] * 6
+
+
+@pytest.mark.parametrize("write", [write_csv, write_parquet, write_workbook])
+def test_the_first_infusion_of_a_case_is_looked_for_once_and_not_for_each_table(
+    write: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, head: CaseSeries, cases: tuple[Case, ...]
+) -> None:
+    looked: list[str] = []
+
+    def counting(case: Case) -> Exposure:
+        looked.append(case.id)
+        return exposure_of(case)
+
+    monkeypatch.setattr(tables, "exposure_of", counting)
+    write(tmp_path if write is not write_workbook else io.BytesIO(), head, iter(cases[:3]))
+    assert looked == [case.id for case in cases[:3]]

@@ -10,7 +10,7 @@ import pytest
 
 from dm_fhir.export.columns import Spec, columns_of, type_at
 from dm_fhir.export.csv_files import FILES, write_csv
-from dm_fhir.export.tables import NOT_IN_TABLES, STUDY, TABLES, Table, dictionary
+from dm_fhir.export.tables import NOT_IN_TABLES, STUDY, TABLES, Table, day_0_of, dictionary
 from dm_fhir.model.case import (
     Administration,
     AdverseEvent,
@@ -44,7 +44,7 @@ ELSEWHERE = {(Outcome, "inputs"), (Outcome, "verdicts"), (Outcome, "parts"), (Th
 def lines(name: str, *cases: Case) -> list[dict[str, object]]:
     table = BY_NAME[name]
     names = [column.name for column in table.columns]
-    return [dict(zip(names, line, strict=True)) for case in cases for line in table.lines(case)]
+    return [dict(zip(names, line, strict=True)) for case in cases for line in table.lines(case, day_0_of(case))]
 
 
 def shown(kind: type) -> set[str]:
@@ -187,7 +187,7 @@ def test_csv_is_read_back_as_it_was_written(tmp_path: Path, head: CaseSeries, ca
             header, *read = csv.reader(file)
         assert header == [column.name for column in table.columns]
         assert len(read) == counts[table.name]
-        written = [line for case in cases for line in table.lines(case)]
+        written = [line for case in cases for line in table.lines(case, day_0_of(case))]
         assert [[cell or None for cell in line] for line in read] == [
             [_text(cell) for cell in line] for line in written
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dm_fhir.export.columns import Cell
-from dm_fhir.export.tables import DICTIONARY, NAMES, STUDY, TABLES, dictionary, study
+from dm_fhir.export.tables import DICTIONARY, NAMES, STUDY, TABLES, day_0_of, dictionary, study
 from dm_fhir.model.case import Case, CaseSeries
 from dm_fhir.model.spreadsheet_text import neutralised
 
@@ -27,8 +27,9 @@ def write_csv(folder: Path, head: CaseSeries, cases: Iterable[Case]) -> dict[str
 
         writers = {table.name: opened(table.name, [column.name for column in table.columns]) for table in TABLES}
         for case in cases:
+            day_0 = day_0_of(case)
             for table in TABLES:
-                for line in table.lines(case):
+                for line in table.lines(case, day_0):
                     writers[table.name].writerow(map(written, line))
                     lines[table.name] += 1
         opened("study", STUDY).writerows(map(written, line) for line in study(head))

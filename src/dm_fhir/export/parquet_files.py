@@ -10,7 +10,7 @@ from typing import Any
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.export.columns import DECIMALS, WHOLE_DIGITS, Cell
-from dm_fhir.export.tables import DICTIONARY, NAMES, STUDY, TABLES, Table, dictionary, study
+from dm_fhir.export.tables import DICTIONARY, NAMES, STUDY, TABLES, Table, day_0_of, dictionary, study
 from dm_fhir.model.case import Case, CaseSeries
 
 FILES = frozenset(f"{name}.parquet" for name in NAMES)
@@ -34,9 +34,10 @@ def write_parquet(folder: Path, head: CaseSeries, cases: Iterable[Case]) -> dict
             waiting[name].clear()
 
         for case in cases:
+            day_0 = day_0_of(case)
             for table in TABLES:
                 before = len(waiting[table.name])
-                waiting[table.name].extend(table.lines(case))
+                waiting[table.name].extend(table.lines(case, day_0))
                 lines[table.name] += len(waiting[table.name]) - before
                 if len(waiting[table.name]) >= _LINES_AT_A_TIME:
                     flush(table.name)

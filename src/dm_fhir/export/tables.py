@@ -1,6 +1,7 @@
 """The tables of an export: which lines each has, and which values of the model. The data dictionary is made from this."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -45,13 +46,17 @@ class Table:
         """The columns in order; each name is there once."""
         return tuple(column for spec in self.specs for column in columns_of(spec, self.kinds))
 
-    def lines(self, case: Case) -> Iterator[tuple[Cell, ...]]:
-        """The case's lines, a cell for each column."""
-        first = exposure_of(case).first
-        day_0 = first.day if first else None
+    def lines(self, case: Case, day_0: date | None) -> Iterator[tuple[Cell, ...]]:
+        """The case's lines, a cell for each column; `day_0` is that of the case (`day_0_of`)."""
         for parts in self._parts(case):
             row = Row(case, day_0, {"case": case, **parts})
             yield tuple(column.get(row) for column in self.columns)
+
+
+def day_0_of(case: Case) -> date | None:
+    """The day of the first infusion; None without one. It takes a look at all of them: once for a case, not for each table."""
+    first = exposure_of(case).first
+    return first.day if first else None
 
 
 class Count(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.export.columns import Cell
-from dm_fhir.export.tables import DICTIONARY, STUDY, TABLES, dictionary, study
+from dm_fhir.export.tables import DICTIONARY, STUDY, TABLES, day_0_of, dictionary, study
 from dm_fhir.model.case import Case, CaseSeries
 from dm_fhir.model.spreadsheet_text import is_formula, printable
 
@@ -39,8 +39,9 @@ def _fill(workbook: Any, head: CaseSeries, cases: Iterable[Case]) -> dict[str, i
         sheets[table.name].freeze_panes = "A2"
         sheets[table.name].append([column.name for column in table.columns])
     for case in cases:
+        day_0 = day_0_of(case)
         for table in TABLES:
-            for line in table.lines(case):
+            for line in table.lines(case, day_0):
                 lines[table.name] += 1
                 if lines[table.name] >= MOST_LINES:
                     raise _too_large(f"table {table.name} has more lines than a sheet holds ({MOST_LINES})")

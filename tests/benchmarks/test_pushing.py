@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,20 +10,13 @@ from typing import Any
 import pytest
 import requests
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAME = "Observation?identifier=urn:x|{}"
 
 
 @pytest.fixture(scope="module")
-def modules() -> Iterator[SimpleNamespace]:
-    """The benchmark's modules, which are scripts beside each other and no package."""
-    sys.path.insert(0, str(BENCHMARKS))
-    before = set(sys.modules)
-    yield SimpleNamespace(**{name: import_module(name) for name in ("served", "push", "push_table")})
-    sys.path.remove(str(BENCHMARKS))
-    for name in set(sys.modules) - before:
-        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+def modules(load: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+    return load("served", "pushing", "processes")
 
 
 @pytest.fixture(scope="module")
@@ -120,30 +112,31 @@ def test_patients_can_be_asked_for_and_what_is_not_known_is_refused(server: Any)
     ]  # fmt: skip
 
 
-def test_what_is_wanted_is_said_to_be_met_or_missed(modules: SimpleNamespace) -> None:
-    table = modules.push_table
+def test_what_is_wanted_is_met_or_missed(modules: SimpleNamespace) -> None:
+    pushing = modules.pushing
 
-    def rounds(peer_seconds: float, second_seconds: float, second_requests: int) -> Any:
+    def met(peer_seconds: float, second_seconds: float, second_requests: int) -> list[bool]:
         first, second = SimpleNamespace(wall_seconds=2.0), SimpleNamespace(wall_seconds=second_seconds)
-        pushed = table.Pushed(1000, first, second, 7, second_requests)
-        return {0: [(pushed, table.PeerRun(SimpleNamespace(wall_seconds=peer_seconds), 100))]}
+        pushed = pushing.Pushed(1000, first, second, 7, second_requests)
+        rounds = {0: [(pushed, pushing.PeerRun(SimpleNamespace(wall_seconds=peer_seconds), 100))]}
+        return [ratio.is_met for ratio in pushing.ratios(rounds)]
 
-    assert [row[2] for row in table._targets(rounds(2.0, 1.99, 0))] == ["met", "met"]
-    assert [row[2] for row in table._targets(rounds(1.99, 1.0, 1))] == ["**missed**", "**missed**"]
+    assert met(2.0, 2.0, 0) == [True, True, True]
+    assert met(1.99, 2.01, 1) == [False, False, False]
 
 
 def test_a_second_copy_or_a_second_version_ends_it(modules: SimpleNamespace, server: Any) -> None:
     put(server, "a")
-    modules.push._once_each(server, 1)
+    modules.pushing._once_each(server, 1)
     for spoil in ("b", "a"):
         put(server, spoil)
-        with pytest.raises(modules.push.RunFailed, match="the server has"):
-            modules.push._once_each(server, 1 if spoil == "b" else 2)
+        with pytest.raises(modules.processes.RunFailed, match="the server has"):
+            modules.pushing._once_each(server, 1 if spoil == "b" else 2)
 
 
 def test_the_peer_puts_ready_resources(modules: SimpleNamespace, server: Any, tmp_path: Path) -> None:
     (tmp_path / "bodies.json").write_text(json.dumps([observation(name) for name in "abc"]), encoding="utf-8")
     command = [sys.executable, BENCHMARKS / "put_one_by_one.py", server.base, "bodies.json", "2"]
 
-    assert modules.push.measured(command, tmp_path).output == "2\n"
+    assert modules.processes.measured(command, tmp_path).output == "2\n"
     assert server.told("/_kept")["identifiers"] == 2

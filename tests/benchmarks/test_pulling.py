@@ -1,9 +1,6 @@
-"""The benchmark's own ground: its server tells the truth, and the unavoidable waiting is counted rightly. Nothing is timed."""
+"""The pull benchmark's own ground: its server tells the truth, and the unavoidable waiting is counted rightly. Nothing is timed."""
 
-import sys
-from collections.abc import Iterator
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from threading import Thread
 from types import SimpleNamespace
 
@@ -11,18 +8,10 @@ import msgspec
 import pytest
 import requests
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def modules() -> Iterator[SimpleNamespace]:
-    """The benchmark's modules, which are scripts beside each other and no package."""
-    sys.path.insert(0, str(BENCHMARKS))
-    names = ("population", "population_server", "served", "waiting")
-    yield SimpleNamespace(**{name: import_module(name) for name in names})
-    sys.path.remove(str(BENCHMARKS))
-    for name in names:
-        del sys.modules[name]
+def modules(load: Callable[..., SimpleNamespace]) -> SimpleNamespace:
+    return load("population", "population_server", "served", "waiting", "figures", "processes")
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +73,37 @@ def test_waiting_is_shared_by_requests_at_a_time_but_a_chain_is_not(modules: Sim
     chain = [request("/fhir/metadata"), *(request(f"/fhir/Condition?patient=p&_offset={page}") for page in range(9))]
     assert modules.waiting.unavoidable_seconds(many, 0.2, 5) == pytest.approx(0.4)
     assert modules.waiting.unavoidable_seconds(chain, 0.2, 5) == pytest.approx(2.0)
+
+
+def test_what_is_compared_is_worked_out_round_by_round(modules: SimpleNamespace) -> None:
+    def run(seconds: float, peak_mb: float = 100) -> object:
+        return modules.processes.Run(seconds, seconds, peak_mb, 0, "")
+
+    def pulled(first: float, second: float) -> object:
+        return modules.figures.Pulled(run(first), run(second, 150), 1000, [], 9, 8, 4.0, 1.0)
+
+    figures = modules.figures.Figures(
+        40,
+        5,
+        pulls={0: [pulled(1, 0.1), pulled(2, 0.1), pulled(4, 0.1)], 200: [pulled(6, 0.06)]},
+        bare={how: [modules.figures.Bare(run(seconds), 1000) for seconds in (0.5, 1, 1)] for how in ("typed", "whole")},
+        peers={
+            ("fhirpy", 0): [modules.figures.PeerRun(run(5 * seconds), 500, 20) for seconds in (1, 2, 8)],
+            ("fhirpy", 200): [modules.figures.PeerRun(run(59), 1000, 40)],
+        },
+    )
+    found = figures.found()
+
+    assert [(ratio.what.partition(",")[0], ratio.value, ratio.is_met) for ratio in found.ratios] == [
+        ("times fhirpy", 10.0, True),
+        ("times fhirpy", pytest.approx(59 / 6), False),
+        ("of a bare requests + msgspec loop over the same pages", 0.5, True),
+        ("of a bare requests + msgspec loop over the same pages", 0.5, True),
+        ("the waiting that the plan cannot avoid", 1.5, True),
+        ("a second pull with nothing changed", 0.05, True),
+        ("its requests", 9, False),
+        ("a second pull with nothing changed", 0.01, True),
+        ("its requests", 9, False),
+        ("peak memory", 150, True),
+    ]
+    assert [len(row) for table in found.tables for row in table.rows] == [10, 10, 3, 3]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from population import PER_PATIENT, patient_ids, rows
 
-from dm_fhir.fhir.resource import Resource, plain_lines
+from dm_fhir.fhir.resource import Resource, read_resource
 from dm_fhir.store.database import open_store, transaction
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.store.resources import put_resources, resources_of, stored_resource
@@ -133,7 +133,7 @@ def _batches(people: Sequence[str]) -> Iterator[Sequence[Resource]]:
     """The resources, as they come from pages, so many to a commit."""
     waiting: list[Resource] = []
     for patient in people:
-        waiting += plain_lines([row.body for kind in PER_PATIENT for row in rows(kind, patient)]) or ()
+        waiting += [read_resource(row.body) for kind in PER_PATIENT for row in rows(kind, patient)]
         if len(waiting) >= PER_COMMIT:
             yield waiting
             waiting = []

@@ -284,3 +284,20 @@ def test_a_program_that_fails_or_is_not_there_is_told_with_what_it_said(
     assert modules.processes.measured(failing, tmp_path, accept=(1,)).exit_code == 1
     with pytest.raises(modules.processes.RunFailed, match=r"no-such-program could not be started: FileNotFoundError"):
         modules.processes.measured(["no-such-program"], tmp_path)
+
+
+def test_our_own_ways_to_read_an_observation_read_every_line(
+    load: Callable[..., SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = load("read_own", "peers.parse_observation", "population")
+    monkeypatch.setattr(own.peers_parse_observation, "_SECONDS", 0.01)
+    bodies = [row.body for row in own.population.rows("Observation", "p00001")]
+    (tmp_path / "lines.ndjson").write_bytes(b"\n".join(bodies))
+
+    for way in ("view", "filed", "bare"):
+        own.read_own.main(way, str(tmp_path / "lines.ndjson"))
+        assert float(capsys.readouterr().out) > 100
+    assert [resource.id for resource in own.read_own._filed(bodies)] == [f"p00001-o{n // 4}{n % 4}" for n in range(16)]

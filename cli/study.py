@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -15,6 +16,7 @@ from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import EXIT_CODES, DmFhirError, InternalError, StoreError, worst_exit_code
+from dm_fhir.fhir.budget import Budget
 from dm_fhir.mappings.patient import merges
 from dm_fhir.mappings.site import site_mapper
 from dm_fhir.store.audit import Looked, note_looked, who
@@ -165,13 +167,17 @@ def _running(study: Study, command: str, steps: tuple[str, ...], end: "_End") ->
         before, warning = interrupted_before(db), space_warning(db) if "pull" in steps else None
         number = end.number = begin_run(db, command, who())
         held(number)
-        with voice.of_run(number), _connecting(voice) as connect:
+        budget = Budget(study.config.most_requests)
+        with voice.of_run(number), _connecting(voice, budget) as connect:
             voice.note(f"{command} begins", "run_started", command=command)
             if before is not None:
                 voice.say("previous run was interrupted; continuing", "run_interrupted_before")
             if warning:
                 voice.warn(warning, "space_low")
-            run = Run(study, Pass(db, number, mappers, connect, voice.progress, {}, end.seconds), steps, [], [])
+            work = Pass(
+                db, number, mappers, connect, voice.progress, {}, end.seconds, study.config.sites_at_a_time, budget.heard
+            )  # fmt: skip
+            run = Run(study, work, steps, [], [])
             try:
                 yield run
                 end.exit_code = run.exit_code(run.summaries())
@@ -215,7 +221,7 @@ def _tell_mistakes(run: Run) -> None:
 
 
 @contextmanager
-def _connecting(voice: Voice) -> Iterator[Connect]:
+def _connecting(voice: Voice, budget: Budget) -> Iterator[Connect]:
     """How the run connects to its sites; in the end those who asked for more hear how many requests that took."""
     from dm_fhir.fhir.login import connect
     from dm_fhir.fhir.tls import private_files_faults
@@ -225,11 +231,12 @@ def _connecting(voice: Voice) -> Iterator[Connect]:
     def counted(site: Site) -> "Connection":
         for fault in private_files_faults(site):
             voice.warn(f"{site.name}: {fault}")
-        used.append((site.name, connect(site)))
-        return used[-1][1]
+        connection = connect(site, budget=budget)
+        used.append((site.name, connection))
+        return connection
 
     yield counted
-    for site, one in used:
+    for site, one in sorted(used, key=itemgetter(0)):
         if one.pace.waited_seconds >= 1:
             text = f"waited {one.pace.waited_seconds:.0f} s as asked, or between tries"
             voice.say(text, "waited", site, seconds=round(one.pace.waited_seconds))

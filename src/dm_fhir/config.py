@@ -179,6 +179,8 @@ class Config(msgspec.Struct, frozen=True):
     `dates` is how exported documents have their dates. `person_identifier` is the system of the identifiers by which a
     person is the same at every site, None where there is none.
 
+    A run works at `sites_at_a_time` sites side by side, which have `most_requests` under way together.
+
     The report does not show counts from 1 to `suppress_below` - 1; 0: it shows all. `store_shared`: the store may lie where
     others can read or replace it.
     """
@@ -196,6 +198,8 @@ class Config(msgspec.Struct, frozen=True):
     metrics: Metrics | None = None
     notify: Notify | None = None
     store_shared: bool = False
+    sites_at_a_time: int = 8
+    most_requests: int = 32
 
     def site(self, name: str) -> Site:
         """The site called `name`. Raises ConfigError naming the known ones."""
@@ -243,6 +247,7 @@ def _build(document: dict[str, Any], path: Path) -> Config:
         metrics=_metrics(document.get("metrics"), folder),
         notify=_notify(document.get("notify"), folder),
         store_shared=document.get("store", {}).get("shared", False),
+        **document.get("sync", {}),
     )
 
 

@@ -80,9 +80,11 @@ def _never_wait() -> None:
 
 def _watch_the_store(settings: Settings) -> None:
     """Count the commits, die at one of them, and let the file grow no further than it may."""
+    from dm_fhir.store.turns import SharedConnection
+
     number, when = settings.get("kill_at", (0, ""))
 
-    class Watched(sqlite3.Connection):
+    class Watched(SharedConnection):
         def __init__(self, *args: Any, **more: Any) -> None:
             super().__init__(*args, **more)
             if "most_pages" in settings:
@@ -105,7 +107,7 @@ def _watch_the_store(settings: Settings) -> None:
     original = sqlite3.connect
 
     def connect(*args: Any, **more: Any) -> sqlite3.Connection:
-        return original(*args, **{"factory": Watched, **more})
+        return original(*args, **{**more, "factory": Watched})
 
     sqlite3.connect = connect  # type: ignore[assignment]
 

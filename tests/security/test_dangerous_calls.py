@@ -21,6 +21,8 @@ ALLOWED = {
     ("store/backup.py", "name"),  # page_count, page_size
     ("store/ledger.py", "given"),  # question marks
     ("store/pushes.py", "only"),  # question marks
+    ("store/turns.py", "sql"),  # handed on to sqlite3: who calls is looked at
+    ("store/turns.py", "script"),  # handed on to sqlite3: who calls is looked at
     ("store/resources.py", "same"),  # the two lines above it
     ("store/resources.py", "of_none"),  # of _OF_NO_PATIENT
 }

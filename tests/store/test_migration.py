@@ -166,8 +166,9 @@ import json, os, shutil, signal, sqlite3, sys
 from pathlib import Path
 old, folder = Path(sys.argv[1]), Path(sys.argv[2])
 from dm_fhir.store.database import open_store
+from dm_fhir.store.turns import SharedConnection
 left = 0
-class Mortal(sqlite3.Connection):
+class Mortal(SharedConnection):
     def execute(self, *statement):
         global left
         left -= 1
@@ -175,7 +176,7 @@ class Mortal(sqlite3.Connection):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().execute(*statement)
 connect = sqlite3.connect
-sqlite3.connect = lambda *given, **named: connect(*given, factory=Mortal, **named)
+sqlite3.connect = lambda *given, **named: connect(*given, **named | {"factory": Mortal})
 killed = 0
 while True:
     path = folder / str(killed) / "study.sqlite"

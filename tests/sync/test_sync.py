@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dm_fhir.errors import DmFhirError
+from dm_fhir.store.turns import SharedConnection
 from dm_fhir.sync import compute as compute_step
 from dm_fhir.sync import passes
 from dm_fhir.sync.lock import locked
@@ -122,7 +123,7 @@ def test_the_last_line_of_an_interrupted_run_counts_what_there_is(
 def test_the_last_line_when_the_disk_is_full(study: Study, monkeypatch: pytest.MonkeyPatch, *, as_json: bool) -> None:
     original = sqlite3.connect
 
-    class Full(sqlite3.Connection):
+    class Full(SharedConnection):
         """It takes the empty tables, and hardly anything more."""
 
         def execute(self, sql: str, *args: object) -> sqlite3.Cursor:  # type: ignore[override]
@@ -131,7 +132,7 @@ def test_the_last_line_when_the_disk_is_full(study: Study, monkeypatch: pytest.M
                 super().execute(f"PRAGMA max_page_count = {pages}")
             return super().execute(sql, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: original(*a, **{"factory": Full, **k}))
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: original(*a, **{**k, "factory": Full}))
     ran = study.type("sync", *["--json"] * as_json)
     text = has_ended(ran, 1, as_json=as_json)
     assert "no space left" in (text if as_json else ran.out + ran.err)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dm_fhir.errors import ServerUnavailable
+from dm_fhir.store.turns import Stopped
 from dm_fhir.sync.puller import Puller
-from dm_fhir.sync.shared_store import Stopped
 from dm_fhir.sync.workers import Job, work_off
 
 from ..servers.hospital import Ask, Hospital, Reply

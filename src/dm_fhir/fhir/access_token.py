@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -119,11 +119,17 @@ class AccessToken:
     asked again for one.
     """
 
-    def __init__(self, site: Site, credential: Credential, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        credential: Credential,
+        sleep: Callable[[float], None],
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.clock_offset_seconds: float | None = None
         self.granted_scope: str | None = None
         self.renewals = self.retries = 0
-        self._site, self._credential, self._sleep = site, credential, sleep
+        self._site, self._credential, self._sleep, self._within = site, credential, sleep, within
         self._url = site.auth.token_url
         self._lists: dict[str, list[str]] = {}
         self._lock = threading.Lock()
@@ -216,7 +222,9 @@ class AccessToken:
         """A connection of its own, without login."""
         with (
             session_for(self._site) as session,
-            Connection(base, self._site.pull, None, headers, self._sleep, session=session) as connection,
+            Connection(
+                base, self._site.pull, None, headers, self._sleep, session=session, within=self._within
+            ) as connection,
         ):
             yield connection
 

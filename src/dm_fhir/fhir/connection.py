@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -68,6 +69,7 @@ class Connection:
         sleep: Callable[[float], None] = pause,
         session: requests.Session | None = None,
         site: Site | None = None,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self.limits = limits
@@ -76,7 +78,7 @@ class Connection:
         self.rewrite = site.rewrite if site else {}
         self.requests_sent = self.writes_sent = self.retries = 0
         self.server_date: datetime | None = None
-        self.pace = Pace(limits, sleep)
+        self.pace = Pace(limits, sleep, within)
         self._site = site
         self._redirect_hosts = site.redirect_hosts if site else ()
         self._session = session or requests.Session()

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from dm_fhir.config import Pull
 from dm_fhir.errors import ServerUnavailable
@@ -17,13 +17,21 @@ _RESET = ("RateLimit-Reset", "X-RateLimit-Reset")
 
 
 class Pace:
-    """Shared by all threads that ask one site. `waited_seconds` is what the run has spent waiting so far."""
+    """Shared by all threads that ask one site. `waited_seconds` is what the run has spent waiting so far.
 
-    def __init__(self, limits: Pull, sleep: Callable[[float], None]) -> None:
+    `within` is the time of one request among those of all sites.
+    """
+
+    def __init__(
+        self,
+        limits: Pull,
+        sleep: Callable[[float], None],
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._most = self._allowed = limits.concurrency
         self._interval = 1 / limits.requests_per_second if limits.requests_per_second else 0.0
         self._budget = limits.waiting_budget_seconds
-        self._sleep = sleep
+        self._sleep, self._within = sleep, within
         self._active = 0
         self._next_start = 0.0
         self._eased = time.monotonic()
@@ -46,7 +54,8 @@ class Pace:
         try:
             if pause > 0:
                 self._sleep(pause)
-            yield
+            with self._within():
+                yield
         finally:
             with self._changed:
                 self._active -= 1

@@ -15,6 +15,7 @@ from dm_fhir.errors import StoreError
 from dm_fhir.store.backup import check_drug, check_version, copy_store
 from dm_fhir.store.place import check_private, create_private
 from dm_fhir.store.schema import SCHEMA_VERSION, migrate, version
+from dm_fhir.store.turns import SharedConnection, alone
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 30
@@ -40,8 +41,9 @@ def open_store(
         create_private(path)
     with ExitStack() as on_failure:
         try:
-            # Several threads use it, one at a time: whoever shares it holds a lock around it.
-            db = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_SECONDS, check_same_thread=False)
+            db = sqlite3.connect(
+                path, isolation_level=None, timeout=_PATIENCE_SECONDS, check_same_thread=False, factory=SharedConnection
+            )
             on_failure.callback(db.close)
             _check_ours(db, path, drug)
             db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")  # holds for a new file only
@@ -61,20 +63,21 @@ def open_store(
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing, on disk when it ends. Raises StoreError when the disk is full or the file in use."""
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        yield
-        db.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise StoreError(
-                _no_space(db), hint="free some space, then run again: nothing committed is lost"
-            ) from error
-        raise StoreError(f"the store cannot be written: {error}", hint=_HINT) from error
-    finally:
-        if db.in_transaction:  # a full disk may have rolled back already
-            db.execute("ROLLBACK")
+    """All of it or nothing, on disk when it ends, and no other thread's. Raises StoreError when the disk is full or the file in use."""
+    with alone(db):
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            yield
+            db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise StoreError(
+                    _no_space(db), hint="free some space, then run again: nothing committed is lost"
+                ) from error
+            raise StoreError(f"the store cannot be written: {error}", hint=_HINT) from error
+        finally:
+            if db.in_transaction:  # a full disk may have rolled back already
+                db.execute("ROLLBACK")
 
 
 @contextmanager

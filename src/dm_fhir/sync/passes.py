@@ -12,19 +12,21 @@ from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 from dm_fhir.config import Site
 from dm_fhir.errors import DmFhirError, unexpected
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.store.database import transaction
+from dm_fhir.store.database import note_growth, quick_commits, size_bytes, transaction
 from dm_fhir.store.pushes import forget, note_made_from
 from dm_fhir.store.transmissions import open_transmissions
+from dm_fhir.store.turns import Stopped, keep
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
-from dm_fhir.sync.push.consent import Agree, begin_to_take_back, check_agreed, check_repair, nobody
+from dm_fhir.sync.push.consent import Agree, begin_to_take_back, check_agreed, check_repair, nobody, waits
 from dm_fhir.sync.push.plan import TO_SEND, Item, plan, superseded
 from dm_fhir.sync.push.pusher import push_site
 from dm_fhir.sync.push.repair import Copies, copies_of, repair_site
 from dm_fhir.sync.push.result import Result, unsent
 from dm_fhir.sync.push.verify import Verified, verify_site
+from dm_fhir.sync.side_by_side import side_by_side
 
 Connect = Callable[[Site], Connection]
 P = ParamSpec("P")
@@ -32,7 +34,10 @@ T = TypeVar("T")
 
 
 class Pass(NamedTuple):
-    """What one run works with. `errors` gathers, by site, what stopped that site; `seconds`, by step, how long it took."""
+    """What one run works with. `errors` gathers, by site, what stopped that site; `seconds`, by step, how long it took.
+
+    So many `sites_at_a_time` are asked side by side; `heard` says when one was last heard of, by the monotonic clock.
+    """
 
     db: sqlite3.Connection
     run: int
@@ -41,6 +46,8 @@ class Pass(NamedTuple):
     progress: Callable[[str], Progress]
     errors: dict[str, DmFhirError]
     seconds: dict[str, float]
+    sites_at_a_time: int = 1
+    heard: Callable[[str], float] = lambda _: 0.0
 
 
 def _timed(step: str) -> Callable[[Callable[Concatenate[Pass, P], T]], Callable[Concatenate[Pass, P], T]]:
@@ -61,7 +68,7 @@ def _timed(step: str) -> Callable[[Callable[Concatenate[Pass, P], T]], Callable[
 
 
 @_timed("pull")
-def pull(work: Pass, sites: Iterable[Site], wish: Wish = EVERYTHING) -> dict[str, Pulled]:
+def pull(work: Pass, sites: Sequence[Site], wish: Wish = EVERYTHING) -> dict[str, Pulled]:
     """Pull each site; what each came to, for those that got so far."""
 
     def one(site: Site) -> Pulled:
@@ -69,11 +76,16 @@ def pull(work: Pass, sites: Iterable[Site], wish: Wish = EVERYTHING) -> dict[str
             mapper = work.mappers[site.name]
             return pull_site(work.db, site, connection, mapper, work.run, wish, work.progress("pull"))
 
-    return _each(work, sites, one)
+    size_before = size_bytes(work.db)
+    with quick_commits(work.db):
+        pulled = _side_by_side(work, sites, one)
+    if pulled and not wish.is_partial:
+        note_growth(work.db, size_before)
+    return pulled
 
 
 @_timed("compute")
-def compute(work: Pass, sites: Iterable[Site]) -> dict[str, Computed]:
+def compute(work: Pass, sites: Sequence[Site]) -> dict[str, Computed]:
     """Bring each site's cases and outcomes up to date. A site whose pull failed is computed from what it has.
 
     Whoever is held back keeps what they had.
@@ -97,19 +109,23 @@ def push(work: Pass, sites: Sequence[Site], agree: Agree = nobody, *, again: boo
     """Write each site's outcomes onto its server, but for those of patients who are held back.
 
     A site with nothing to send is not even connected to. A first push to a server, and one `again` after everything was taken
-    back, asks whether that is agreed to.
+    back, asks whether that is agreed to, one site after another, before anything is written.
     """
 
-    def one(site: Site) -> Result:
+    def agreed(site: Site) -> list[Item]:
         items = planned(work.db, site, work.mappers[site.name])
         _note(work.db, site.name, items)
         if any(item.action in TO_SEND for item in items):
             check_agreed(work.db, site, items, agree, again=again)
-        elif not open_transmissions(work.db, site.name):
-            return unsent(items)
-        return _carried_out(work, site, items)
+        return items
 
-    return _each(work, sites, one)
+    def one(site: Site) -> Result:
+        items = agreed(site)
+        is_idle = not any(item.action in TO_SEND for item in items) and not open_transmissions(work.db, site.name)
+        return unsent(items) if is_idle else _carried_out(work, site, items)
+
+    _each(work, [site for site in sites if waits(work.db, site)], lambda site: bool(agreed(site)))
+    return _side_by_side(work, sites, one)
 
 
 @_timed("push")
@@ -133,7 +149,7 @@ def verify(work: Pass, sites: Sequence[Site], most: int | None = None) -> dict[s
         with work.connect(site) as connection:
             return verify_site(work.db, site, connection, most)
 
-    return _each(work, sites, one)
+    return _side_by_side(work, sites, one)
 
 
 def copies(work: Pass, sites: Sequence[Site]) -> dict[str, list[Copies]]:
@@ -144,7 +160,7 @@ def copies(work: Pass, sites: Sequence[Site]) -> dict[str, list[Copies]]:
         with work.connect(site) as connection:
             return copies_of(work.db, site, connection, items)
 
-    return _each(work, sites, one)
+    return _side_by_side(work, sites, one)
 
 
 @_timed("push")
@@ -183,21 +199,43 @@ def _note(db: sqlite3.Connection, site: str, items: Sequence[Item]) -> None:
             forget(db, site, gone)
 
 
-def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T], *, even_stopped: bool = False) -> dict[str, T]:
-    """What each site came to, without those that an error stops, be it a mistake of ours: the others go on.
+def _side_by_side(work: Pass, sites: Sequence[Site], one: Callable[[Site], T]) -> dict[str, T]:
+    """As `_each`, with several sites at a time. When it ends by an exception no other thread uses the store any more."""
+    going = [site for site in sites if site.name not in work.errors]
+    if work.sites_at_a_time == 1 or len(going) < 2:
+        return _each(work, going, one)
+    found: dict[str, T] = {}
 
-    Sites that were stopped before take part only if `even_stopped`. What befalls the store befalls all of them.
-    """
-    found = {}
+    def attempt(site: Site) -> None:
+        _attempt(work, site, one, found)
+
+    try:
+        side_by_side(going, attempt, work.sites_at_a_time, work.heard, lambda _: None)
+    except BaseException:
+        keep(work.db)
+        raise
+    return {site.name: found[site.name] for site in going if site.name in found}
+
+
+def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T], *, even_stopped: bool = False) -> dict[str, T]:
+    """What each site came to, one after the other; those that were stopped before take part only if `even_stopped`."""
+    found: dict[str, T] = {}
     for site in sites:
-        if site.name in work.errors and not even_stopped:
-            continue
-        try:
-            found[site.name] = one(site)
-        except DmFhirError as error:
-            work.errors.setdefault(site.name, error)
-        except sqlite3.Error:
-            raise
-        except Exception as error:  # noqa: BLE001  # one site's odd record must not cost the others their sync
-            work.errors.setdefault(site.name, unexpected(error))
+        if even_stopped or site.name not in work.errors:
+            _attempt(work, site, one, found)
     return found
+
+
+def _attempt(work: Pass, site: Site, one: Callable[[Site], T], found: dict[str, T]) -> None:
+    """Note what the site came to, or the error that stopped it, be it a mistake of ours: the others go on.
+
+    What befalls the store befalls all of them.
+    """
+    try:
+        found[site.name] = one(site)
+    except DmFhirError as error:
+        work.errors.setdefault(site.name, error)
+    except (sqlite3.Error, Stopped):
+        raise
+    except Exception as error:  # noqa: BLE001  # one site's odd record must not cost the others their sync
+        work.errors.setdefault(site.name, unexpected(error))

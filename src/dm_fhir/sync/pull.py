@@ -19,7 +19,6 @@ from dm_fhir.fhir.capability import read_capability
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store import ledger
-from dm_fhir.store.database import note_growth, quick_commits, size_bytes
 from dm_fhir.store.ledger import Unit, forget_units, get_unit, note_plan, now, put_unit
 from dm_fhir.store.members import join
 from dm_fhir.sync.cohort import COHORT, Named, find_cohort, known_members, read_list
@@ -83,13 +82,11 @@ def pull_site(
     Raises ServerUnavailable or LoginRefused when going on is pointless, ConfigError if the endpoint is no FHIR R4 server or
     cannot search the cohort; units that were not reached keep their rows.
     """
-    with quick_commits(db):
-        return _pulled(opened_puller(db, site, connection, mapper, run, wish.full), wish, progress)
+    return _pulled(opened_puller(db, site, connection, mapper, run, wish.full), wish, progress)
 
 
 def _pulled(puller: Puller, wish: Wish, progress: Progress) -> Pulled:
     db, site, run = puller.db, puller.site, puller.run
-    size_before = size_bytes(db)
     with puller.reading():
         open_plan = replace(
             begun(get_unit(db, site.name, "", PLAN), site.name, "", PLAN, run, PLAN), message=_NOT_THROUGH
@@ -103,7 +100,6 @@ def _pulled(puller: Puller, wish: Wish, progress: Progress) -> Pulled:
     if not wish.is_partial:
         with puller.writing():
             put_unit(db, replace(open_plan, state="complete", reason=None, message=None, watermark=now()))
-            note_growth(db, size_before)
     return Pulled(len(patients), named, _remarks(puller))
 
 

@@ -1,4 +1,4 @@
-"""The store as several threads use it: one at a time, and none any more once the work has been stopped."""
+"""The store as the threads of one site use it: none any more once the site's work has been stopped."""
 
 import sqlite3
 import threading
@@ -6,24 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dm_fhir.store.database import transaction
-
-
-class Stopped(Exception):
-    """The work has been stopped; a worker that notices leaves everything as it is committed."""
+from dm_fhir.store.turns import Stopped, alone
 
 
 class SharedStore:
-    """`stop` is set when no thread may begin to use the store any more."""
+    """`stop` is set when no thread of this site may begin to use the store any more. The store itself sees to the turns."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         self.stop = threading.Event()
-        self._lock = threading.RLock()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The store, for this thread alone."""
-        with self._lock:
+        with alone(self.db):
             if self.stop.is_set():
                 raise Stopped
             yield self.db
@@ -35,7 +31,7 @@ class SharedStore:
             yield self.db
 
     def halt(self) -> None:
-        """Let no thread begin to write any more; returns when none is writing."""
+        """Let no thread of the site begin to write any more; returns when none is writing."""
         self.stop.set()
-        with self._lock:
+        with alone(self.db):
             pass

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from dm_fhir.config import Site
-from dm_fhir.sync.shared_store import Stopped
 
 T = TypeVar("T")
 #: A job does its part and returns what has turned out to be left to do.
@@ -71,8 +70,6 @@ class _Crew:
             more: list[Job] = []
             try:
                 more = list(job())
-            except Stopped:
-                return
             except BaseException as error:  # noqa: BLE001  # it is raised again in the thread that waits
                 self._failed(error)
                 return

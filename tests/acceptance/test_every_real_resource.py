@@ -122,7 +122,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study in which every folder is a site."""
     path = tmp_path_factory.mktemp("everything") / "dm-fhir.toml"
     path.with_name("common.toml").write_text(TABLE, encoding="utf-8")
-    sites = (f'[[site]]\nname = "{folder}"\ntables = ["common.toml"]\n' for folder in FOLDERS)
+    keep_all = '[site.cohort]\nby = "everybody"\n[site.pull]\nscope = "all"\n'
+    sites = (f'[[site]]\nname = "{folder}"\ntables = ["common.toml"]\n{keep_all}' for folder in FOLDERS)
     path.write_text(HEAD + "".join(sites), encoding="utf-8")
     return path
 

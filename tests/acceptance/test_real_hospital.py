@@ -27,6 +27,12 @@ timezone = "America/New_York"
 [[site]]
 name = "mimic"
 tables = ["mimic.toml"]
+
+[site.cohort]
+by = "everybody"
+
+[site.pull]
+scope = "all"
 """
 TABLE = f"""
 [[medication]]

@@ -26,8 +26,9 @@ STANDARD_INPUT = "-"
 LINES = (".ndjson", ".jsonl")
 _SUFFIXES = (".json", *LINES)
 _PACKED = (".gz", ".zst")
-#: Why a whole file breaks off.
-DAMAGE = ("file-cut-off", "file-damaged", "file-too-large")
+#: Why a whole file breaks off, is not what it was when it was found, or cannot be read.
+DAMAGE = ("file-cut-off", "file-damaged", "file-too-large", "file-changed", "file-not-readable")
+CUT_OFF, CHANGED, NOT_READABLE_ANY_MORE = DAMAGE[0], DAMAGE[3], DAMAGE[4]
 #: The most of a file that is ever in memory at once: a line of NDJSON, or a whole JSON document, unpacked.
 LARGEST_BYTES = LARGEST_ANSWER_BYTES
 #: What reading packed bytes raises where they are damaged; EOFError: where they are cut off.

@@ -1,4 +1,4 @@
-"""What the first pass asks: who is in the cohort. Each finds pairs of a kind (`patient`, `medication`, …) and what it is.
+"""What the first pass asks: who is in the cohort. Each finds pairs of a kind (`patient`, `group`, an identifier) and what it is.
 
 Which types each looks at is in `types`: where a source holds none of them there is nothing to be found.
 """
@@ -9,13 +9,12 @@ from typing import NamedTuple, Protocol, TypeVar
 import msgspec
 
 from dm_fhir.fhir.resource import NOT_READABLE, Reference, Resource, local_reference
-from dm_fhir.store.resources import Stored
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.questions import Head, Question
 from dm_fhir.sync.scan.scanned import Scanned
 
 #: The kinds of what is found.
-PATIENT, MEDICATION, GROUP = "patient", "medication", "group"
+PATIENT, GROUP = "patient", "group"
 
 #: In place of an element that is not there.
 NOTHING = msgspec.Raw()
@@ -33,9 +32,9 @@ class CohortQuestion(Question, Protocol):
 
 
 class GivenDrug(msgspec.Struct, frozen=True):
-    """Whoever was given the study drug, by its codes or as one of these `medications`; and what calls a Medication that is it.
+    """Whoever was given the study drug, by its codes or as one of these `medications`. Medications that are the drug are kept.
 
-    A Medication may stand behind the administration that refers to it: what is found of them is asked with again.
+    A Medication may stand behind the administration that refers to it: administrations are asked again with those that were kept.
     """
 
     mapper: Mapper
@@ -78,14 +77,12 @@ class GivenDrug(msgspec.Struct, frozen=True):
         return self.mapper.gives_drug(body, self.medications)
 
     def answer(self, resource: Resource, scanned: Scanned) -> None:
-        """Note the patient, or the names of the Medication."""
+        """Note the patient, keep the Medication."""
         if resource.type == "MedicationAdministration":
             if self.mapper.gives_drug(resource.body, self.medications):
                 _find_patient(resource.subject, scanned)
         elif resource.type == "Medication" and self.mapper.is_drug(resource.body):
-            stored = Stored(resource.type, resource.id, resource.version, resource.last_updated, resource.body)
-            names = {resource.reference, *self.mapper.medications([stored])}
-            scanned.found += [(MEDICATION, name) for name in sorted(names)]
+            scanned.keep(resource)
 
 
 class Diagnosed(msgspec.Struct, frozen=True):
@@ -152,11 +149,15 @@ class Identified(NamedTuple):
     def answer(self, resource: Resource, scanned: Scanned) -> None:
         """Note which identifier is whose."""
         if resource.type == "Patient":
-            try:
-                found = self.identifiers.intersection(_texts(_IDENTIFIED.decode(resource.body).identifier))
-            except NOT_READABLE:
-                return
-            scanned.found += [(text, resource.reference) for text in sorted(found)]
+            scanned.found += self.found_in(resource.body, resource.reference)
+
+    def found_in(self, body: bytes, patient: str) -> list[tuple[str, str]]:
+        """Those of the identifiers that this patient has, each with whose it is."""
+        try:
+            found = self.identifiers.intersection(_texts(_IDENTIFIED.decode(body).identifier))
+        except NOT_READABLE:
+            return []
+        return [(text, patient) for text in sorted(found)]
 
 
 class InGroup(NamedTuple):

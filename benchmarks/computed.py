@@ -21,6 +21,12 @@ timezone = "Europe/Madrid"
 name = "population"
 endpoint = "{base}"
 
+[site.cohort]
+by = "everybody"
+
+[site.pull]
+scope = "all"
+
 [site.push]
 enabled = true
 unattended = true
@@ -34,7 +40,7 @@ class Computed(NamedTuple):
 
     @classmethod
     def empty(cls, folder: Path, base: str) -> "Computed":
-        """A new study without a store; all settings but endpoint, key and push are the defaults."""
+        """A new study without a store; all that its files hold is kept."""
         folder.mkdir(mode=0o700, parents=True)
         (folder / "dm-fhir.toml").write_text(_CONFIG.format(base=base), encoding="utf-8")
         (folder / "key").touch(mode=0o600)

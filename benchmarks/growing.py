@@ -1,7 +1,7 @@
-"""Growth, measured: the time and memory of each command for a cohort ten and a hundred times as large, with the exponent.
+"""Growth, measured: the time and memory of each command for ten and a hundred times as many patients, or sites, with the exponent.
 
-An exponent of 1 is a time that is ten times as long for ten times as many patients. It is of what a command takes beyond its
-start, which is what it takes for one patient.
+An exponent of 1 is a time that is ten times as long for ten times as many. It is of what a command takes beyond its start, which
+is what it takes for one patient, or one site.
 """
 
 import math
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from computed import Computed
 from given import Bench
-from population import write_population
+from population import patient_ids, write_population
 from processes import Run, measured
 from results import Cell, Found, Ratio, Table
+from served import served
 
 _PROGRAM = Path(sys.executable).with_name("dm-fhir")
 _SIZES, _QUICK_SIZES = (50, 500, 5000), (20, 200)
@@ -35,38 +36,101 @@ COMMANDS = {
 Sizes = Mapping[int, Run]
 
 
+#: What is run with ever more sites, each with a few patients behind one server on loopback.
+SITE_COMMANDS = {
+    "pull": ("pull",),
+    "pull, nothing changed": ("pull",),
+    "compute": ("compute",),
+    "status": ("status",),
+    "push --dry-run": ("push", "--dry-run", "--json"),
+}
+_SITES, _QUICK_SITES, _SITE_PATIENTS = (10, 100), (5, 25), 5
+_SITE = """
+[[site]]
+name = "site-{number:03d}"
+endpoint = "{base}"
+
+[site.cohort]
+by = "patients"
+patients = "patients.txt"
+"""
+
+
 def measure(bench: Bench) -> Found:
-    """Every command at one patient, which is its start, and at every size."""
-    sizes = _QUICK_SIZES if bench.is_quick else _SIZES
-    runs: dict[str, dict[int, Run]] = {name: {} for name in COMMANDS}
-    for size in (1, *sizes):
-        study = Computed.empty(bench.folder / str(size), "http://127.0.0.1:9/fhir").folder
-        write_population(study / "population.ndjson", size)
-        for name, command in COMMANDS.items():
-            run = runs[name][size] = measured([_PROGRAM, *command], study)
-            bench.say(f"{size:,} patients, {name}: {run.wall_seconds:.2f} s, peak {run.peak_mb:.0f} MB")
+    """Ever more patients at one site, then ever more sites."""
+    sizes, sites = (_QUICK_SIZES, _QUICK_SITES) if bench.is_quick else (_SIZES, _SITES)
+    of_patients = {size: _of_patients(size, bench) for size in (1, *sizes)}
+    with served(_SITE_PATIENTS) as server:
+        of_sites = {size: _of_sites(size, server.base, bench) for size in (1, *sites)}
+    patients, many = _by_command(of_patients), _by_command(of_sites)
     about = (
-        f"The same commands for {', '.join(f'{size:,}' for size in sizes)} patients of 26 resources each, whole processes, once each. "
-        "Exponents by least squares on the logarithms, of what is beyond the command's start; processor time and peak memory."
+        f"The same commands for {_listed(sizes)} patients of 26 resources each at one site, and for {_listed(sites)} sites of {_SITE_PATIENTS} "
+        "patients each. Whole processes, once each. Exponents by least squares on the logarithms, of what is beyond the command's "
+        "start; processor time and peak memory."
     )
-    return Found(about, tuple(ratios(runs)), (_table(runs, sizes, "cpu_seconds"), _table(runs, sizes, "peak_mb")))
+    tables = (
+        _table("Processor time, seconds, by patients:", "s", patients, "cpu_seconds"),
+        _table("Peak memory, MB, by patients:", "MB", patients, "peak_mb"),
+        _table("Time that passes, seconds, by sites:", "s", many, "wall_seconds"),
+        _table("Processor time, seconds, by sites:", "s", many, "cpu_seconds"),
+        _table("Peak memory, MB, by sites:", "MB", many, "peak_mb"),
+    )
+    return Found(about, (*ratios("patients", patients), *ratios("sites", many)), tables)
 
 
-def ratios(runs: Mapping[str, Sizes]) -> Iterator[Ratio]:
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(f"{size:,}" for size in sizes)
+
+
+def _of_patients(size: int, bench: Bench) -> dict[str, Run]:
+    study = Computed.empty(bench.folder / f"patients-{size}", "http://127.0.0.1:9/fhir").folder
+    write_population(study / "population.ndjson", size)
+    return _runs(COMMANDS, study, f"{size:,} patients", bench)
+
+
+def _of_sites(size: int, base: str, bench: Bench) -> dict[str, Run]:
+    study = Computed.empty(bench.folder / f"sites-{size}", base).folder
+    config = study / "dm-fhir.toml"
+    head = config.read_text(encoding="utf-8").partition("[[site]]")[0]
+    sites = (_SITE.format(number=number, base=base) for number in range(1, size + 1))
+    config.write_text("".join((head, *sites)), encoding="utf-8")
+    (study / "patients.txt").write_text("\n".join(patient_ids(_SITE_PATIENTS)) + "\n", encoding="utf-8")
+    return _runs(SITE_COMMANDS, study, f"{size:,} sites", bench)
+
+
+def _runs(commands: Mapping[str, Sequence[str]], study: Path, size: str, bench: Bench) -> dict[str, Run]:
+    runs = {}
+    for name, command in commands.items():
+        run = runs[name] = measured([_PROGRAM, *command], study)
+        bench.say(f"{size}, {name}: {run.wall_seconds:.2f} s, peak {run.peak_mb:.0f} MB")
+    return runs
+
+
+def _by_command(of_sizes: Mapping[int, Mapping[str, Run]]) -> dict[str, dict[int, Run]]:
+    names = next(iter(of_sizes.values()))
+    return {name: {size: runs[name] for size, runs in of_sizes.items()} for name in names}
+
+
+def ratios(of_what: str, runs: Mapping[str, Sizes]) -> Iterator[Ratio]:
     """The exponents that can be told; a command that takes no longer than its start has none."""
     for name, of_sizes in runs.items():
         seconds = exponent({size: run.cpu_seconds for size, run in of_sizes.items()}, _LEAST_SECONDS)
         if seconds is not None:
-            yield Ratio(f"{name}: time", seconds, "exponent", "less", MOST)
+            yield Ratio(f"{of_what}: {name}: time", seconds, "exponent", "less", MOST)
         memory = exponent({size: run.peak_mb for size, run in of_sizes.items()}, _LEAST_MB)
         if memory is not None:
-            yield Ratio(f"{name}: memory", memory, "exponent", "less", MOST)
+            yield Ratio(f"{of_what}: {name}: memory", memory, "exponent", "less", MOST)
 
 
 def exponent(by_size: Mapping[int, float], least: float) -> float | None:
     """With which power of the size a figure grows beyond that of the smallest size; None where fewer than two sizes are `least` beyond it."""
-    start = by_size[min(by_size)]
-    points = [(math.log(size), math.log(figure - start)) for size, figure in by_size.items() if figure - start >= least]
+    smallest = min(by_size)
+    start = by_size[smallest]
+    points = [
+        (math.log(size - smallest), math.log(figure - start))
+        for size, figure in by_size.items()
+        if figure - start >= least
+    ]
     return slope(points) if len(points) > 1 else None
 
 
@@ -76,12 +140,12 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
 
 
-def _table(runs: Mapping[str, Sizes], sizes: Sequence[int], figure: str) -> Table:
-    """A row for each command; its start, each size, and how much a thousand patients more take."""
-    title, unit = ("Processor time, seconds:", "s") if figure == "cpu_seconds" else ("Peak memory, MB:", "MB")
+def _table(title: str, unit: str, runs: Mapping[str, Sizes], figure: str) -> Table:
+    """A row for each command; its start, each size, and how much a thousand more take, by the two largest sizes."""
     rows: list[tuple[Cell, ...]] = []
+    sizes = sorted(next(iter(runs.values())))
     for name, of_sizes in runs.items():
-        found = [float(getattr(of_sizes[size], figure)) for size in (1, *sizes)]
+        found = [float(getattr(of_sizes[size], figure)) for size in sizes]
         more = (found[-1] - found[-2]) / (sizes[-1] - sizes[-2]) * 1000
         rows.append((name, *found, max(more, 0.0)))
-    return Table(title, ("", "1 patient", *(f"{size:,}" for size in sizes), f"{unit} per 1,000 more"), tuple(rows))
+    return Table(title, ("", *(f"{size:,}" for size in sizes), f"{unit} per 1,000 more"), tuple(rows))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dm_fhir.cli.reporter import counted, report
+from dm_fhir.cli.files_told import file_details, file_lines, warn_of_files
+from dm_fhir.cli.reporter import report
 from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
 from dm_fhir.errors import ConfigError
 
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
     "paths",
     multiple=True,
     metavar="PATH",
-    help="Read files instead: NDJSON, Bundles, resources, packed or not; folders, archives, s3://…, or - for standard input.",
+    help="Read files instead: NDJSON, Bundles, resources, plain or gzipped, folders of them, or - for standard input.",
 )
+@click.option(
+    "--processes", type=click.IntRange(1, 256), metavar="N",
+    help="With --from: read in so many processes. Without it: one, or as many as there are cores where it is worth it.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def command(
@@ -43,11 +48,13 @@ def command(
     patients: tuple[str, ...],
     patient_file: Path | None,
     paths: tuple[str, ...],
+    processes: int | None,
     as_json: bool,
 ) -> int:
     """Read the cohort from the servers, or from files, into the store.
 
-    The ledger accounts for every patient and query; a later pull asks only for what changed, and again for what is missing.
+    The ledger accounts for every patient and query; a later pull asks only for what changed, and again for what is missing. Of
+    files it keeps what is the cohort's; one that is complete is not read again unless it has changed, or with --full.
 
     \b
     Examples:
@@ -57,16 +64,19 @@ def command(
       dm-fhir pull --site leon --patient Patient/7
       dm-fhir pull --site leon --patient-file this-week.txt
       dm-fhir pull --site leon --from export/ --from extra.ndjson.gz
+      dm-fhir pull --site leon --from export/ --processes 4
     """
     from dm_fhir.sync.pull import Wish
 
     wish = Wish(full, tuple(map(_reference, patients)), patient_file, retry_failed)
     if sum((bool(patients) or patient_file is not None, retry_failed, bool(paths))) > 1:
         raise ConfigError("--patient, --retry-failed and --from are different pulls", hint="give one of them")
+    if processes is not None and not paths:
+        raise ConfigError("--processes reads files", hint="say which with --from")
     with opened(ctx, sites) as study, running(study, "pull", ("pull",)) as run:
         if patients or patient_file:
             _one_site(study)
-        lines, more = _from_files(run, paths) if paths else _from_servers(run, wish)
+        lines, more = _from_files(run, paths, processes, full=full) if paths else _from_servers(run, wish)
         summaries = run.summaries()
         return report("pull", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, **more)
 
@@ -123,19 +133,22 @@ def _one_site(study: Study) -> None:
         raise ConfigError("patients and files belong to one site", hint=f"name it with --site: {names}")
 
 
-def _from_files(run: Run, paths: tuple[str, ...]) -> tuple[list[str], dict[str, Any]]:
+def _from_files(
+    run: Run, paths: tuple[str, ...], processes: int | None, *, full: bool
+) -> tuple[list[str], dict[str, Any]]:
+    from dm_fhir.fhir.sources import STANDARD_INPUT
     from dm_fhir.sync.files import pull_files
+    from dm_fhir.sync.scan.runners import in_turn, on_this_machine
 
     study = run.study
     _one_site(study)
-    site = study.sites[0].name
-    types, passed_over = pull_files(
-        study.db, study.sites[0], paths, run.work.mappers[site], run.work.run, study.voice.progress("read")
-    )
+    site = study.sites[0]
+    taken, passed_over = pull_files(
+        study.db, site, paths, run.work.mappers[site.name], run.work.run, study.voice.progress("read", "MB"),
+        in_turn if paths == (STANDARD_INPUT,) else on_this_machine(processes), full=full,
+    )  # fmt: skip
     if passed_over:
-        text = f"{len(passed_over)} files passed over; they are listed with the result"
-        study.voice.say(text, "files_passed_over", site, count=len(passed_over))
-    read = dict(sorted(types.items()))
-    lines = [f"{site}: read {counted(read) or 'nothing'}"]
-    lines += [f"  passed over, {one.why}: {one.path}" for one in passed_over]
-    return lines, {"read": read, "passed_over": [one._asdict() for one in passed_over]}
+        text = f"{len(passed_over)} files passed over, not FHIR; they are listed with the result"
+        study.voice.say(text, "files_passed_over", site.name, count=len(passed_over))
+    warn_of_files(run, site.name, taken)
+    return file_lines(site.name, taken, passed_over), file_details(site.name, taken, passed_over)

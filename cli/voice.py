@@ -82,8 +82,12 @@ class Voice:
         for frame in shown:
             click.echo(f"  {frame}", err=True)
 
-    def progress(self, step: str) -> Callable[[str, int, int], None]:
-        """A function that shows how far `step` has come at a site: in place on a terminal, a line now and then elsewhere."""
+    def progress(self, step: str, unit: str = "") -> Callable[[str, int, int], None]:
+        """A function that shows how far `step` has come at a site: in place on a terminal, a line now and then elsewhere.
+
+        `unit` is what is counted, where the step does not say it.
+        """
+        after = f" {unit}" if unit else ""
 
         shown: dict[str, tuple[int, int]] = {}
 
@@ -92,7 +96,7 @@ class Voice:
                 return
             shown[site] = (done, total)
             if sys.stderr.isatty() and not self.as_json:
-                self._in_place(f"{step} {site}: {done} of {total}", is_last=done == total)
+                self._in_place(f"{step} {site}: {done} of {total}{after}", is_last=done == total)
             elif (
                 done == total
                 or time.monotonic() - self._last_said.get(step + site, -_SECONDS_BETWEEN_LINES)
@@ -100,7 +104,7 @@ class Voice:
             ):
                 self._last_said[step + site] = time.monotonic()
                 facts: dict[str, Fact] = {"done": done, "total": total}
-                self._line("info", f"{step}: {done} of {total}", f"{step}_progress", site, facts)
+                self._line("info", f"{step}: {done} of {total}{after}", f"{step}_progress", site, facts)
 
         return show
 

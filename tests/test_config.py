@@ -174,7 +174,7 @@ def test_the_error_counts_and_repeats_no_value(write: Write) -> None:
         (site("endpont = 'https://h'"), "site[0]: unknown key 'endpont', did you mean 'endpoint'?"),
         (site("[site.push]\nzzz = 1"), "site[0].push: unknown key 'zzz'; known: enabled, imported, unattended, outcomes, way, bundle_size"),
         (site("[site.auth]\nmethod = 'oauth'"), "site[0].auth.method: must be one of none, basic, bearer, client-secret, smart-backend"),
-        (site("[site.cohort]\nby = 'everybody'"), "site[0].cohort.by: must be one of medication, condition, group, patients"),
+        (site("[site.cohort]\nby = 'anybody'"), "site[0].cohort.by: must be one of medication, condition, group, patients, everybody"),
         (site("[site.cohort]\nby = 'group'"), "site[0].cohort: 'group' is missing, by = \"group\" needs it"),
         (site("[site.pull]\nread_timeout_seconds = 0"), "site[0].pull.read_timeout_seconds: must be more than 0"),
         (site("[site.pull]\nconnect_timeout_seconds = inf"), "site[0].pull.connect_timeout_seconds: must be at most 86400"),

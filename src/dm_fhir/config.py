@@ -106,12 +106,12 @@ class Sync(msgspec.Struct, frozen=True):
 
 
 class Cohort(msgspec.Struct, frozen=True):
-    """Whose records are pulled: who was given the study drug, has the disease, is in a Group or on a list.
+    """Whose records are pulled: who was given the study drug, has the disease, is in a Group or on a list; or everybody's.
 
     `patients` is a file: ids, `Patient/id` or `system|value` identifiers, one a line.
     """
 
-    by: Literal["medication", "condition", "group", "patients"] = "medication"
+    by: Literal["medication", "condition", "group", "patients", "everybody"] = "medication"
     group: str | None = None
     patients: Path | None = None
 

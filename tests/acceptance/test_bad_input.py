@@ -60,7 +60,8 @@ def tell() -> Iterator[Callable[[bytes], str]]:
 @pytest.fixture
 def files_only(config: Path, dm_fhir: Typed) -> Callable[..., Ran]:
     """Types commands in a study whose only site sends files."""
-    config.write_text(f'{STUDY}[[site]]\nname = "leon"\n', encoding="utf-8")
+    site = '[[site]]\nname = "leon"\n[site.cohort]\nby = "everybody"\n[site.pull]\nscope = "all"\n'
+    config.write_text(f"{STUDY}{site}", encoding="utf-8")
     return lambda *arguments: dm_fhir("--config", str(config), *arguments)
 
 
@@ -184,7 +185,7 @@ def test_a_resource_of_another_type_is_kept_and_counted(files_only: Typed, tmp_p
     told = files_only("status", "--json").json
 
     assert ran.code == 0
-    assert ran.out.startswith("leon: read 1 Encounter\n")
+    assert "  read 1 Encounter\n  kept 1: 1 new\n" in ran.out
     assert told["sites"][0]["resources"] == {"Encounter": 1}
 
 

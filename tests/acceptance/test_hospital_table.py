@@ -40,6 +40,12 @@ timezone = "America/New_York"
 [[site]]
 name = "mimic"
 tables = ["mimic.toml"]
+
+[site.cohort]
+by = "everybody"
+
+[site.pull]
+scope = "all"
 """
 UNKNOWN = "no code that the tables know"
 UNMAPPED = {

@@ -70,7 +70,7 @@ def test_the_loop_and_its_errors_say_nothing_of_the_patient(
     file.write_bytes(lines + f"{{{NAME}\n".encode())
     commands = [
         "doctor", "doctor --json", "sync", "sync --json", "push", "push --dry-run", "pull --bogus", "pull --site nobody",
-        f"pull --from {file}", f"pull --json --from {file}", "compute", "push --json", "status", "status --json",
+        f"pull --full --from {file}", f"pull --full --json --from {file}", "compute", "push --json", "status", "status --json",
     ]  # fmt: skip
 
     for form in ("text", "json"):

@@ -77,8 +77,8 @@ class Manners:
 class Reply:
     """An answer that is not the honest one. `cut`: only so many bytes of the body come, and then the connection ends.
 
-    `length` is what Content-Length claims, -1: nothing, the end of the connection is the end. `pause` waits before each byte;
-    `drop` ends the connection without an answer.
+    `length` is what Content-Length claims, -1: nothing, the end of the connection is the end. `pause` waits before each byte from
+    `pause_from` on; `drop` ends the connection without an answer.
     """
 
     status: int = 200
@@ -87,6 +87,7 @@ class Reply:
     cut: int | None = None
     length: int | None = None
     pause: float = 0
+    pause_from: int = 0
     drop: bool = False
 
 
@@ -439,6 +440,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not reply.pause:
             self.wfile.write(body)
             return
-        for byte in body:
+        self.wfile.write(body[: reply.pause_from])
+        for byte in body[reply.pause_from :]:
             sleep(reply.pause)
             self.wfile.write(bytes([byte]))

@@ -225,6 +225,13 @@ def test_hours_are_no_reason_but_silence_is(server: BulkServer, connect: Connect
     with pytest.raises(AnswerUnusable) as slow:
         download(connection, url, tmp_path / "b.ndjson")
     assert slow.value.reason == "too-slow"
+    server.jobs[0].files[0].content = content
+    server.spoil(FILE, lambda reply: replace(reply, pause=0.01, pause_from=len(content) - 80))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dm_fhir.fhir.transport.FEWEST_STREAMED_BYTES", 60)
+        with pytest.raises(AnswerUnusable) as slower:  # much came at first: each stretch counts by itself
+            download(connection, url, tmp_path / "d.ndjson")
+    assert slower.value.reason == "too-slow"
     server.spoil(FILE, lambda reply: replace(reply, pause=0.5))
     with pytest.raises(RequestFailed) as silent:
         download(connection, url, tmp_path / "c.ndjson")
@@ -291,6 +298,39 @@ def test_who_is_not_let_in(server: BulkServer, connect: Connect, tmp_path: Path)
     server.manners.login = True
     with pytest.raises(LoginRefused):
         download(connection, url, tmp_path / "a.ndjson")
+
+
+def test_whether_the_login_is_lost_is_not_tried_with_a_whole_file(
+    server: BulkServer, connect: Connect, tmp_path: Path
+) -> None:
+    server.manners.login = True
+    connection = connect(Tokens(server))
+    job = f"{server.root}/jobs/1"
+    url, _ = file_of(server, connect(Tokens(server)))
+    download(connection, url, tmp_path / "a.ndjson", needs_login=True)
+    server.fail("GET jobs", Reply(401), times=9)
+    with pytest.raises(LoginRefused):
+        connection.get(job)
+    assert len(server.lines(FILE)) == 1
+
+
+def test_it_is_on_disk_before_it_has_its_name(
+    server: BulkServer, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, int, bool]] = []
+    really = os.fsync
+
+    def noted(number: int) -> None:
+        about = os.fstat(number)
+        synced.append((stat.S_ISREG(about.st_mode), about.st_size, (tmp_path / "a.ndjson").exists()))
+        really(number)
+
+    monkeypatch.setattr(module.os, "fsync", noted)
+    connection = connect()
+    url, content = file_of(server, connection)
+    download(connection, url, tmp_path / "a.ndjson")
+    assert synced[0] == (True, len(content), False)
+    assert [(is_file, is_there) for is_file, _, is_there in synced] == [(True, False), (False, True)]
 
 
 def carried(server: BulkServer, line: str = FILE) -> set[tuple[str, bool, bool]]:
@@ -403,9 +443,9 @@ def test_a_file_larger_than_the_memory_is_read_in_pieces(server: BulkServer, con
 
     connection = connect(read_timeout_seconds=5)
     url, _ = file_of(server, connection)
-    server.jobs[0].files[0].content = b'{"resourceType":"Observation"}\n' * 2_000_000
+    server.jobs[0].files[0].content = b'{"resourceType":"Observation"}\n' * 200_000
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    assert download(connection, url, tmp_path / "a.ndjson").lines == 2_000_000
-    assert tracemalloc.get_traced_memory()[1] - before < 20_000_000
+    assert download(connection, url, tmp_path / "a.ndjson").lines == 200_000
+    assert tracemalloc.get_traced_memory()[1] - before < 3_000_000
     tracemalloc.stop()

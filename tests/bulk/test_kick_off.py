@@ -163,11 +163,18 @@ def test_one_export_at_a_time_in_other_words(server: BulkServer, connect: Connec
     assert raised.value.reason == RUNNING
 
 
+def test_the_first_refusal_is_told(server: BulkServer, connect: Connect) -> None:
+    server.fail("GET", refusal(404, "no such group"))
+    server.fail("POST", refusal(501, "no such thing"))
+    with pytest.raises(RequestFailed, match="no such group"):
+        kick_off(connect(), EXPORT)
+
+
 def test_too_many_requests_are_sat_out(server: BulkServer, connect: Connect, waits: list[float]) -> None:
     server.fail("GET", refusal(429, "slow down", Retry_After="3"), times=2)
     connection = connect()
     assert kick_off(connection, EXPORT).url
-    assert waits == [3, 3]
+    assert (waits, connection.pace.allowed) == ([3, 3], 1)
     server.fail("GET", refusal(429, "slow down", Retry_After="5000"))
     with pytest.raises(ServerUnavailable, match="not before"):
         kick_off(connection, EXPORT)

@@ -68,9 +68,9 @@ def test_a_byte_order_mark_and_a_file_of_nothing() -> None:
 def test_a_bomb_takes_no_memory() -> None:
     import tracemalloc
 
-    bomb = gzip.compress(b"{" + b" " * 200_000_000 + b"}\n", 9)
+    bomb = gzip.compress(b"{" + b" " * 50_000_000 + b"}\n", 9)
     tracemalloc.start()
     found = counted(bomb, 2**16)
     assert found.count == 1
-    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()

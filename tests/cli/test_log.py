@@ -16,7 +16,7 @@ import pytest
 from dm_fhir.cli.study import opened_study, running
 from dm_fhir.cli.voice import Voice
 from dm_fhir.errors import LoginRefused, RequestFailed, StoreError
-from dm_fhir.fhir.packed import DAMAGE
+from dm_fhir.fhir.sources import DAMAGE
 from dm_fhir.store.ledger import Unit, put_unit
 from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.sync.public_words import NOTES, OTHER, REASONS, note_said, query_said, reason_said
@@ -178,6 +178,11 @@ def test_files_that_are_none_are_counted_in_the_log_and_listed_with_the_result(s
         ("Patient", "Patient"),
         ("whole plan", "whole plan"),
         ("file: Zwetschke.json", "file"),
+        ("cohort: file: Zwetschke.json", "cohort: file"),
+        ("cohort: by Medication, file: Zwetschke.json", "cohort: by Medication, file"),
+        ("cohort: links, file: Zwetschke.json", "cohort: links, file"),
+        ("all files", "all files"),
+        ("Medication in files", "Medication in files"),
         ("import: a.csv by b.toml", "import"),
         ("Zwetschke?patient", OTHER),
         ("Observation?zwetschke", OTHER),

@@ -48,7 +48,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
     """The folder of a study, in which commands are typed."""
-    (tmp_path / "dm-fhir.toml").write_text(CONFIG, encoding="utf-8")
+    (tmp_path / "dm-fhir.toml").write_text(f'{CONFIG}[site.cohort]\nby = "everybody"\n', encoding="utf-8")
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "pseudonym.key").write_text("a key", encoding="utf-8")
     monkeypatch.chdir(tmp_path)

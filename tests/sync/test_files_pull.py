@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dm_fhir.config import Auth, Pull, Site
+from dm_fhir.config import Auth, Cohort, Pull, Site
 from dm_fhir.fhir.sources import source_of
 from dm_fhir.store.blocks import kept
 from dm_fhir.store.database import open_store
@@ -20,7 +20,10 @@ from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server
 from dm_fhir.sync.files import pull_files, pull_sources
 from dm_fhir.sync.scan import lines, scanned
 
-LEON = Site(name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull())
+LEON = Site(
+    name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull(scope="all"),
+    cohort=Cohort("everybody"),
+)  # fmt: skip
 
 
 class FakeMapper:
@@ -39,8 +42,8 @@ def pull(
     db: sqlite3.Connection, *paths: Path, run: int = 1, progress: Any = lambda *_: None
 ) -> tuple[dict[str, int], list[str]]:
     """Pull the files into site leon."""
-    types, passed_over = pull_files(db, LEON, [str(path) for path in paths], FakeMapper(), run, progress)  # type: ignore[arg-type]
-    return dict(types), [one.path for one in passed_over]
+    taken, passed_over = pull_files(db, LEON, [str(path) for path in paths], FakeMapper(), run, progress, full=True)  # type: ignore[arg-type]
+    return dict(taken.types), passed_over
 
 
 def row(db: sqlite3.Connection, path: Path) -> Unit:
@@ -78,6 +81,7 @@ def test_the_counts_are_the_lines(db: sqlite3.Connection, tmp_path: Path) -> Non
     assert (unit.state, unit.reason, unit.received, unit.unique, unit.pages) == ("complete", None, 8, 8, 1)
     assert (unit.notes, unit.run, str(unit.watermark)[-1]) == ({"new": 8}, 1, "Z")
     assert steps == [("leon", 0, 1), ("leon", 1, 1)]
+    assert get_unit(db, "leon", "", "all files").state == "complete"  # type: ignore[union-attr]
 
 
 def test_damaged_lines_are_set_aside_and_the_rest_goes_on(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -169,7 +173,9 @@ def test_a_file_whose_name_is_no_utf8(db: sqlite3.Connection, tmp_path: Path) ->
     path = tmp_path / os.fsdecode(b"a\xf1o.ndjson")
     path.write_text(observation(1) + "{oops\n")
     assert pull(db, path)[0] == {"Observation": 1}
-    assert [unit.query for unit in units(db, "leon")] == [f"file: {tmp_path}/a\ufffdo.ndjson"]
+    assert [unit.query for unit in units(db, "leon") if unit.query != "all files"] == [
+        f"file: {tmp_path}/a\ufffdo.ndjson"
+    ]
     assert aside(db) == [(f"{tmp_path}/a\ufffdo.ndjson:2", "not-json")]
 
 
@@ -203,7 +209,7 @@ def test_several_sources_may_be_one_unit(db: sqlite3.Connection, tmp_path: Path)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dm_fhir.config import Auth, Pull, Site
+from dm_fhir.config import Auth, Cohort, Pull, Site
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.sync import files
@@ -218,7 +224,9 @@ class Mapper:
 scanned.PARCEL_RESOURCES = 10
 lines.BATCH_BYTES = 1
 db = open_store(Path(sys.argv[1]), "anifrolumab")
-leon = Site(name="leon", endpoint=None, timezone="UTC", tables=(), headers={}, auth=Auth(), pull=Pull())
+leon = Site(
+    "leon", None, "UTC", (), {}, Auth(), Pull(scope="all"), cohort=Cohort("everybody")
+)
 files.pull_files(db, leon, [sys.argv[2]], Mapper(), begin_run(db, "pull"), lambda *_: None)
 """
 

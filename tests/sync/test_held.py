@@ -198,7 +198,7 @@ def test_whoever_is_held_back_keeps_case_and_outcomes_until_it_is_over(
             records.patient(name), records.infusion(f"i-{name}", name), records.ck(f"c-{name}", name, "2025-03-01", 900)
         )
     assert compute_site(db, "leon", mapper, 1) == (2, 0, {"new": 2}, 0)
-    before = case_row(db, "leon", "Patient/a"), outcomes(db, "leon")
+    before = case_row(db, "leon", "Patient/a"), list(outcomes(db, "leon"))
 
     records.put(
         records.ck("c2-a", "a", "2025-06-01", 200), records.ck("c2-b", "b", "2025-06-01", 200), records.patient("n")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from dm_fhir.fhir import files
 from dm_fhir.fhir.files import read_file
-from dm_fhir.fhir.resource import Reference, Resource
+from dm_fhir.fhir.resource import NO_REFERENCE, Reference, Resource
 from dm_fhir.fhir.sources import source_of
 from dm_fhir.sync.scan import lines
 from dm_fhir.sync.scan.piece import Piece
@@ -37,8 +37,8 @@ class FakeMapper:
 
 
 class _Whose(Head, frozen=True, gc=False):
-    subject: Reference | None = None
-    patient: Reference | None = None
+    subject: Reference = NO_REFERENCE
+    patient: Reference = NO_REFERENCE
 
 
 class OfOurs(NamedTuple):
@@ -52,7 +52,7 @@ class OfOurs(NamedTuple):
         return [
             index
             for index, head in enumerate(heads)
-            if head.resourceType == "Patient" or any(one and one.reference for one in (head.subject, head.patient))
+            if head.resourceType == "Patient" or head.subject.reference or head.patient.reference
         ]
 
     def answer(self, resource: Resource, scanned: Scanned) -> None:

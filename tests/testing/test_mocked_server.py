@@ -145,6 +145,7 @@ def test_records_that_name_no_patient_are_counted_and_shown(
 ) -> None:
     stray = {**observation("s", "2025-03-01", 20), "subject": {"display": "somebody"}}
     (tmp_path / "stray.ndjson").write_text(json.dumps(stray), encoding="utf-8")
+    config.write_text(f'{CONFIG}\n[site.cohort]\nby = "everybody"\n', encoding="utf-8")
     assert run(config, "pull", "--from", str(tmp_path / "stray.ndjson")) == 0
     assert "in no case, because they name no patient: 1 Observation" in capsys.readouterr().out
 

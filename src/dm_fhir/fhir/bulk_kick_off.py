@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -13,7 +13,7 @@ from dm_fhir.errors import RequestFailed, ServerUnavailable
 from dm_fhir.fhir.addresses import own_address, same_origin
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.retry_after import asked_to_wait
-from dm_fhir.fhir.search import LONGEST_ADDRESS
+from dm_fhir.fhir.search import LONGEST_ADDRESS, search_url
 from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.transport import Answer
 
@@ -98,7 +98,7 @@ def _begun(
     connection: Connection, export: Export, parameters: tuple[tuple[str, str], ...], notes: Counter[str]
 ) -> Answer:
     """The answer to the kick-off. The other method is tried where the server does not offer the first."""
-    url = f"{export.path}?{urlencode(parameters)}"
+    url = search_url(export.path, parameters)
     methods = ("GET", "POST") if len(url) <= LONGEST_ADDRESS else ("POST", "GET")
     first = _sent(connection, methods[0], export, parameters, notes)
     if first.status not in _OTHER_METHOD:
@@ -111,7 +111,7 @@ def _sent(
     connection: Connection, method: str, export: Export, parameters: tuple[tuple[str, str], ...], notes: Counter[str]
 ) -> Answer:
     headers = {"Prefer": "respond-async, handling=lenient", "Accept": "application/fhir+json"}
-    url = f"{export.path}?{urlencode(parameters)}" if method == "GET" else export.path
+    url = search_url(export.path, parameters) if method == "GET" else export.path
     body = None if method == "GET" else _as_resource(parameters)
     for number in range(connection.limits.tries):
         answer = connection.request(

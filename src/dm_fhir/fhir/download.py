@@ -111,7 +111,7 @@ class _Part:
         return status in (200, 206)
 
     def take(self, status: int, headers: Mapping[str, str], arriving: Iterator[bytes]) -> None:
-        """Write what arrives, and check that it is all there."""
+        """Write what arrives, and check that it is all there; that it is as long as announced `arriving` has checked."""
         encoding = headers.get("Content-Encoding", "").strip().lower()
         if encoding not in _ENCODINGS:
             raise AnswerUnusable(f"{self._place} comes in an encoding that nobody asked for", reason="body-corrupt")
@@ -124,13 +124,13 @@ class _Part:
             expected = _length(headers)
             self._check_space(expected)
             with self._opened(status, headers.get("ETag", "")) as file:
-                size = self._write(file, arriving)
+                for chunk in arriving:
+                    file.write(chunk)
+                    self._feed(chunk)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise self._not_written(error) from error
-        if expected is not None and size != expected:
-            raise AnswerUnusable(f"{self._place} is cut off", reason="body-incomplete")
         self._check_end(has_length=expected is not None or "Transfer-Encoding" in headers)
 
     def kept(self) -> Downloaded:
@@ -162,14 +162,6 @@ class _Part:
             _private(self._tag_path).close()
             self._tag_path.write_text(tag, encoding="utf-8")
         return _private(self._path)
-
-    def _write(self, file: BinaryIO, arriving: Iterator[bytes]) -> int:
-        size = 0
-        for chunk in arriving:
-            file.write(chunk)
-            size += len(chunk)
-            self._feed(chunk)
-        return size
 
     def _feed(self, chunk: bytes) -> None:
         """What is damaged is of no use to go on from."""

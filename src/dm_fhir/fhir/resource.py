@@ -95,6 +95,8 @@ def read_resource(body: bytes) -> Resource:
     return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body, digest(body))
 
 
+#: In place of a reference that is not there.
+NO_REFERENCE = Reference()
 #: One that is empty is as good as none.
 Filled = Annotated[str, msgspec.Meta(min_length=1)]
 
@@ -105,8 +107,8 @@ class PlainHead(msgspec.Struct, frozen=True, gc=False):
     resourceType: Filled
     id: Filled
     meta: _Meta = _Meta()
-    subject: Reference | None = None
-    patient: Reference | None = None
+    subject: Reference = NO_REFERENCE
+    patient: Reference = NO_REFERENCE
     code: msgspec.Raw = msgspec.Raw()
     medicationCodeableConcept: msgspec.Raw = msgspec.Raw()
 
@@ -167,11 +169,10 @@ def plain_resources(heads: Sequence[PlainHead], bodies: Sequence[bytes]) -> list
 def _plain_subject(head: PlainHead) -> str | None:
     if head.resourceType == "Patient":
         return f"Patient/{head.id}"
-    for named in (head.subject, head.patient):
-        if named and (reference := named.reference):
-            # `Type/id`, as most write it, needs no second look
-            return reference if reference.count("/") == 1 and reference[-1] != "/" else local_reference(reference)
-    return None
+    reference = head.subject.reference or head.patient.reference
+    if not reference or (reference.count("/") == 1 and reference[-1] != "/"):  # `Type/id`, as most write it
+        return reference or None
+    return local_reference(reference)
 
 
 def is_utf8(text: bytes) -> bool:

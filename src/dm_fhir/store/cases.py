@@ -121,12 +121,12 @@ def counts_by_state(db: sqlite3.Connection, site: str) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def outcomes(db: sqlite3.Connection, site: str) -> list[OutcomeRow]:
-    """The site's outcomes, in order of patient, variable and follow-up."""
+def outcomes(db: sqlite3.Connection, site: str) -> Iterator[OutcomeRow]:
+    """The site's outcomes, in order of patient, variable and follow-up, read one by one."""
     rows = db.execute(
         "SELECT patient, variable, about, body FROM outcome WHERE site = ? ORDER BY patient, variable, about", (site,)
     )
-    return list(map(OutcomeRow._make, rows))
+    return map(OutcomeRow._make, rows)
 
 
 def findings(db: sqlite3.Connection, site: str) -> list[ListedFinding]:

@@ -125,20 +125,21 @@ def note_growth(db: sqlite3.Connection, size_bytes_before: int) -> None:
 def space_warning(db: sqlite3.Connection) -> str | None:
     """What to say before a pull when less is free than three times what the last one took; None if there is enough."""
     row = db.execute("SELECT value FROM setting WHERE name = 'bytes of the last pull'").fetchone()
-    folder = _folder(db)
+    folder = path_of(db).parent
     free = shutil.disk_usage(folder).free
     if row is None or free >= 3 * int(row[0]):
         return None
     return f"only {free // 10**6} MB of space are left in {folder}; the last pull took {int(row[0]) // 10**6} MB"
 
 
-def _folder(db: sqlite3.Connection) -> Path:
-    return Path(str(db.execute("PRAGMA database_list").fetchone()[2])).parent
+def path_of(db: sqlite3.Connection) -> Path:
+    """Where the store's file is."""
+    return Path(str(db.execute("PRAGMA database_list").fetchone()[2]))
 
 
 def _no_space(db: sqlite3.Connection) -> str:
     needed_mb = max(10, size_bytes(db) // 10**6)
-    return f"no space left in {_folder(db)}; at least {needed_mb} MB needed"
+    return f"no space left in {path_of(db).parent}; at least {needed_mb} MB needed"
 
 
 def _check_database(path: Path) -> None:

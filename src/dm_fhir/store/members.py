@@ -34,3 +34,13 @@ def have_left(db: sqlite3.Connection, site: str) -> set[str]:
     return {
         row[0] for row in db.execute("SELECT patient FROM cohort_member WHERE site = ? AND gone IS NOT NULL", (site,))
     }
+
+
+def without_patient(db: sqlite3.Connection, site: str) -> int:
+    """How many in the cohort have no Patient resource in the store."""
+    row = db.execute(
+        "SELECT count(*) FROM cohort_member AS member WHERE site = ? AND gone IS NULL AND NOT EXISTS (SELECT 1 FROM resource "
+        "WHERE site = member.site AND type = 'Patient' AND id = substr(member.patient, 9) AND deleted IS NULL)",
+        (site,),
+    ).fetchone()
+    return int(row[0])

@@ -44,6 +44,11 @@ def find_cohort(puller: Puller) -> list[Named]:
         _by_group(puller, cohort.group)
     elif cohort.by == "condition":
         _by_condition(puller)
+    elif cohort.by == "everybody":
+        raise ConfigError(
+            'by = "everybody" is for files: a server is asked for a cohort',
+            hint=f"dm-fhir pull --from PATH reads files; of a server, {other_ways(puller)}",
+        )
     else:
         _by_medication(puller)
     return []
@@ -54,18 +59,19 @@ def read_list(puller: Puller, path: Path) -> list[Named]:
 
     Raises ConfigError if it cannot be read, RequestFailed if the server cannot be asked for identifiers.
     """
+    return [read_line(puller, number, text) for number, text in listed_lines(path)]
+
+
+def listed_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a list of patients, by number, without blank ones and remarks. Raises ConfigError if it cannot be read."""
     try:
         lines = read_text(path, "utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             f"the list of patients {path} cannot be read", hint="it is a text file, one patient a line"
         ) from None
-    named = []
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            named.append(read_line(puller, number, text))
-    return named
+    numbered = ((number, line.strip()) for number, line in enumerate(lines, start=1))
+    return [(number, text) for number, text in numbered if text and not text.startswith("#")]
 
 
 def known_members(puller: Puller) -> list[str]:
@@ -181,12 +187,16 @@ def _by_list(puller: Puller, path: Path) -> list[Named]:
 
 def read_line(puller: Puller, number: int, text: str) -> Named:
     """Whom one line of a list names."""
+    return named(number, text, _with_identifier(puller, text) if "|" in text else set())
+
+
+def named(number: int, text: str, found: Collection[str]) -> Named:
+    """Whom a line names: by id, or as one of those `found` with its identifier, as ids."""
     if "|" not in text:
         id_ = text.removeprefix("Patient/")
         return Named(number, "found", f"Patient/{id_}") if id_ and "/" not in id_ else Named(number, "unreadable")
-    found = _with_identifier(puller, text)
     if len(found) == 1:
-        return Named(number, "found", f"Patient/{found.pop()}")
+        return Named(number, "found", f"Patient/{next(iter(found))}")
     return Named(number, "ambiguous" if found else "not found")
 
 

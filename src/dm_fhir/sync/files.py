@@ -1,33 +1,67 @@
-"""Pull from files: every line and entry of FHIR files into the store, each file one unit of the ledger."""
+"""Pull from files, in two passes: find the cohort, then keep what is the cohort's. Each file is one unit of the ledger.
 
-import os
+The first pass (`file_cohort`) reads only files that may show who is in the cohort. The second (`file_records`) reads all of
+them, and if it finds what the first should have seen, both are made again, until nobody new joins.
+"""
+
+import shutil
 import sqlite3
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
-from dm_fhir.fhir.listing import PassedOver, find_sources
-from dm_fhir.fhir.sources import Source
-from dm_fhir.store.database import transaction
-from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, put_units
-from dm_fhir.store.resources import Origin, clear_set_aside, put_resources, set_aside
+from dm_fhir.errors import StoreError
+from dm_fhir.fhir.sources import STANDARD_INPUT, Source, find_sources, source_of
+from dm_fhir.store import ledger
+from dm_fhir.store.database import path_of, quick_commits, transaction
+from dm_fhir.store.ledger import now, put_unit
+from dm_fhir.store.members import members, without_patient
+from dm_fhir.store.place import create_private
+from dm_fhir.store.resources import Origin
+from dm_fhir.sync.cohort import Named
+from dm_fhir.sync.file_cohort import SHOWN, find_members, looks
+from dm_fhir.sync.file_records import KEPT, NOT_KEPT, take_medications, take_records
+from dm_fhir.sync.file_types import named_type, other_places
+from dm_fhir.sync.file_units import FILE as FILE
+from dm_fhir.sync.file_units import Progress, Read, Reading, begun, unit_of_file
 from dm_fhir.sync.mapper import Mapper
-from dm_fhir.sync.scan.piece import pieces_of
-from dm_fhir.sync.scan.questions import KeepAll
 from dm_fhir.sync.scan.runners import Runner, in_turn
-from dm_fhir.sync.scan.scanned import Faulty, Scanned
 
-#: How the query of a file begins, which has no patient.
-FILE = "file: "
-Progress = Callable[[str, int, int], None]
+#: The unit that is complete when all files of a pull have been gone through.
+ALL_FILES = "all files"
+_NOT_THROUGH = "the last pull of files did not get through"
+_MOST_PLACES = 3
 
 
-def unit_of_file(source: Source) -> str:
-    """The query of a file's unit."""
-    return f"{FILE}{_printable(source.path)}"
+class Taken(NamedTuple):
+    """What a pull of files came to.
+
+    `patients` are in the cohort now, `without_patient` of them have no Patient resource in the store, `named` are the lines of
+    their list. Of so many `files` some were `complete` before and not read again; `lines` and `types` count what the others
+    hold, `kept` what became of what was kept, `not_kept` why the rest was not. `shown` counts, by type, what the cohort is found
+    by. `other_types` are places where a file holds another type than its name says, `gone` how many Medications that records
+    refer to are in no file. `unsearched`: files of earlier pulls, which nobody has searched for those who are new.
+    """
+
+    patients: int
+    without_patient: int
+    named: list[Named]
+    files: int
+    complete: int
+    lines: int
+    types: Counter[str]
+    kept: Counter[str]
+    not_kept: Counter[str]
+    shown: Counter[str]
+    other_types: list[str]
+    gone: int
+    unsearched: int
 
 
 def pull_files(
@@ -38,13 +72,30 @@ def pull_files(
     run: int,
     progress: Progress,
     runner: Runner = in_turn,
-) -> tuple[Counter[str], list[PassedOver]]:
-    """Read all files behind `paths`; how many resources of each type they held, and the files passed over.
+    *,
+    full: bool = False,
+) -> tuple[Taken, list[str]]:
+    """Read all files behind `paths`: what came of it, and the files passed over.
 
-    Raises ConfigError for a path that does not exist.
+    `full`: files that are complete are read again. Raises ConfigError for a path that does not exist, StoreError where
+    standard input cannot be kept until it is read.
     """
-    sources, passed_over = find_sources(paths, lambda count: progress(site.name, 0, count))
-    return pull_sources(db, site, sources, mapper, run, progress, runner=runner), passed_over
+    found, passed_over = find_sources(list(paths))
+    at_once = site.cohort.by == "everybody" and runner is in_turn
+    with _spooled(db, found, at_once=at_once) as (sources, called):
+
+        def unit_of(source: Source) -> str:
+            return unit_of_file(replace(source, path=called.get(source.path, source.path)))
+
+        through = replace(begun(db, site.name, ALL_FILES, run), message=_NOT_THROUGH)
+        with transaction(db):
+            put_unit(db, through)
+        taken = pull_sources(
+            db, site, sources, mapper, run, progress, runner=runner, unit_of=unit_of, called=called, full=full
+        )
+        with transaction(db):
+            put_unit(db, replace(through, state="complete", reason=None, message=None, watermark=now()))
+    return taken, passed_over
 
 
 def pull_sources(
@@ -60,108 +111,96 @@ def pull_sources(
     origin: Origin = "file",
     expected: Mapping[str, int] = MappingProxyType({}),
     watermark: str | None = None,
-) -> Counter[str]:
-    """Read the sources into the store; how many resources of each type they held.
+    called: Mapping[str, str] = MappingProxyType({}),
+    full: bool = False,
+) -> Taken:
+    """Bring the cohort and its records into the store as the sources have them. The ledger says how complete that is.
 
-    `unit_of` names the query of the ledger in which a source is counted: it may be that of several. `expected` is by such a
-    query how many resources its sources should hold, `watermark` until when they are complete: None stands for now.
+    The parameters are those of `Reading`. Raises ConfigError where the cohort's list cannot be read, or its Group is nowhere.
     """
-    several: dict[str, list[Source]] = {}
-    for source in sources:
-        several.setdefault(unit_of(source), []).append(source)
-    units = {
-        query: _UnitOfFiles(db, begun(db, site.name, query, run, expected.get(query)), some, origin, watermark)
-        for query, some in several.items()
-    }
-    with transaction(db):
-        put_units(db, [unit.begun for unit in units.values()])
-    pieces = pieces_of(sources)
-    last_of = {piece.source.path: number for number, piece in enumerate(pieces)}
-    progress(site.name, 0, len(sources))
-    done = 0
-    for parcel in runner(pieces, KeepAll(mapper)):
-        source = pieces[parcel.piece].source
-        is_end = parcel.is_last and parcel.piece == last_of[source.path]
-        units[unit_of(source)].take(parcel, source, is_end=is_end)
-        if is_end:
-            done += 1
-            progress(site.name, done, len(sources))
-    return sum((unit.types for unit in units.values()), Counter())
+    reading = Reading(db, site, mapper, run, progress, runner, unit_of, origin, expected, watermark, called, full)
+    with quick_commits(db):
+        before = set(members(db, site.name))
+        named = find_members(reading, sources)
+        read, has_more = take_records(reading, sources)
+        reading = reading._replace(full=False)
+        while has_more:
+            named = find_members(reading, sources)
+            again, has_more = take_records(reading, sources)
+            read = again if again.sources else read
+        gone = take_medications(reading, sources) if site.cohort.by != "everybody" else 0
+    return _told(reading, sources, named, read, gone, before)
 
 
-def begun(db: sqlite3.Connection, site: str, query: str, run: int, expected: int | None = None) -> Unit:
-    """The row of a query that is not one patient's, before anything is read."""
-    before = get_unit(db, site, "", query)
-    return Unit(site, "", query, expected=expected, watermark=before.watermark if before else None, run=run)
+def _told(
+    reading: Reading, sources: Sequence[Source], named: list[Named], read: Read, gone: int, before: set[str]
+) -> Taken:
+    db, site = reading.db, reading.name
+    patients = members(db, site)
+    units = {reading.unit_of(source) for source in sources}
+    joined = bool(before) and not before.issuperset(patients) and reading.site.cohort.by != "everybody"
+    earlier = [one for one in ledger.units(db, site) if one.query.startswith(FILE) and one.query not in units]
+    return Taken(
+        patients=len(patients),
+        without_patient=without_patient(db, site),
+        named=named,
+        files=len(sources),
+        complete=len(sources) - len(read.sources),
+        lines=read.lines,
+        types=read.types,
+        kept=Counter({name: read.notes[name] for name in KEPT if read.notes[name]}),
+        not_kept=Counter({name: read.notes[name] for name in NOT_KEPT if read.notes[name]}),
+        shown=_shown(reading, sources),
+        other_types=_other_types(reading, read),
+        gone=gone,
+        unsearched=len(earlier) if joined else 0,
+    )
 
 
-class _UnitOfFiles:
-    """One unit of the ledger on its way into the store. `begun`: its row before anything was read."""
-
-    def __init__(
-        self, db: sqlite3.Connection, begun: Unit, sources: Sequence[Source], origin: Origin, watermark: str | None
-    ) -> None:
-        self._db, self._origin, self._watermark = db, origin, watermark
-        self.begun = self._unit = begun
-        self.types: Counter[str] = Counter()
-        self._notes: Counter[str] = Counter()
-        self._open = {source.path for source in sources}
-        self._lines: Counter[str] = Counter()  # of each source, in the parcels before the one at hand
-        self._seen: set[int] = set()  # hashes of references: a file may hold millions
-        self._damage: str | None = None
-
-    def take(self, parcel: Scanned, source: Source, *, is_end: bool) -> None:
-        """Store a parcel of a source together with the row that counts it. `is_end`: nothing more comes of this source."""
-        self.types += parcel.types
-        self._notes.update(parcel.notes)
-        self._seen.update(hash(resource.reference) for resource in parcel.kept)
-        with transaction(self._db):
-            self._notes.update(put_resources(self._db, self._unit.site, parcel.kept, self._unit.run, self._origin))
-            for faulty in parcel.faulty:
-                self._set_aside(faulty, source)
-            if parcel.damage:
-                self._note_damage(parcel.damage, source)
-            if is_end:
-                self._open.discard(source.path)
-            self._write()
-        self._lines[source.path] += parcel.lines
-
-    def _write(self) -> None:
-        """The row as it stands: open until the end of every source was reached, whatever single lines were worth."""
-        row = self._counted("interrupted" if self._open else self._damage)
-        arrived = self.types.total() + self._notes["set_aside"]
-        if row.state == "complete" and row.expected is not None and arrived < row.expected:
-            said = f"{arrived} of {row.expected} announced"
-            row = replace(row, state="partial", reason="short", message=said, watermark=self._unit.watermark)
-        if row.state == "complete":
-            clear_set_aside(self._db, self._unit.site, self._unit.query, "", self._unit.run)
-        put_unit(self._db, row)
-
-    def _note_damage(self, damage: str, source: Source) -> None:
-        place = _printable(source.path)
-        self._damage = self._damage or damage
-        self._notes[damage] += 1
-        set_aside(self._db, self._unit.site, "", self._unit.query, place, damage, b"", self._unit.run)
-
-    def _set_aside(self, faulty: Faulty, source: Source) -> None:
-        line = "" if faulty.line is None else f":{self._lines[source.path] + faulty.line}"
-        place = f"{_printable(source.path)}{line}{faulty.within}"
-        set_aside(self._db, self._unit.site, "", self._unit.query, place, faulty.reason, faulty.body, self._unit.run)
-        self._notes["set_aside"] += 1
-
-    def _counted(self, reason: str | None) -> Unit:
-        return replace(
-            self._unit,
-            state="partial" if reason else "complete",
-            received=self._notes.total(),
-            unique=len(self._seen),
-            pages=1,
-            reason=reason,
-            notes={name: count for name, count in sorted(self._notes.items()) if count},
-            watermark=self._unit.watermark if reason else self._watermark or now(),
-        )
+def _shown(reading: Reading, sources: Sequence[Source]) -> Counter[str]:
+    """How many resources of the types that show members the first pass has seen, now or before."""
+    types = {name for look in looks(reading) if look.prefix == SHOWN for name in look.types}
+    rows = (reading.unit(f"{SHOWN}{query}") for query in sorted({reading.unit_of(source) for source in sources}))
+    found: Counter[str] = Counter()
+    for row in rows:
+        found.update({name: row.notes.get(name, 0) for name in types} if row is not None else {})
+    return found
 
 
-def _printable(path: str) -> str:
-    """The path, also where its name is not UTF-8: SQLite takes no other text."""
-    return os.fsencode(path).decode("utf-8", "replace")
+def _other_types(reading: Reading, read: Read) -> list[str]:
+    """The first places of other types in each file that was read and is named for a type."""
+    found: list[str] = []
+    for source in read.sources:
+        row = reading.unit(reading.unit_of(source))
+        if row is not None and row.notes.get("other_type"):
+            type_name = named_type(source, read.types)
+            if type_name is not None:
+                found += other_places(source, reading.shown(source), type_name, _MOST_PLACES)
+    return found
+
+
+@contextmanager
+def _spooled(
+    db: sqlite3.Connection, sources: Sequence[Source], *, at_once: bool
+) -> Iterator[tuple[list[Source], dict[str, str]]]:
+    """The sources, with what is read more than once in a private file beside the store; and what that is called.
+
+    Raises StoreError if it cannot be written.
+    """
+    spool = path_of(db).with_name(f"{path_of(db).name}.stdin")
+    spool.unlink(missing_ok=True)  # of a run that was killed
+    if at_once or all(source.path != STANDARD_INPUT for source in sources):
+        yield list(sources), {}
+        return
+    try:
+        create_private(spool)
+        try:
+            with spool.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file, 2**20)
+        except OSError as error:
+            hint = "free some space, or give the files themselves"
+            raise StoreError(f"standard input cannot be kept in {spool}: {error.strerror}", hint=hint) from error
+        kept = replace(source_of(str(spool)), version="")
+        yield [kept if one.path == STANDARD_INPUT else one for one in sources], {str(spool): STANDARD_INPUT}
+    finally:
+        spool.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 A patient is held back by a unit of their own that is not complete, by a query of the plan that was never asked for them, by a
 pull that was cut off between their queries, by a Medication that their records name and that could not be read, and by
 another patient who is the same person. What is everybody's holds everybody back: a type that is only asked for whole, a file
-that ends in the middle. The search for the cohort holds nobody back (whoever it has not found has no case either), nor do
+that ends in the middle, files that have not all been gone through. The search for the cohort holds nobody back (whoever it has not found has no case either), nor do
 the server's history (a full answer shows deletions too) and the faulty rows of an imported table (they are set aside).
 """
 
@@ -17,7 +17,8 @@ from dm_fhir.store.ledger import Unit
 from dm_fhir.store.members import members
 from dm_fhir.store.pushes import pushed
 from dm_fhir.store.resources import bodies_with, subjects
-from dm_fhir.sync.files import FILE
+from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
+from dm_fhir.sync.files import ALL_FILES, FILE
 from dm_fhir.sync.merges import people
 from dm_fhir.sync.pull import PLAN
 from dm_fhir.sync.references import waiting_for_medications
@@ -44,14 +45,15 @@ def held(db: sqlite3.Connection, site: Site, merges: Merges) -> dict[str, str]:
     is_cut_off = any(unit.query == PLAN for unit in holes)
     if is_cut_off:
         found = dict.fromkeys(ledger.between_two_runs(db, name, PLAN), "the last pull did not get through") | found
-    if is_cut_off or any(unit.query == MEDICATIONS for unit in holes):
+    if is_cut_off or any(unit.query in (MEDICATIONS, MEDICATIONS_IN_FILES) for unit in holes):
         waiting = waiting_for_medications(db, name, (site.endpoint or "", *site.rewrite))
         found = dict.fromkeys(waiting, "a Medication that the records name was not read") | found
     return dict(sorted(_with_the_same_person(db, name, found, merges).items()))
 
 
 def _is_of_everybody(unit: Unit) -> bool:
-    return not unit.patient and (unit.query.startswith(FILE) or unit.query.endswith(WHOLE))
+    of_files = unit.query.startswith(FILE) or unit.query == ALL_FILES
+    return not unit.patient and (of_files or unit.query.endswith(WHOLE))
 
 
 def _everybody(db: sqlite3.Connection, site: str) -> list[str]:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from dm_fhir.config import Site
 from dm_fhir.sync.cohort import COHORT
-from dm_fhir.sync.files import FILE
+from dm_fhir.sync.file_cohort import PREFIXES
+from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
+from dm_fhir.sync.files import ALL_FILES, FILE
 from dm_fhir.sync.imports import FAULTY_ROWS, IMPORT, file_and_map
 from dm_fhir.sync.summary import Attention
 
@@ -30,12 +32,11 @@ _ADVICE = {
     "foreign-next": "if the address is the server's own behind a proxy, say so: rewrite of the site",
     "foreign-redirect": "if the host is the hospital's, name it: redirect_hosts of the site",
     "foreign-subject": "the server sends other patients' records: " + _IF_IT_STAYS,
+    "file-changed": "it was changed while it was read: read it again when nobody is writing it",
+    "file-not-readable": "see that it is there and may be read",
     "file-cut-off": "get the file again: it is cut off",
     "file-damaged": "get the file again: it is damaged",
     "file-too-large": "cut the file up, or get it as NDJSON: one document of 256 MiB at most is read",
-    "file-encrypted": "unpack the file with its password and give what was in it",
-    "file-unreadable": "is the file there, may this user read it, and is it packed as zip, gzip, zstd or tar?",
-    "file-changed": "something wrote to the file while it was read: read it again when that has ended",
     FAULTY_ROWS: "mend the rows that `{program} quarantine --site {site}` lists, or acknowledge them there",
     "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
 }
@@ -77,8 +78,11 @@ def mend_all(some: list[Attention], site: Site, program: str = "dm-fhir") -> Men
 
 def _command(one: Attention, site: Site, program: str) -> str:
     pull = f"{program} pull --site {site.name}"
-    if one.query.startswith(FILE):
-        return f"{pull} --from {shlex.quote(one.query.removeprefix(FILE))}"
+    file = _file(one.query)
+    if file is not None:
+        return f"{pull} --from {shlex.quote(file)}"
+    if one.query in (ALL_FILES, MEDICATIONS_IN_FILES):
+        return f"{pull} --from PATH"
     if one.query.startswith(IMPORT):
         file, column_map = map(shlex.quote, file_and_map(one.query))
         return f"{program} import {file} --site {site.name} --map {column_map}"
@@ -86,11 +90,19 @@ def _command(one: Attention, site: Site, program: str) -> str:
     return f"{pull} --patient {shlex.quote(one.patient)}" if one.patient else pull
 
 
+def _file(query: str) -> str | None:
+    """The file of a unit that is one's, by itself or in the search for the cohort."""
+    heads = (FILE, *(f"{prefix}{FILE}" for prefix in PREFIXES))
+    return next((query.removeprefix(head) for head in heads if query.startswith(head)), None)
+
+
 def _advice(one: Attention, site: Site, program: str) -> str | None:
     found = _TYPE.search(one.query.removeprefix(COHORT))
     type_name = found[0] if found else "Patient"
     if one.state == "unsupported":
         return _advice_on_unsupported(one, site, type_name)
+    if one.query in (ALL_FILES, MEDICATIONS_IN_FILES):
+        return "read all files again that the last pull was given: those that are complete are not read twice"
     if one.reason == "interrupted":
         return None
     text = _ADVICE.get("refused" if one.state == "refused" else _kind(one.reason or ""), _IF_IT_STAYS)

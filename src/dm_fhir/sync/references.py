@@ -32,6 +32,15 @@ def referred_medications(db: sqlite3.Connection, site: str, addresses: Collectio
     return {medication for _, medication in _referring(db, site, addresses)}
 
 
+def medication_names(db: sqlite3.Connection, site: str) -> set[str]:
+    """What the site's stored records call Medications outside themselves: `Medication/id`, `urn:uuid:…`, conditional references.
+
+    Wherever they came from: files do not say by which addresses their server goes.
+    """
+    texts = {text for _, text in _medicated(db, site) if text and not text.startswith("#")}
+    return {text if text.startswith("urn:") or "?" in text else local_reference(text) for text in texts}
+
+
 def waiting_for_medications(db: sqlite3.Connection, site: str, addresses: Collection[str]) -> set[str]:
     """The patients whose records refer to a Medication that the store has never had."""
     missing: dict[str, bool] = {}
@@ -46,15 +55,20 @@ def waiting_for_medications(db: sqlite3.Connection, site: str, addresses: Collec
 
 def _referring(db: sqlite3.Connection, site: str, addresses: Collection[str]) -> Iterator[tuple[str, str]]:
     """The subject of each record that refers to a Medication on this server, and the Medication."""
+    for subject, text in _medicated(db, site):
+        if _is_ours(text, addresses) and local_reference(text).startswith("Medication/"):
+            yield subject, local_reference(text)
+
+
+def _medicated(db: sqlite3.Connection, site: str) -> Iterator[tuple[str, str]]:
+    """The subject of each record that refers to a Medication, and the reference as it is written."""
     for type_name in _MEDICATED:
         for _, body in bodies_with(db, site, type_name, '"medicationReference"'):
             try:
                 record = _MEDICATION.decode(body)
             except NOT_READABLE:
                 continue  # the mapping reports it as unreadable, with its path
-            text = _text(record.medicationReference)
-            if _is_ours(text, addresses) and local_reference(text).startswith("Medication/"):
-                yield local_reference(_text(record.subject)), local_reference(text)
+            yield local_reference(_text(record.subject)), _text(record.medicationReference)
 
 
 def linked_patients(

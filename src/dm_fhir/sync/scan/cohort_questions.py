@@ -1,21 +1,27 @@
-"""What the first pass asks: who is in the cohort. Each finds pairs of a kind (`patient`, `medication`, …) and what it is.
+"""What the first pass asks: who is in the cohort. Each finds pairs of a kind (`patient`, `group`, an identifier) and what it is.
 
 Which types each looks at is in `types`: where a source holds none of them there is nothing to be found.
 """
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from dm_fhir.fhir.resource import NOT_READABLE, Reference, Resource, local_reference
-from dm_fhir.store.resources import Stored
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.questions import Head, Question
 from dm_fhir.sync.scan.scanned import Scanned
 
 #: The kinds of what is found.
-PATIENT, MEDICATION, GROUP = "patient", "medication", "group"
+PATIENT, GROUP = "patient", "group"
+
+#: In place of an element that is not there.
+NOTHING = msgspec.Raw()
+#: What says which drug it is that was given.
+_SAY_DRUG = ("medicationCodeableConcept", "medicationReference", "contained")
+#: What a record says of its drug or disease, as bytes.
+_Said = TypeVar("_Said")
 
 
 class CohortQuestion(Question, Protocol):
@@ -25,14 +31,15 @@ class CohortQuestion(Question, Protocol):
     def types(self) -> Collection[str]: ...
 
 
-class GivenDrug(NamedTuple):
-    """Whoever was given the study drug, by its codes or as one of these `medications`; and what calls a Medication that is it.
+class GivenDrug(msgspec.Struct, frozen=True):
+    """Whoever was given the study drug, by its codes or as one of these `medications`. Medications that are the drug are kept.
 
-    A Medication may stand behind the administration that refers to it: what is found of them is asked with again.
+    A Medication may stand behind the administration that refers to it: administrations are asked again with those that were kept.
     """
 
     mapper: Mapper
     medications: frozenset[str] = frozenset()
+    remembered: dict[bytes | tuple[bytes, ...], bool] = msgspec.field(default_factory=dict)
 
     @property
     def types(self) -> Collection[str]:
@@ -41,28 +48,48 @@ class GivenDrug(NamedTuple):
 
     @property
     def head(self) -> type[Head]:
-        """Type and id."""
-        return Head
+        """With what says which drug it is, as bytes."""
+        return _DrugHead
 
-    def suspects(self, heads: Sequence[Head]) -> Sequence[int]:
-        """All of these types."""
-        return _of_types(heads, self.types)
+    def suspects(self, heads: "Sequence[_DrugHead]") -> Sequence[int]:
+        """The administrations of the drug, and Medications where they are asked for."""
+        if "MedicationAdministration" not in [head.resourceType for head in heads]:
+            return _of_types(heads, self.types)
+        drugs = [
+            bytes(head.medicationCodeableConcept)
+            if head.medicationReference is head.contained is NOTHING
+            else _said_of_drug(head)
+            for head in heads
+        ]
+        _remember(self.remembered, drugs, self._is_given)
+        return [
+            index
+            for index, (head, drug) in enumerate(zip(heads, drugs, strict=True))
+            if head.resourceType in self.types
+            and (head.resourceType != "MedicationAdministration" or self.remembered[drug])
+        ]
+
+    def _is_given(self, drug: bytes | tuple[bytes, ...]) -> bool:
+        """Whether an administration that says this of its drug, and nothing else, is one of the study drug."""
+        values = (drug,) if isinstance(drug, bytes) else drug
+        said = [b',"%b":%b' % (name.encode(), value) for name, value in zip(_SAY_DRUG, values, strict=False) if value]
+        body = b'{"resourceType":"MedicationAdministration"%b}' % b"".join(said)
+        return self.mapper.gives_drug(body, self.medications)
 
     def answer(self, resource: Resource, scanned: Scanned) -> None:
-        """Note the patient, or the names of the Medication."""
+        """Note the patient, keep the Medication."""
         if resource.type == "MedicationAdministration":
             if self.mapper.gives_drug(resource.body, self.medications):
                 _find_patient(resource.subject, scanned)
         elif resource.type == "Medication" and self.mapper.is_drug(resource.body):
-            stored = Stored(resource.type, resource.id, resource.version, resource.last_updated, resource.body)
-            names = {resource.reference, *self.mapper.medications([stored])}
-            scanned.found += [(MEDICATION, name) for name in sorted(names)]
+            scanned.keep(resource)
 
 
-class Diagnosed(NamedTuple):
+class Diagnosed(msgspec.Struct, frozen=True):
     """Whoever has a diagnosis that the tables call the disease."""
 
     mapper: Mapper
+    remembered: dict[bytes, bool] = msgspec.field(default_factory=dict)
 
     @property
     def types(self) -> Collection[str]:
@@ -71,12 +98,24 @@ class Diagnosed(NamedTuple):
 
     @property
     def head(self) -> type[Head]:
-        """Type and id."""
-        return Head
+        """With the code, as bytes."""
+        return _CodeHead
 
-    def suspects(self, heads: Sequence[Head]) -> Sequence[int]:
-        """All Conditions."""
-        return _of_types(heads, self.types)
+    def suspects(self, heads: "Sequence[_CodeHead]") -> Sequence[int]:
+        """The Conditions with a code of the disease."""
+        if "Condition" not in [head.resourceType for head in heads]:
+            return ()
+        codes = [bytes(head.code) for head in heads]
+        _remember(self.remembered, codes, self._is_disease)
+        return [
+            index
+            for index, (head, code) in enumerate(zip(heads, codes, strict=True))
+            if head.resourceType == "Condition" and self.remembered[code]
+        ]
+
+    def _is_disease(self, code: bytes) -> bool:
+        """Whether a Condition with this code, of which nothing else is known, is one of the disease."""
+        return self.mapper.is_disease(b'{"resourceType":"Condition","code":%b}' % (code or b"{}"))
 
     def answer(self, resource: Resource, scanned: Scanned) -> None:
         """Note the patient."""
@@ -110,11 +149,15 @@ class Identified(NamedTuple):
     def answer(self, resource: Resource, scanned: Scanned) -> None:
         """Note which identifier is whose."""
         if resource.type == "Patient":
-            try:
-                found = self.identifiers.intersection(_texts(_IDENTIFIED.decode(resource.body).identifier))
-            except NOT_READABLE:
-                return
-            scanned.found += [(text, resource.reference) for text in sorted(found)]
+            scanned.found += self.found_in(resource.body, resource.reference)
+
+    def found_in(self, body: bytes, patient: str) -> list[tuple[str, str]]:
+        """Those of the identifiers that this patient has, each with whose it is."""
+        try:
+            found = self.identifiers.intersection(_texts(_IDENTIFIED.decode(body).identifier))
+        except NOT_READABLE:
+            return []
+        return [(text, patient) for text in sorted(found)]
 
 
 class InGroup(NamedTuple):
@@ -179,6 +222,16 @@ class Linked(NamedTuple):
                     scanned.found += [(PATIENT, resource.reference), (PATIENT, other)]
 
 
+class _DrugHead(Head, frozen=True, gc=False):
+    medicationCodeableConcept: msgspec.Raw = NOTHING
+    medicationReference: msgspec.Raw = NOTHING
+    contained: msgspec.Raw = NOTHING
+
+
+class _CodeHead(Head, frozen=True, gc=False):
+    code: msgspec.Raw = NOTHING
+
+
 class _Identifier(msgspec.Struct, frozen=True, gc=False):
     system: str | None = None
     value: str | None = None
@@ -203,10 +256,24 @@ class _Group(msgspec.Struct, frozen=True):
 
 _IDENTIFIED = msgspec.json.Decoder(_IdentifiedHead)
 _GROUP = msgspec.json.Decoder(_Group)
+#: Records name their codes alike, byte for byte: of so many different ways it is remembered what they mean.
+_MOST_REMEMBERED = 10_000
+
+
+def _remember(remembered: dict[_Said, bool], said: Collection[_Said], is_meant: Callable[[_Said], bool]) -> None:
+    """Add the answers for what these records say that has not been asked before."""
+    if len(remembered) > _MOST_REMEMBERED:
+        remembered.clear()
+    for one in {*said} - remembered.keys():
+        remembered[one] = is_meant(one)
 
 
 def _of_types(heads: Sequence[Head], types: Collection[str]) -> Sequence[int]:
     return [index for index, head in enumerate(heads) if head.resourceType in types]
+
+
+def _said_of_drug(head: _DrugHead) -> tuple[bytes, ...]:
+    return tuple(bytes(getattr(head, name)) for name in _SAY_DRUG)
 
 
 def _texts(identifiers: Collection[_Identifier]) -> list[str]:

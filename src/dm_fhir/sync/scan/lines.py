@@ -8,15 +8,15 @@ from dm_fhir.fhir.transport import BYTE_ORDER_MARK
 from dm_fhir.sync.scan.piece import Piece
 
 #: So much is decoded at a time: it stays in the processor's cache.
-BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 96 * 1024
 #: In place of a line that is longer than may be.
 TOO_LONG = None
 _PASSED_AT_ONCE = 2**20
 
 
 def batches_of(piece: Piece) -> Iterator[bytes | None]:
-    """The lines that begin in the piece, with their ends; TOO_LONG in place of one that is. Raises what reading raises."""
-    with opened(piece.source) as file:
+    """The lines that begin in the piece, each with an end, also the last; TOO_LONG in place of one that is. Raises what reading raises."""
+    with opened(piece.source.path) as file:
         at = _first_line(file, piece.start)
         while piece.end is None or at < piece.end:
             batch = file.read(BATCH_BYTES if piece.end is None else min(BATCH_BYTES, piece.end - at))
@@ -31,7 +31,7 @@ def batches_of(piece: Piece) -> Iterator[bytes | None]:
                 whole = whole.removeprefix(BYTE_ORDER_MARK)
             at += len(batch) + len(rest) + passed
             if whole:
-                yield whole
+                yield whole if whole.endswith(b"\n") else whole + b"\n"
             if is_too_long:
                 yield TOO_LONG
 

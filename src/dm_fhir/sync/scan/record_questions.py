@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dm_fhir.fhir.resource import Reference, Resource, local_reference
+from dm_fhir.fhir.resource import NO_REFERENCE, Reference, Resource, local_reference
 from dm_fhir.store.resources import Stored
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.questions import Head
@@ -30,18 +30,21 @@ class OfPatients(NamedTuple):
         patients = self.patients
         if patients is None:
             return range(len(heads))
-        found = []
-        for index, head in enumerate(heads):
-            if head.resourceType == "Patient":
-                if f"Patient/{head.id}" in patients:
-                    found.append(index)
-                continue
-            for named in (head.subject, head.patient):
-                reference = named.reference if named is not None else None
-                if reference is not None and (reference in patients or _means_one_of(reference, patients)):
-                    found.append(index)
-                    break
-        return found
+        named = {head.subject.reference for head in heads} | {head.patient.reference for head in heads}
+        ours = {
+            one
+            for one in named
+            if one is not None and (one in patients or (one.count("/") != 1 and local_reference(one) in patients))
+        }
+        if not ours and "Patient" not in [head.resourceType for head in heads]:
+            return ()
+        return [
+            index
+            for index, head in enumerate(heads)
+            if head.subject.reference in ours
+            or head.patient.reference in ours
+            or (head.resourceType == "Patient" and f"Patient/{head.id}" in patients)
+        ]
 
     def answer(self, resource: Resource, scanned: Scanned) -> None:
         """Keep it, unless it is another's, our own, or nothing that the tables know."""
@@ -84,10 +87,5 @@ class TheseMedications(NamedTuple):
 
 
 class _OfPatient(Head, frozen=True, gc=False):
-    subject: Reference | None = None
-    patient: Reference | None = None
-
-
-def _means_one_of(reference: str, patients: frozenset[str]) -> bool:
-    """Whether a reference that is not written `Type/id` means one of the patients."""
-    return reference.count("/") != 1 and local_reference(reference) in patients
+    subject: Reference = NO_REFERENCE
+    patient: Reference = NO_REFERENCE

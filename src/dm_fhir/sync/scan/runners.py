@@ -1,6 +1,7 @@
 """How pieces are read: one after the other in this process, or in several processes beside it."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 
@@ -12,12 +13,24 @@ from dm_fhir.sync.scan.scanned import DECODER, ENCODER, Scanned
 
 #: Reads the pieces for a question; the parcels of each piece in order, and the pieces in order.
 Runner = Callable[[Sequence[Piece], Question], Iterator[Scanned]]
+#: With so many pieces other processes are worth the time that they take to start.
+_WORTH_PROCESSES = 16
 
 
 def in_turn(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
     """The pieces one after the other, in this process."""
     for number, piece in enumerate(pieces):
         yield from scan(number, piece, question)
+
+
+def on_this_machine(processes: int | None) -> Runner:
+    """A runner in so many processes. None: in this one, or in one for each core where there is so much that it is worth it."""
+
+    def run(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
+        many = processes or ((os.cpu_count() or 1) if len(pieces) >= _WORTH_PROCESSES else 1)
+        return in_processes(pieces, question, many)
+
+    return run
 
 
 def in_processes(pieces: Sequence[Piece], question: Question, processes: int) -> Iterator[Scanned]:

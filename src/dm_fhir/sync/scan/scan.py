@@ -4,23 +4,21 @@ Batches of lines are decoded in one go, to the few elements that the question re
 until the odd line stands alone, which is then read by itself: what comes of a line never depends on its neighbours.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
-from dm_fhir.fhir.files import Item, read_document, read_file
-from dm_fhir.fhir.packed import BROKEN, DAMAGE, damage_of
+from dm_fhir.errors import ConfigError
+from dm_fhir.fhir.files import Item, damage_of, read_document, read_file
 from dm_fhir.fhir.resource import NOT_READABLE, PlainHead, is_utf8, plain_heads, plain_resources
+from dm_fhir.fhir.sources import BROKEN, DAMAGE, NOT_READABLE_ANY_MORE
 from dm_fhir.sync.scan.lines import TOO_LONG, batches_of
 from dm_fhir.sync.scan.piece import Piece
 from dm_fhir.sync.scan.questions import Question
 from dm_fhir.sync.scan.scanned import Faulty, Scanned
 
 _Decoder = msgspec.json.Decoder[list[Any]]
-_type_of = attrgetter("resourceType")
 
 
 class _Decoders(NamedTuple):
@@ -35,7 +33,7 @@ def scan(number: int, piece: Piece, question: Question) -> Iterator[Scanned]:
     parcel = Scanned(number)
     decoders = _decoders(question)
     try:
-        for part in batches_of(piece) if piece.has_lines else read_file(piece.source):
+        for part in batches_of(piece) if piece.has_lines else read_file(piece.source.path):
             if isinstance(part, Item):
                 _take(part, None, piece.source.path, question, parcel)
             elif part is TOO_LONG:
@@ -48,6 +46,8 @@ def scan(number: int, piece: Piece, question: Question) -> Iterator[Scanned]:
                 parcel = Scanned(number)
     except BROKEN as error:
         parcel.damage = damage_of(error)
+    except (ConfigError, OSError):
+        parcel.damage = NOT_READABLE_ANY_MORE
     parcel.is_last = True
     yield parcel
 
@@ -68,7 +68,7 @@ def _read(batch: bytes, decoders: _Decoders, question: Question, parcel: Scanned
         _read(batch[:middle], decoders, question, parcel)
         _read(batch[middle:], decoders, question, parcel)
     else:
-        _read_line(batch.strip(), decoders.asked, question, parcel)
+        _read_line(batch, decoders.asked, question, parcel)
 
 
 def _middle(batch: bytes) -> int:
@@ -83,7 +83,7 @@ def _read_plainly(batch: bytes, decoders: _Decoders, question: Question, parcel:
     heads = _heads(batch, plain or decoders.asked)
     if heads is None:
         return False
-    types = Counter(map(_type_of, heads))
+    types = [head.resourceType for head in heads]
     if "Bundle" in types:
         return False
     suspects = question.suspects(heads)
@@ -97,22 +97,24 @@ def _read_plainly(batch: bytes, decoders: _Decoders, question: Question, parcel:
         for resource in resources:
             question.answer(resource, parcel)
     parcel.lines += len(heads)
-    parcel.types.update(types)
+    if types.count(types[0]) == len(types):  # as in most exports, and four times as fast
+        parcel.types[types[0]] += len(types)
+    else:
+        parcel.types.update(types)
     return True
 
 
 def _heads(batch: bytes, decoder: _Decoder) -> Sequence[Any] | None:
-    """The heads of all lines; None where one of them is odd, or blank, or not exactly one value."""
+    """The heads of all lines, which all have an end; None where one of them is odd, or blank, or not exactly one value."""
     if not is_utf8(batch):
         return None
     # As an array: a line's end has to stand between two values and nowhere else.
-    lines = batch.removesuffix(b"\n")
-    values = lines.replace(b"\n", b",\n")
+    values = batch.replace(b"\n", b",\n")
     try:
-        heads = decoder.decode(b"[%b]" % values)
+        heads = decoder.decode(b"".join((b"[", memoryview(values)[:-2], b"]")))
     except NOT_READABLE:
         return None
-    return heads if len(heads) == 1 + len(values) - len(lines) else None
+    return heads if len(heads) == len(values) - len(batch) else None
 
 
 def _read_line(line: bytes, decoder: _Decoder, question: Question, parcel: Scanned) -> None:
@@ -121,7 +123,7 @@ def _read_line(line: bytes, decoder: _Decoder, question: Question, parcel: Scann
     if heads and heads[0].resourceType != "Bundle" and not question.suspects(heads):
         parcel.types[heads[0].resourceType] += 1
         return
-    for item in read_document(line, ""):
+    for item in read_document(line.strip(), ""):
         _take(item, parcel.lines, "", question, parcel)
 
 

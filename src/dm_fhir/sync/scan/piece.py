@@ -7,8 +7,9 @@ import msgspec
 from dm_fhir.fhir.files import holds_lines
 from dm_fhir.fhir.sources import BROKEN, STANDARD_INPUT, Source, opened
 
-#: So much of a plain file of lines is one piece.
+#: So much of a plain file of lines is one piece; more where there would be too many of them.
 PIECE_BYTES = 16 * 2**20
+MOST_PIECES = 20_000
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -25,10 +26,11 @@ class Piece(msgspec.Struct, frozen=True):
 
 def pieces_of(sources: Sequence[Source]) -> list[Piece]:
     """The sources in pieces, in order. Those that are packed are one piece each."""
-    return [piece for source in sources for piece in _pieces(source)]
+    of_bytes = max(PIECE_BYTES, sum(source.size_bytes or 0 for source in sources) // MOST_PIECES)
+    return [piece for source in sources for piece in _pieces(source, of_bytes)]
 
 
-def _pieces(source: Source) -> list[Piece]:
+def _pieces(source: Source, of_bytes: int) -> list[Piece]:
     if source.path == STANDARD_INPUT:
         return [Piece(source, has_lines=False)]
     with opened(source.path) as file:
@@ -39,5 +41,5 @@ def _pieces(source: Source) -> list[Piece]:
     size = source.size_bytes
     if not has_lines or source.is_packed or size is None:
         return [Piece(source, has_lines)]
-    starts = range(0, max(size, 1), PIECE_BYTES)
-    return [Piece(source, has_lines, start, min(start + PIECE_BYTES, size)) for start in starts]
+    starts = range(0, max(size, 1), of_bytes)
+    return [Piece(source, has_lines, start, min(start + of_bytes, size)) for start in starts]

@@ -1,20 +1,20 @@
 """How pieces are read: one after the other in this process, or in several processes beside it."""
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection
 
-from dm_fhir.errors import StoreError
 from dm_fhir.sync.scan.piece import Piece
+from dm_fhir.sync.scan.processes import in_processes
 from dm_fhir.sync.scan.questions import Question
 from dm_fhir.sync.scan.scan import scan
-from dm_fhir.sync.scan.scanned import DECODER, ENCODER, Scanned
+from dm_fhir.sync.scan.scanned import Scanned
 
 #: Reads the pieces for a question; the parcels of each piece in order, and the pieces in order.
 Runner = Callable[[Sequence[Piece], Question], Iterator[Scanned]]
-#: With so many pieces other processes are worth the time that they take to start.
-_WORTH_PROCESSES = 16
+#: With so much to read, other processes are worth the half second that each takes to start.
+_WORTH_PROCESSES_BYTES = 256 * 2**20
+#: How much larger a packed file is when it is unpacked, roughly.
+_UNPACKED = 10
 
 
 def in_turn(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
@@ -24,59 +24,29 @@ def in_turn(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
 
 
 def on_this_machine(processes: int | None) -> Runner:
-    """A runner in so many processes. None: in this one, or in one for each core where there is so much that it is worth it."""
+    """A runner in so many processes. None: in one for each core that this process may use, where there is so much to be read that
+    it is worth it, else in this one."""
 
     def run(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
-        many = processes or ((os.cpu_count() or 1) if len(pieces) >= _WORTH_PROCESSES else 1)
+        many = min(processes or _worth(pieces), len(pieces))
+        if many < 2:
+            return in_turn(pieces, question)
         return in_processes(pieces, question, many)
 
     return run
 
 
-def in_processes(pieces: Sequence[Piece], question: Question, processes: int) -> Iterator[Scanned]:
-    """The same in so many processes, each with every so-many-th piece; whoever is ahead waits, so that memory stays bounded."""
-    many = min(processes, len(pieces))
-    if many < 2:
-        yield from in_turn(pieces, question)
-        return
-    context = multiprocessing.get_context("spawn")
-    workers, ends = [], []
-    for nth in range(many):
-        receiving, sending = context.Pipe(duplex=False)
-        mine = [(number, piece) for number, piece in enumerate(pieces) if number % many == nth]
-        worker = context.Process(target=_work, args=(sending, mine, question), daemon=True)
-        worker.start()
-        sending.close()
-        workers.append(worker)
-        ends.append(receiving)
-    try:
-        for number in range(len(pieces)):
-            yield from _parcels(ends[number % many])
-    finally:
-        for worker, end in zip(workers, ends, strict=True):
-            end.close()
-            worker.terminate()
-            worker.join()
+def _worth(pieces: Sequence[Piece]) -> int:
+    return usable_cores() if sum(map(_size_bytes, pieces)) >= _WORTH_PROCESSES_BYTES else 1
 
 
-def _parcels(end: "Connection") -> Iterator[Scanned]:
-    while True:
-        try:
-            parcel = DECODER.decode(end.recv_bytes())
-        except EOFError:
-            raise StoreError(
-                "a process that was reading files has ended before its work was done",
-                hint="run again: what was read is kept",
-            ) from None
-        yield parcel
-        if parcel.is_last:
-            return
+def _size_bytes(piece: Piece) -> int:
+    """How much is read for a piece, roughly."""
+    if piece.end is not None:
+        return piece.end - piece.start
+    return (piece.source.size_bytes or 0) * (_UNPACKED if piece.source.is_packed else 1)
 
 
-def _work(end: "Connection", pieces: Sequence[tuple[int, Piece]], question: Question) -> None:
-    try:
-        for number, piece in pieces:
-            for parcel in scan(number, piece, question):
-                end.send_bytes(ENCODER.encode(parcel))
-    except BrokenPipeError:
-        return  # nobody is listening any more
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -39,6 +39,7 @@ PARTS = {
     "pulling": "pulling",
     "pushing": "pushing",
     "mapping": "mapping",
+    "scanning": "scanning",
     "store": "storing",
     "start-up": "starting",
     "growth": "growing",

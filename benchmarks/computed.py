@@ -21,12 +21,6 @@ timezone = "Europe/Madrid"
 name = "population"
 endpoint = "{base}"
 
-[site.cohort]
-by = "everybody"
-
-[site.pull]
-scope = "all"
-
 [site.push]
 enabled = true
 unattended = true

@@ -97,7 +97,8 @@ class Pulls:
     def _noting(self, runner: Runner) -> Runner:
         def noting(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
             names = dict.fromkeys(Path(piece.source.path).name for piece in pieces)
-            self.asked.append((type(question).__name__, list(names)))
+            by = " by Medication" if getattr(question, "medications", None) else ""
+            self.asked.append((f"{type(question).__name__}{by}", list(names)))
             return runner(pieces, question)
 
         return noting

@@ -51,7 +51,7 @@ def test_the_first_pass_reads_only_what_may_show_the_cohort(pulls: Pulls, tmp_pa
     pulls(export(tmp_path / "in"))
     assert pulls.asked == [
         ("GivenDrug", ["Medication.000.ndjson", "MedicationAdministration.ndjson"]),
-        ("GivenDrug", ["MedicationAdministration.ndjson"]),
+        ("GivenDrug by Medication", ["MedicationAdministration.ndjson"]),
         ("Linked", ["Patient.ndjson"]),
         ("OfPatients", ["Encounter.ndjson", "Medication.000.ndjson", "MedicationAdministration.ndjson", "Observation.ndjson",
                         "Patient.ndjson"]),

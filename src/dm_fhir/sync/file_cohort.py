@@ -47,15 +47,16 @@ class Look(NamedTuple):
 
 def looks(reading: Reading) -> list[Look]:
     """What this pass reads, by the rows that it has for it; nothing where everybody in the files is the cohort."""
-    cohort = reading.site.cohort
+    cohort, mapper = reading.site.cohort, reading.mapper
     if cohort.by == "everybody":
         return []
-    patients = Look(LINKED, frozenset(("Patient",)))
+    patients = frozenset(("Patient",))
+    found = [Look(LINKED, patients)] if members(reading.db, reading.name) else []  # of nobody there are no links
     if cohort.by == "patients" and cohort.patients is not None:
         by_identifier = any("|" in text for _, text in listed_lines(cohort.patients))
-        return [Look(SHOWN, patients.types), patients] if by_identifier else [patients]
-    shown = {"condition": Diagnosed(reading.mapper).types, "group": InGroup("").types}
-    return [Look(SHOWN, frozenset(shown.get(cohort.by, GivenDrug(reading.mapper).types))), patients]
+        return [Look(SHOWN, patients), *found] if by_identifier else found
+    shown = {"condition": Diagnosed(mapper).types, "group": InGroup("").types}.get(cohort.by, GivenDrug(mapper).types)
+    return [Look(SHOWN, frozenset(shown)), *found]
 
 
 def find_members(reading: Reading, sources: Sequence[Source]) -> list[Named]:

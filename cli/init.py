@@ -65,6 +65,11 @@ scope = "mapped"                # "all" also reads codes that no table knows
 # concurrency = 5                             # requests at a time
 # optional_types = ["AdverseEvent"]           # types this hospital does not offer
 
+# mode = "bulk"                               # by an export that the server prepares, instead of searches: docs/bulk.md
+
+# [site.bulk]                                 # only with mode = "bulk"
+# level = "group"                             # "group" (and group = "Group/…"), "patient" or "system"
+
 [site.push]
 enabled = false                 # true lets `dm-fhir push` and `sync` write outcomes to this hospital
 # unattended = true                           # nobody is asked before the first push to this hospital

@@ -48,10 +48,11 @@ class Auth(msgspec.Struct, frozen=True):
 class Pull(msgspec.Struct, frozen=True):
     """How to ask a site. None where the site does not say: then its vendor's row decides, else the default (fhir/vendors.py).
 
-    A type in `optional_types` may be unsupported there. One in `whole_types` cannot be searched by patient: all of it is
+    `mode`: by searches, or by a bulk export. A type in `optional_types` may be unsupported there. One in `whole_types` cannot be searched by patient: all of it is
     asked for, and only what is the cohort's is kept.
     """
 
+    mode: Literal["search", "bulk"] = "search"
     scope: Literal["mapped", "all"] = "mapped"
     concurrency: int = 5
     requests_per_second: float | None = None
@@ -78,6 +79,22 @@ class Pull(msgspec.Struct, frozen=True):
     result_limit: int | None = None
     sort: str | None = None
     ask_for_totals: bool | None = None
+
+
+class Bulk(msgspec.Struct, frozen=True):
+    """What is asked of a site's bulk export. `types` None: all that the plan has; those that are left out are searched for.
+
+    `group` is the Group of level `group`. `type_filters` and `elements` narrow it, as the server understands them. An export
+    that is not ready after `longest_days` is given up. `keep_files`: what was downloaded stays.
+    """
+
+    level: Literal["group", "patient", "system"] = "patient"
+    group: str | None = None
+    types: tuple[str, ...] | None = None
+    type_filters: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
+    longest_days: float = 30
+    keep_files: bool = False
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -146,6 +163,7 @@ class Site(msgspec.Struct, frozen=True):
     redirect_hosts: tuple[str, ...] = ()
     tls: Tls = Tls()
     column_map: Path | None = None
+    bulk: Bulk = Bulk()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -313,7 +331,15 @@ def _site(site: dict[str, Any], timezone: str, folder: Path) -> Site:
             proxy=site.get("proxy"),
         ),
         column_map=_path(site.get("import", {}).get("map"), folder),
+        bulk=_bulk(site.get("bulk", {}), site.get("cohort", {})),
     )
+
+
+def _bulk(bulk: dict[str, Any], cohort: dict[str, Any]) -> Bulk:
+    """A cohort that is a Group is exported as that Group, unless the site says otherwise."""
+    group = bulk.get("group") or cohort.get("group")
+    level = bulk.get("level") or ("group" if group else "patient")
+    return msgspec.convert({**bulk, "level": level, "group": group if level == "group" else None}, Bulk)
 
 
 def _cohort(cohort: dict[str, Any], folder: Path) -> Cohort:

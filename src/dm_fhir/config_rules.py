@@ -79,6 +79,7 @@ def _site_faults(where: str, site: _Table) -> list[str]:
     found += _zone_fault(f"{where}.timezone", site.get("timezone"))
     found += _address_fault(f"{where}.endpoint", site.get("endpoint"), allowed)
     found += _cohort_faults(f"{where}.cohort", _table(site.get("cohort")))
+    found += _bulk_faults(where, site)
     if "client_key" in site and "client_cert" not in site:
         found.append(f"{where}: 'client_cert' is missing, client_key needs it")
     return found + _address_fault(f"{where}.auth.token_url", auth.get("token_url"), allowed)
@@ -94,6 +95,20 @@ def _cohort_faults(where: str, cohort: _Table) -> list[str]:
         for key in ("group", "patients")
         if key in cohort and key != by
     ]
+
+
+def _bulk_faults(where: str, site: _Table) -> list[str]:
+    """A bulk export comes from a server, and one of a Group says of which."""
+    bulk, is_bulk = _table(site.get("bulk")), _table(site.get("pull")).get("mode") == "bulk"
+    if not is_bulk:
+        return [f'{where}.bulk: is for pull.mode = "bulk"'] if "bulk" in site else []
+    found = [] if "endpoint" in site else [f"{where}: 'endpoint' is missing, pull.mode = \"bulk\" needs it"]
+    level = bulk.get("level", "group" if "group" in bulk else None)
+    if level == "group" and "group" not in bulk and "group" not in _table(site.get("cohort")):
+        found.append(f"{where}.bulk: 'group' is missing, level = \"group\" needs it")
+    if level != "group" and "group" in bulk:
+        found.append(f'{where}.bulk.group: is for level = "group", not for "{level}"')
+    return found
 
 
 def _table(value: object) -> _Table:

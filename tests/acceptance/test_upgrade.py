@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dm_fhir.store.schema import SCHEMA_VERSION
 from dm_fhir.sync.push.content import fingerprint
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def test_what_it_wrote_is_written_anew_once(upgraded: tuple[Hospital, Study, dic
     second = study.type("sync", "--json")
 
     assert (first.code, second.code) == (0, 0), first.out + second.out
-    assert study.ask("PRAGMA user_version") == [(4,)]
+    assert study.ask("PRAGMA user_version") == [(SCHEMA_VERSION,)]
     assert study.store.with_name("dm-fhir.sqlite.version-3.backup").exists()
     assert {name: (one["id"], version_of(one) - 1) for name, one in after.items()} == {
         name: (one["id"], version_of(one)) for name, one in before.items()

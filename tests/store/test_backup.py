@@ -247,7 +247,10 @@ def no_database(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (newer, "was written by a newer dm-fhir (store version 5; this one knows 4)"),
+        (
+            newer,
+            f"was written by a newer dm-fhir (store version {SCHEMA_VERSION + 1}; this one knows {SCHEMA_VERSION})",
+        ),
         (another_drugs, "is the store of a study of deucravacitinib, the config says anifrolumab"),
         (no_store, "is no store of dm-fhir"),
         (no_database, "file is not a database"),

@@ -55,6 +55,7 @@ def test_the_first_pass_reads_only_what_may_show_the_cohort(pulls: Pulls, tmp_pa
         ("Linked", ["Patient.ndjson"]),
         ("OfPatients", ["Encounter.ndjson", "Medication.000.ndjson", "MedicationAdministration.ndjson", "Observation.ndjson",
                         "Patient.ndjson"]),
+        ("TheseMedications", ["Medication.000.ndjson"]),
     ]  # fmt: skip
 
 

@@ -17,8 +17,13 @@ class _Interaction(msgspec.Struct, frozen=True):
     code: str | None = None
 
 
+class _Operation(msgspec.Struct, frozen=True):
+    name: str | None = None
+
+
 class _Resource(msgspec.Struct, frozen=True):
     type: str | None = None
+    operation: tuple[_Operation, ...] = ()
     searchParam: tuple[_Parameter, ...] = ()
     interaction: tuple[_Interaction, ...] = ()
     conditionalCreate: bool = False
@@ -30,6 +35,7 @@ class _Rest(msgspec.Struct, frozen=True):
     mode: str | None = None
     resource: tuple[_Resource, ...] = ()
     interaction: tuple[_Interaction, ...] = ()
+    operation: tuple[_Operation, ...] = ()
 
 
 class _Software(msgspec.Struct, frozen=True):
@@ -72,6 +78,18 @@ class Capability(msgspec.Struct, frozen=True):
         """Whether the server says that an update can be bound to the version that is to be updated (If-Match)."""
         return any(resource.versioning == "versioned-update" for resource in self._resources(type_name))
 
+    def exports(self, type_name: str | None) -> bool:
+        """Whether a bulk export is listed: of a type (Patient, Group), or None: of the whole server.
+
+        Servers name it `export`, `$export`, or after the specification `patient-export` and `group-export`.
+        """
+        own = {_plain(one.name) for resource in self._resources(type_name or "") for one in resource.operation}
+        of_all = {_plain(operation.name) for rest in self.rest for operation in rest.operation}
+        if type_name is None:
+            return "export" in of_all
+        name = f"{type_name.lower()}-export"
+        return bool({"export", name} & own) or name in of_all
+
     @property
     def name(self) -> str:
         """What the server calls itself."""
@@ -80,6 +98,10 @@ class Capability(msgspec.Struct, frozen=True):
 
     def _resources(self, type_name: str) -> list[_Resource]:
         return [r for rest in self.rest if rest.mode in (None, "server") for r in rest.resource if r.type == type_name]
+
+
+def _plain(name: str | None) -> str:
+    return (name or "").removeprefix("$").lower()
 
 
 _NOT_THERE = (400, 404, 405, 406, 410)

@@ -183,6 +183,8 @@ def not_asked(db: sqlite3.Connection, site: str, patients: Iterable[str]) -> lis
     """
     row = db.execute("SELECT value FROM setting WHERE name = ?", (f"plan of {site}",)).fetchone()
     planned: list[str] = msgspec.json.decode(row[0]) if row else []
+    if row is not None and not planned:
+        return []  # nothing is asked patient by patient
     given = ", ".join("?" * len(planned))
     rows = db.execute(
         f"SELECT patient, count(*) FILTER (WHERE query IN ({given})), "
@@ -251,7 +253,7 @@ def read_until(db: sqlite3.Connection, site: str, optional_types: Collection[str
 
 
 def _is_optional(unit: Unit, optional_types: Collection[str]) -> bool:
-    type_name = unit.query.removeprefix("cohort: ").replace("?", " ").partition(" ")[0]
+    type_name = unit.query.removeprefix("cohort: ").removeprefix("bulk: ").replace("?", " ").partition(" ")[0]
     return unit.state == "unsupported" and type_name in optional_types
 
 

@@ -157,6 +157,23 @@ CREATE TRIGGER run_is_not_deleted BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT,
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
+#: An export that a server prepares: its job, known before it is first asked how far it is; the files that it consists of;
+#: and the patients of whom an export has brought everything, not only what changed.
+_FIFTH = """
+CREATE TABLE bulk_job (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, asked TEXT NOT NULL, since TEXT, begun TEXT NOT NULL,
+  run INTEGER NOT NULL REFERENCES run,
+  state TEXT NOT NULL CHECK (state IN ('asked', 'preparing', 'listed', 'taken in', 'given up', 'ended')),
+  url TEXT, transaction_time TEXT, needs_token INTEGER, faults TEXT, marks TEXT NOT NULL, ended TEXT
+) STRICT;
+CREATE UNIQUE INDEX bulk_job_open ON bulk_job (site) WHERE state <> 'ended';
+CREATE TABLE bulk_file (
+  job INTEGER NOT NULL REFERENCES bulk_job, kind TEXT NOT NULL CHECK (kind IN ('output', 'deleted', 'error')),
+  number INTEGER NOT NULL, type TEXT NOT NULL, url TEXT NOT NULL, expected INTEGER, name TEXT, bytes INTEGER, lines INTEGER,
+  PRIMARY KEY (job, kind, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bulk_patient (site TEXT NOT NULL, patient TEXT NOT NULL, PRIMARY KEY (site, patient)) STRICT, WITHOUT ROWID;
+"""
 _MOVED = (
     ("resource", "site, type, id, version, last_updated, hash, subject, run, origin, deleted"),
     ("resource_version", "site, type, id, version, last_updated, hash, run"),
@@ -181,6 +198,7 @@ _MIGRATIONS: tuple[tuple[str, Callable[[sqlite3.Connection], None] | None], ...]
     (_SECOND, None),
     (_THIRD, _move_bodies),
     (_FOURTH, None),
+    (_FIFTH, None),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

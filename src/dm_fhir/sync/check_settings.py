@@ -32,11 +32,12 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def row_of(puller: Puller) -> Row | None:
-    """The vendor's row; what it says about writing only where something is to be written."""
+    """The vendor's row; what it says about exports and writing only where these are wanted."""
     vendor = puller.vendor
     if vendor is None:
         return None
-    return Row(vendor.name, vendor.remarks + (vendor.writing if puller.site.push.enabled else ()))
+    exporting = tuple(f"bulk export: {one}" for one in vendor.bulk) if puller.site.pull.mode == "bulk" else ()
+    return Row(vendor.name, vendor.remarks + exporting + (vendor.writing if puller.site.push.enabled else ()))
 
 
 def settings_in_force(puller: Puller) -> list[Setting]:

@@ -87,6 +87,16 @@ def _by_medication(puller: Puller) -> None:
     """
     mapper = puller.mapper
     codes = ",".join(f"{system}|{code}" for system, code in mapper.drug_codes())
+    named = find_medications(puller)
+    _administrations(puller, "code", codes, named)
+    if named:  # administrations that only refer to a Medication are not found by code on most servers
+        _administrations(puller, "medication", ",".join(named), named)
+
+
+def find_medications(puller: Puller) -> list[str]:
+    """Ask for the Medications that are the study drug; these and those that were known before, as references."""
+    mapper = puller.mapper
+    codes = ",".join(f"{system}|{code}" for system, code in mapper.drug_codes())
     medications: set[str] = set()
 
     def drug(resource: Resource) -> Check:
@@ -95,10 +105,7 @@ def _by_medication(puller: Puller) -> None:
 
     query = _site_wide("Medication", f"{COHORT}: Medication by code", (("code", codes),))
     pull_site_wide(puller, query, drug, lambda kept: medications.update(r.reference for r in kept))
-    named = sorted(medications | _known_medications(puller))
-    _administrations(puller, "code", codes, named)
-    if named:  # administrations that only refer to a Medication are not found by code on most servers
-        _administrations(puller, "medication", ",".join(named), named)
+    return sorted(medications | _known_medications(puller))
 
 
 def _administrations(puller: Puller, parameter: str, value: str, medications: Collection[str]) -> None:

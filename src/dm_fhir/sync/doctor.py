@@ -31,6 +31,7 @@ from dm_fhir.sync.check_access import (
     check_login,
     stopped,
 )
+from dm_fhir.sync.check_bulk import check_export, is_more_to_ask
 from dm_fhir.sync.check_cohort import check_cohort, two_patients
 from dm_fhir.sync.check_manners import check_manners
 from dm_fhir.sync.check_queries import SAMPLE, check_medications, check_patient, check_queries
@@ -132,6 +133,10 @@ def _checks(examination: Examination, puller: Puller, known: Known, faults_of: F
     if not login.ok:
         return
     yield from check_scopes(connection, site, reads_forms=puller.mapper.reads_forms)
+    if site.pull.mode == "bulk":
+        yield from check_export(puller)
+        if not is_more_to_ask(puller):
+            return
     found = yield from check_cohort(puller, known.members)
     patient = found.patients[0] if found.patients else None
     record = (yield from check_patient(puller, patient)) if patient else None

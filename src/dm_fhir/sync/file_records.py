@@ -91,16 +91,16 @@ def _counts(sources: Sequence[Source], types: Counter[str], notes: Counter[str])
 
 def take_medications(reading: Reading, sources: Sequence[Source]) -> int:
     """Keep the Medications that records refer to, from the sources that hold any; how many are in none of them."""
-    missing = _missing_medications(reading)
-    holding = [source for source in sources if missing and _holds_medications(reading, source)]
+    names = frozenset(medication_names(reading.db, reading.name))  # one that is known already may have changed
+    holding = [source for source in sources if names and _holds_medications(reading, source)]
     reading = reading._replace(unit_of=lambda _: MEDICATIONS_IN_FILES, expected={})
-    wanted = Wanted(TheseMedications(reading.mapper, missing), f"medications {sorted(missing)}")
+    wanted = Wanted(TheseMedications(reading.mapper, names), f"medications {sorted(names)}")
     if holding:
         if not not_done(reading, holding, wanted):
-            return len(missing)
+            return len(_missing_medications(reading))
         begin(reading, holding, wanted)
         read_through(reading, holding, wanted)
-        missing = _missing_medications(reading)
+    missing = _missing_medications(reading)
     row = reading.unit(MEDICATIONS_IN_FILES)
     if row is not None and (row.state == "complete" or not holding):
         mark = row.watermark if row.state == "complete" else reading.watermark or now()

@@ -53,7 +53,8 @@ class Reading(NamedTuple):
 
     `unit_of` names the query of the ledger in which a source is counted: it may be that of several. `expected` is by such a
     query how many resources its sources should hold, `watermark` until when they are complete: None stands for now. `called`
-    has, by its path, the source that people know by another name. `full`: what is complete is read all the same.
+    has, by its path, the source that people know by another name. `full`: what is complete is read all the same. `took` is called with each parcel of
+    the second pass and the query of its row, in its transaction. `in_full`: what was set aside before and is not seen again is mended.
     """
 
     db: sqlite3.Connection
@@ -68,6 +69,8 @@ class Reading(NamedTuple):
     watermark: str | None
     called: Mapping[str, str]
     full: bool
+    took: Callable[[str, Scanned], None] = lambda *_: None
+    in_full: bool = True
 
     @property
     def name(self) -> str:
@@ -229,6 +232,8 @@ class _Unit:
         with transaction(db):
             self._notes.update(put_resources(db, site, parcel.kept, run, self._reading.origin))
             self._wanted.within(parcel)
+            if self._wanted.sets_aside:
+                self._reading.took(self._unit.query, parcel)
             for faulty in parcel.faulty:
                 self._set_aside(faulty, source)
             if damage:
@@ -250,7 +255,7 @@ class _Unit:
         if row.state == "complete" and row.expected is not None and arrived < row.expected:
             said = f"{arrived} of {row.expected} announced"
             row = replace(row, state="partial", reason="short", message=said, watermark=self._unit.watermark)
-        if row.state == "complete" and self._wanted.sets_aside:
+        if row.state == "complete" and self._wanted.sets_aside and self._reading.in_full:
             clear_set_aside(self._reading.db, row.site, row.query, "", row.run)
         if not self._open:
             self._wanted.at_end(self._sources, self.types)

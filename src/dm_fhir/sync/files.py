@@ -32,6 +32,7 @@ from dm_fhir.sync.file_units import FILE as FILE
 from dm_fhir.sync.file_units import Progress, Read, Reading, begun, unit_of_file
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.runners import Runner, in_turn
+from dm_fhir.sync.scan.scanned import Scanned
 
 #: The unit that is complete when all files of a pull have been gone through.
 ALL_FILES = "all files"
@@ -113,12 +114,16 @@ def pull_sources(
     watermark: str | None = None,
     called: Mapping[str, str] = MappingProxyType({}),
     full: bool = False,
+    took: Callable[[str, Scanned], None] = lambda *_: None,
+    in_full: bool = True,
 ) -> Taken:
     """Bring the cohort and its records into the store as the sources have them. The ledger says how complete that is.
 
     The parameters are those of `Reading`. Raises ConfigError where the cohort's list cannot be read, or its Group is nowhere.
     """
-    reading = Reading(db, site, mapper, run, progress, runner, unit_of, origin, expected, watermark, called, full)
+    reading = Reading(
+        db, site, mapper, run, progress, runner, unit_of, origin, expected, watermark, called, full, took, in_full
+    )
     with quick_commits(db):
         before = set(members(db, site.name))
         named = find_members(reading, sources)

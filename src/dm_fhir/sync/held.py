@@ -3,7 +3,7 @@
 A patient is held back by a unit of their own that is not complete, by a query of the plan that was never asked for them, by a
 pull that was cut off between their queries, by a Medication that their records name and that could not be read, and by
 another patient who is the same person. What is everybody's holds everybody back: a type that is only asked for whole, a file
-that ends in the middle, files that have not all been gone through. The search for the cohort holds nobody back (whoever it has not found has no case either), nor do
+that ends in the middle, a type of a bulk export, files that have not all been gone through. The search for the cohort holds nobody back (whoever it has not found has no case either), nor do
 the server's history (a full answer shows deletions too) and the faulty rows of an imported table (they are set aside).
 """
 
@@ -11,12 +11,13 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from dm_fhir.config import Site
-from dm_fhir.store import ledger
+from dm_fhir.store import bulk_jobs, ledger
 from dm_fhir.store.cases import fingerprints
 from dm_fhir.store.ledger import Unit
 from dm_fhir.store.members import members
 from dm_fhir.store.pushes import pushed
 from dm_fhir.store.resources import bodies_with, subjects
+from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
 from dm_fhir.sync.files import ALL_FILES, FILE
 from dm_fhir.sync.merges import people
@@ -41,7 +42,7 @@ def held(db: sqlite3.Connection, site: Site, merges: Merges) -> dict[str, str]:
     of_all = [unit for unit in holes if partial == "nothing" or _is_of_everybody(unit)]
     if of_all:
         return dict.fromkeys(_everybody(db, name), _why(of_all[0]))
-    found = _not_asked(db, name) | {unit.patient: _why(unit) for unit in reversed(holes) if unit.patient}
+    found = _not_asked(db, site) | {unit.patient: _why(unit) for unit in reversed(holes) if unit.patient}
     is_cut_off = any(unit.query == PLAN for unit in holes)
     if is_cut_off:
         found = dict.fromkeys(ledger.between_two_runs(db, name, PLAN), "the last pull did not get through") | found
@@ -52,7 +53,7 @@ def held(db: sqlite3.Connection, site: Site, merges: Merges) -> dict[str, str]:
 
 
 def _is_of_everybody(unit: Unit) -> bool:
-    of_files = unit.query.startswith(FILE) or unit.query == ALL_FILES
+    of_files = unit.query.startswith((FILE, BULK)) or unit.query == ALL_FILES
     return not unit.patient and (of_files or unit.query.endswith(WHOLE))
 
 
@@ -62,15 +63,18 @@ def _everybody(db: sqlite3.Connection, site: str) -> list[str]:
     return sorted({*members(db, site), *subjects(db, site), *fingerprints(db, site), *written})
 
 
-def _not_asked(db: sqlite3.Connection, site: str) -> dict[str, str]:
-    """The members of the cohort for whom the plan's queries were not all begun.
+def _not_asked(db: sqlite3.Connection, site: Site) -> dict[str, str]:
+    """The members of the cohort for whom the plan's queries were not all begun, or whom no export has brought in full.
 
     A site that was never asked patient by patient has no plan: its records come as files.
     """
-    if not ledger.has_plan(db, site) and ledger.get_unit(db, site, "", PLAN) is None:
+    name = site.name
+    if not ledger.has_plan(db, name) and ledger.get_unit(db, name, "", PLAN) is None:
         return {}
-    lacking = ledger.not_asked(db, site, members(db, site))
-    return dict.fromkeys(lacking, "not everything was asked for")
+    cohort = members(db, name)
+    new = bulk_jobs.not_read_in_full(db, name, cohort) if site.pull.mode == "bulk" else []
+    lacking = dict.fromkeys(ledger.not_asked(db, name, cohort), "not everything was asked for")
+    return lacking | dict.fromkeys(new, "no bulk export has brought everything of theirs yet")
 
 
 def _with_the_same_person(db: sqlite3.Connection, site: str, found: dict[str, str], merges: Merges) -> dict[str, str]:

@@ -5,6 +5,7 @@ import shlex
 from typing import NamedTuple
 
 from dm_fhir.config import Site
+from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.file_cohort import PREFIXES
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
@@ -36,6 +37,13 @@ _ADVICE = {
     "file-not-readable": "see that it is there and may be read",
     "file-cut-off": "get the file again: it is cut off",
     "file-damaged": "get the file again: it is damaged",
+    "export-running": "the server prepares exports one at a time, and this one is not ready: not before {not_before}",
+    "export-too-long": "ask the hospital what keeps its export; longest_days of [site.bulk] says how long that may take",
+    "export-errors": "show the hospital what the server says it could not export",
+    "not-delivered": 'ask the hospital to export {type} (and to allow this client the scope "system/{type}.read")'
+    "; or leave it out of [site.bulk] types: then it is searched for",
+    "wrong-type": "show the hospital: a file of its export holds other types than its manifest says",
+    "unusable-entries": "show the hospital: the manifest of its export names files that are nowhere",
     "file-too-large": "cut the file up, or get it as NDJSON: one document of 256 MiB at most is read",
     FAULTY_ROWS: "mend the rows that `{program} quarantine --site {site}` lists, or acknowledge them there",
     "search-expired": "the server forgets a search before it is read: ask for more at once (page_size of [site.pull])",
@@ -55,6 +63,11 @@ _UNSUPPORTED_BY_PATIENT = "; if only the search by patient is missing: whole_typ
 _UNSUPPORTED_CATEGORY = "name the categories that the hospital has: categories = […] under [site.pull]"
 _NEEDED = "no case can be made without these: ask the hospital to open the search (`dm-fhir doctor -o letter.md` writes the letter)"
 _UNSUPPORTED_COHORT = 'the server cannot search the cohort this way: choose another, [site.cohort] by = "condition", "group" or "patients"'
+
+_NO_EXPORT = (
+    "ask the hospital whether this client may export, at which level (level of [site.bulk]) and of which Group; "
+    'without an export: mode = "search" under [site.pull]'
+)
 
 
 class Mend(NamedTuple):
@@ -99,6 +112,8 @@ def _file(query: str) -> str | None:
 def _advice(one: Attention, site: Site, program: str) -> str | None:
     found = _TYPE.search(one.query.removeprefix(COHORT))
     type_name = found[0] if found else "Patient"
+    if one.query.startswith(BULK) and (one.reason or "").startswith("http-4"):
+        return _NO_EXPORT
     if one.state == "unsupported":
         return _advice_on_unsupported(one, site, type_name)
     if one.query in (ALL_FILES, MEDICATIONS_IN_FILES):

@@ -16,6 +16,7 @@ from dm_fhir.store.database import note_growth, quick_commits, size_bytes, trans
 from dm_fhir.store.pushes import forget, note_made_from
 from dm_fhir.store.transmissions import open_transmissions
 from dm_fhir.store.turns import Stopped, keep
+from dm_fhir.sync.bulk.pull import pull_bulk
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
@@ -74,6 +75,8 @@ def pull(work: Pass, sites: Sequence[Site], wish: Wish = EVERYTHING) -> dict[str
     def one(site: Site) -> Pulled:
         with work.connect(site) as connection:
             mapper = work.mappers[site.name]
+            if site.pull.mode == "bulk":
+                return pull_bulk(work.db, site, connection, mapper, work.run, wish, work.progress)
             return pull_site(work.db, site, connection, mapper, work.run, wish, work.progress("pull"))
 
     size_before = size_bytes(work.db)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 
 from dm_fhir.fhir.vendors import CATEGORIES
+from dm_fhir.sync.bulk.order import BULK, DELETED, ERROR
 from dm_fhir.sync.file_cohort import PREFIXES
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
 from dm_fhir.sync.files import ALL_FILES, FILE
@@ -32,6 +33,7 @@ REASONS = frozenset((
     "not-found", "not-json", "not-json-number", "not-listed", "outcome-error", "outcome-fatal", "page-budget",
     "paging-loop", "read-timeout", "refused", "refused-on-page", "retry-after-too-long", "search-expired", "server-cap",
     "short", "tls", "token-endpoint", "too-deep", "too-large", "too-slow", "unreachable", "unreadable", "waiting-budget",
+    "changes-only", "export-errors", "export-too-long", "not-delivered", "unusable-entries", "wrong-type",
 ))  # fmt: skip
 #: What was noted while reading. `filter_ignored:code` and the like are said without what follows the colon.
 NOTES = frozenset((
@@ -83,6 +85,9 @@ def query_said(query: str) -> str:
     """The name of a query, as it may be said: without file names, and without what a hospital calls its own things."""
     if query.startswith((FILE, IMPORT)):
         return query.partition(":")[0]
+    head, mark, about = query.rpartition(BULK)
+    if mark:
+        return query if head in ("", *PREFIXES) and (about in TYPES or f"{BULK}{about}" in (DELETED, ERROR)) else OTHER
     if query in (PLAN, ALL_FILES, MEDICATIONS_IN_FILES, f"{_COHORT}list of patients"):
         return query
     prefix = next((prefix for prefix in PREFIXES if query.startswith(f"{prefix}{FILE}")), None)

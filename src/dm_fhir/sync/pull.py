@@ -6,7 +6,8 @@ not even begun keeps one unit open, the whole plan.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store import ledger
 from dm_fhir.store.ledger import Unit, forget_units, get_unit, note_plan, now, put_unit
 from dm_fhir.store.members import join
+from dm_fhir.sync.bulk.job import leave
+from dm_fhir.sync.bulk.order import MEDICATION
 from dm_fhir.sync.cohort import COHORT, Named, find_cohort, known_members, read_list
 from dm_fhir.sync.groups import drop_refused_categories, jobs_for
 from dm_fhir.sync.mapper import Mapper
@@ -86,21 +89,28 @@ def pull_site(
 
 
 def _pulled(puller: Puller, wish: Wish, progress: Progress) -> Pulled:
-    db, site, run = puller.db, puller.site, puller.run
-    with puller.reading():
-        open_plan = replace(
-            begun(get_unit(db, site.name, "", PLAN), site.name, "", PLAN, run, PLAN), message=_NOT_THROUGH
-        )
     if not wish.is_partial:
-        with puller.writing():
-            put_unit(db, open_plan)
-    named, patients = _cohort(puller, wish)
-    _pull_patients(puller, patients, wish, partial(progress, site.name))
-    puller.check_reachable()
-    if not wish.is_partial:
-        with puller.writing():
-            put_unit(db, replace(open_plan, state="complete", reason=None, message=None, watermark=now()))
-    return Pulled(len(patients), named, _remarks(puller))
+        leave(puller)
+    with whole_plan(puller, wish):
+        named, patients = _cohort(puller, wish)
+        pull_patients(puller, patients, wish, partial(progress, puller.name))
+        puller.check_reachable()
+    return Pulled(len(patients), named, remarks_of(puller))
+
+
+@contextmanager
+def whole_plan(puller: Puller, wish: Wish) -> Iterator[None]:
+    """The block in which everything of the plan is tried: only when it ends well is its unit complete."""
+    if wish.is_partial:
+        yield
+        return
+    with puller.writing() as db:
+        before = get_unit(db, puller.name, "", PLAN)
+        unit = replace(begun(before, puller.name, "", PLAN, puller.run, PLAN), message=_NOT_THROUGH)
+        put_unit(db, unit)
+    yield
+    with puller.writing() as db:
+        put_unit(db, replace(unit, state="complete", reason=None, message=None, watermark=now()))
 
 
 def opened_puller(
@@ -142,45 +152,59 @@ def _open_units(puller: Puller) -> list[Unit]:
     return [unit for unit in _all_units(puller) if ledger.needs_attention(unit, optional)]
 
 
-def _pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress: Callable[[int, int], None]) -> None:
-    """Patient first: a merged patient's other records are found through it. Then the rest, then what that refers to."""
+def pull_patients(puller: Puller, patients: Sequence[str], wish: Wish, progress: Callable[[int, int], None]) -> None:
+    """Patient first: a merged patient's other records are found through it. Then the rest, then what that refers to.
+
+    What the puller has of an export is not asked for.
+    """
+    is_asked = PATIENT.type not in puller.exported
     done = set() if wish.is_partial else unchanged(puller, [PATIENT, *plan(puller)], patients)
 
     def jobs_of(query: Query, others: Sequence[str] = (), queries_beside: int = 0) -> list[Job]:
         whose = others if query.name in done else [*patients, *others]
         return jobs_for(puller, query, whose, only_open=wish.retry, queries_beside=queries_beside)
 
-    work_off(puller, jobs_of(PATIENT), lambda *_: None)
+    if is_asked:
+        work_off(puller, jobs_of(PATIENT), lambda *_: None)
     with puller.reading() as db:
         puller.linked = linked_patients(db, puller.name, patients, puller.mapper)
     others = sorted({other for group in puller.linked.values() for other in group} - set(patients))
     if others:
         with puller.writing() as db:
             join(db, puller.name, others, puller.run)
-        work_off(puller, jobs_for(puller, PATIENT, others, only_open=wish.retry), lambda *_: None)
+        if is_asked:
+            work_off(puller, jobs_for(puller, PATIENT, others, only_open=wish.retry), lambda *_: None)
     queries = plan(puller)
     _note_plan(puller, queries)
     jobs = [job for query in queries for job in jobs_of(query, others, len(queries) - 1)]
     if not wish.is_partial:
-        jobs += [partial(pull_whole, puller, type_name) for type_name in puller.site.pull.whole_types]
+        whole = [name for name in puller.site.pull.whole_types if name not in puller.exported]
+        jobs += [partial(pull_whole, puller, type_name) for type_name in whole]
         jobs += history_jobs(puller, queries)
     work_off(puller, jobs, progress)
     drop_refused_categories(puller)
     _forget_old_queries(puller, queries, [*patients, *others])
     _note_plan(puller, plan(puller))
-    pull_medications(puller, whole=not wish.is_partial)
-    learn_counting(puller, queries, len(patients))
+    pull_medications(puller, whole=not wish.is_partial and MEDICATION not in puller.exported)
+    if queries:
+        learn_counting(puller, queries, len(patients))
 
 
 def _note_plan(puller: Puller, queries: Sequence[Query]) -> None:
     """What a patient must have been asked for to be complete. It may turn out on the way that it goes by category."""
     with puller.writing() as db:
-        note_plan(db, puller.name, [PATIENT.name, *(query.name for query in queries)])
+        note_plan(db, puller.name, _asked_of_each(puller, queries))
+
+
+def _asked_of_each(puller: Puller, queries: Sequence[Query]) -> list[str]:
+    """The names of the queries that each patient is asked for."""
+    first = [] if PATIENT.type in puller.exported else [PATIENT.name]
+    return [*first, *(query.name for query in queries)]
 
 
 def _forget_old_queries(puller: Puller, queries: Sequence[Query], patients: Sequence[str]) -> None:
     """Rows of queries that the plan no longer has would stay as they are for ever."""
-    names = {query.name for query in queries} | {PATIENT.name}
+    names = set(_asked_of_each(puller, queries))
     if puller.settings.observations_by == "categories":
         names |= {name for name in _names(puller) if name.startswith("Observation?patient&category=")}
     old = [name for name in _names(puller) if name not in names]
@@ -195,7 +219,7 @@ def _names(puller: Puller) -> list[str]:
         return ledger.query_names(db, puller.name)
 
 
-def _remarks(puller: Puller) -> list[str]:
+def remarks_of(puller: Puller) -> list[str]:
     """What holds for the whole site."""
     offset = puller.connection.login.clock_offset_seconds
     remarks = []

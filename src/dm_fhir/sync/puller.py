@@ -24,7 +24,7 @@ class Puller(SharedStore):
     """One site's pull at work, used by all its threads. `full` asks for everything again, whatever the watermarks say.
 
     `settings` say how the server is asked, as far as is known now. `linked` has, by patient, the others that the hospital
-    calls the same person. `answered` has, by query and whether all was asked for, how many patients have been asked for
+    calls the same person. `exported` are the types that come by a bulk export, not by searches. `answered` has, by query and whether all was asked for, how many patients have been asked for
     together and how many resources came.
     """
 
@@ -43,6 +43,7 @@ class Puller(SharedStore):
         self.site, self.connection, self.mapper = site, connection, mapper
         self.capability, self.vendor, self.run, self.full = capability, vendor, run, full
         self.linked: dict[str, set[str]] = {}
+        self.exported: frozenset[str] = frozenset()
         self.hopeless: dict[str, tuple[str, str]] = {}
         self.refusals: Counter[str] = Counter()
         self.probed: set[str] = set()

@@ -100,13 +100,13 @@ PATIENT = Query("Patient", "Patient", "_id")
 
 
 def plan(puller: Puller) -> list[Query]:
-    """The queries for each patient's record, but for Patient itself."""
-    whole = puller.site.pull.whole_types
+    """The queries for each patient's record, but for Patient itself and for what comes by an export."""
+    elsewhere = {*puller.site.pull.whole_types, *puller.exported}
     forms = (FORMS,) if puller.mapper.reads_forms else ()
     return [
         query
         for type_name, parameter in (*SEARCHES, *forms)
-        if type_name not in whole
+        if type_name not in elsewhere
         for query in queries_of(puller, type_name, parameter)
     ]
 

@@ -41,7 +41,7 @@ PACKAGES = (
 )  # fmt: skip
 #: The tables of the store, whose rows are counted.
 TABLES = (
-    "audit", "block", "case_document", "cohort_member", "finding", "outcome", "push", "quarantine", "query_mark", "resource",
+    "audit", "block", "bulk_file", "bulk_job", "bulk_patient", "case_document", "cohort_member", "finding", "outcome", "push", "quarantine", "query_mark", "resource",
     "resource_version", "run", "server_fact", "setting", "transmission", "unit",
 )  # fmt: skip
 COMMANDS = ("pull", "import", "compute", "push", "sync", "demo")

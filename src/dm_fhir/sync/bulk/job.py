@@ -1,0 +1,224 @@
+"""A job from its kick-off to its end: begun or gone on with, waited for, downloaded, deleted on the server."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.fhir.bulk import Waiting, awaited, delete_job
+from dm_fhir.fhir.bulk_kick_off import RUNNING, kick_off
+from dm_fhir.fhir.download import download
+from dm_fhir.store import bulk_jobs
+from dm_fhir.store.bulk_jobs import BulkFile, BulkJob, files_of
+from dm_fhir.store.database import path_of
+from dm_fhir.store.ledger import Unit, forget_units, units
+from dm_fhir.sync.bulk.order import BULK, Order
+from dm_fhir.sync.cohort import COHORT
+from dm_fhir.sync.puller import Puller
+from dm_fhir.sync.workers import Job, work_off
+
+#: How a step's progress is shown: `progress("download")(site, 3, 10)`.
+Steps = Callable[[str], Callable[[str, int, int], None]]
+#: Reasons of a RequestFailed: the server has prepared it for longer than it may take; a file is not handed out (any more).
+TOO_LONG, EXPIRED = "export-too-long", "file-expired"
+_PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)?\s?%")
+#: A file with fewer lines than announced may have been cut at the end of one: it is downloaded once more.
+_TRIES_OF_A_SHORT_FILE = 2
+
+
+def at_hand(puller: Puller, order: Order, remarks: list[str]) -> BulkJob | None:
+    """The job to go on with, after those that are over or no longer wanted were ended; None: there is none.
+
+    Raises RequestFailed for one that the server has prepared for too long: it is given up.
+    """
+    with puller.reading() as db:
+        job = bulk_jobs.open_job(db, puller.name)
+    if job is None:
+        clear_spool(puller)
+        return None
+    if job.state in ("taken in", "given up"):
+        end(puller, job)
+        return None
+    if job.url is None:
+        remarks.append(
+            "whether the server has begun the export of an interrupted run nobody knows; it is asked for anew"
+        )
+        give_up(puller, job)
+        return None
+    if job.asked != order.asked or (puller.full and job.since is not None):
+        why = "of changes only" if job.asked == order.asked else "of something else than is asked for now"
+        remarks.append(f"an export was under way {why}: it is deleted")
+        give_up(puller, job)
+        return None
+    days = puller.site.bulk.longest_days
+    if job.state == "preparing" and datetime.now(UTC) - datetime.fromisoformat(job.begun) > timedelta(days=days):
+        give_up(puller, job)
+        raise RequestFailed(f"the server has not finished the export in {days:g} days; it is given up", reason=TOO_LONG)
+    return job
+
+
+def begin(puller: Puller, order: Order, since: str | None, units: Mapping[str, Unit], remarks: list[str]) -> BulkJob:
+    """Ask for the export. Its address is on disk before anything else is asked."""
+    with puller.writing() as db:
+        job = bulk_jobs.begin_job(db, puller.name, order.asked, since, units, puller.run)
+    try:
+        begun = kick_off(puller.connection, order.export(since))
+    except (RequestFailed, ServerUnavailable, LoginRefused):
+        with puller.writing() as db:
+            bulk_jobs.end_job(db, job)
+        raise
+    if begun.left_out:
+        remarks.append(f"the server's export does not take {', '.join(begun.left_out)}: it was asked without")
+    with puller.writing() as db:
+        return bulk_jobs.note_url(db, job, begun.url, None if "_since" in begun.left_out else since)
+
+
+def wait(puller: Puller, job: BulkJob, steps: Steps) -> BulkJob:
+    """The job with its files noted, as soon as the server has them.
+
+    Raises ServerUnavailable when that takes longer than this run may wait, RequestFailed where the export is over.
+    """
+    patience = puller.site.pull.waiting_budget_seconds
+    waited = [0.0]
+
+    def tell(found: Waiting) -> None:
+        if found.seconds is not None and waited[0] + found.seconds > patience:
+            raise _not_yet(found.seconds)
+        percent = _PERCENT.search(found.progress)
+        if percent and int(percent[1]) <= 100:
+            steps("prepare_percent")(puller.name, int(percent[1]), 100)
+        else:
+            steps("wait_seconds")(puller.name, round(waited[0]), round(patience))
+        waited[0] += found.seconds or 1
+
+    manifest = awaited(puller.connection, job.url or "", patience, tell)
+    listed: list[BulkFile] = []
+    for kind in ("output", "deleted", "error"):
+        files = getattr(manifest, kind)
+        listed += [BulkFile(kind, n, one.type, one.url, one.count) for n, one in enumerate(files, start=1)]
+    with puller.writing() as db:
+        return bulk_jobs.note_files(
+            db,
+            job,
+            manifest.transaction_time,
+            listed,
+            needs_token=manifest.requires_access_token,
+            faults="; ".join(manifest.faults[:3]) or None,
+        )
+
+
+def download_all(puller: Puller, job: BulkJob, types: Sequence[str], steps: Steps) -> dict[str, list[RequestFailed]]:
+    """Download every file that is not here yet, as many at a time as the site allows; by type, why some could not be.
+
+    What of the manifest nobody asked for is left. Raises ServerUnavailable, LoginRefused, StoreError.
+    """
+    folder = spool_of(puller, job)
+    for one in (folder.parent.parent, folder.parent, folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+    failures: dict[str, list[RequestFailed]] = {}
+
+    def fetch(file: BulkFile) -> Iterable[Job]:
+        try:
+            _fetched(puller, job, file, folder)
+        except RequestFailed as error:
+            failures.setdefault(file.type if file.kind == "output" else file.kind, []).append(error)
+        return []
+
+    with puller.reading() as db:
+        missing = [one for one in files_of(db, job) if is_wanted(one, types) and not _is_here(one, folder)]
+    work_off(puller, [partial(fetch, one) for one in missing], partial(steps("download"), puller.name))
+    return failures
+
+
+def is_wanted(file: BulkFile, types: Sequence[str]) -> bool:
+    """Whether the file was asked for; what the export says of itself always was."""
+    return file.kind != "output" or file.type in types
+
+
+def has_expired(failures: dict[str, list[RequestFailed]]) -> bool:
+    """Whether the server is to be asked anew where the files are."""
+    return any(one.reason == EXPIRED for some in failures.values() for one in some)
+
+
+def _fetched(puller: Puller, job: BulkJob, file: BulkFile, folder: Path) -> None:
+    target = folder / f"{file.type if file.kind == 'output' else file.kind}-{file.number}.ndjson"
+    for _ in range(_TRIES_OF_A_SHORT_FILE):
+        target.unlink(missing_ok=True)  # whose content it was nobody has noted
+        found = download(puller.connection, file.url, target, needs_login=job.needs_token)
+        if file.expected is None or found.lines >= file.expected:
+            break
+    with puller.writing() as db:
+        bulk_jobs.note_download(db, job, file, target.name, found.size_bytes, found.lines)
+
+
+def _is_here(file: BulkFile, folder: Path) -> bool:
+    """Whether it was downloaded, and is still what it was."""
+    path = folder / (file.name or "")
+    return file.name is not None and path.is_file() and path.stat().st_size == file.bytes
+
+
+def give_up(puller: Puller, job: BulkJob) -> None:
+    """Nobody wants the job any more: the server is told, and its files are removed."""
+    with puller.writing() as db:
+        bulk_jobs.is_over(db, job, "given up")
+    end(puller, job)
+
+
+def end(puller: Puller, job: BulkJob) -> None:
+    """Tell the server that it may forget the job, and remove its files. Raises ServerUnavailable: then a later run does."""
+    if job.url is not None:
+        delete_job(puller.connection, job.url)
+    if not puller.site.bulk.keep_files:
+        shutil.rmtree(spool_of(puller, job), ignore_errors=True)
+        for folder in (_spool(puller), _spool(puller).parent):
+            with suppress(OSError):  # there is something else in it, or nothing was ever downloaded
+                folder.rmdir()
+    with puller.writing() as db:
+        bulk_jobs.end_job(db, job)
+
+
+def leave(puller: Puller) -> None:
+    """The site is no longer pulled by exports: one under way is given up, and their units are forgotten."""
+    with puller.reading() as db:
+        job = bulk_jobs.open_job(db, puller.name)
+        queries = [
+            one.query for one in units(db, puller.name) if one.query.removeprefix(f"{COHORT}: ").startswith(BULK)
+        ]
+    if job is not None:
+        give_up(puller, job)
+    if queries:
+        clear_spool(puller)
+        with puller.writing() as db:
+            forget_units(db, puller.name, "", queries)
+            bulk_jobs.note_read_in_full(db, puller.name, ())
+
+
+def spool_of(puller: Puller, job: BulkJob) -> Path:
+    """The folder of a job's files: beside the store, and never that of another job, also where a store was put back."""
+    begun = re.sub(r"\D", "", job.begun)
+    return _spool(puller) / f"{job.number}-{begun}"
+
+
+def clear_spool(puller: Puller) -> None:
+    """Remove what a killed run has left of jobs that are over."""
+    if not puller.site.bulk.keep_files:
+        shutil.rmtree(_spool(puller), ignore_errors=True)
+
+
+def _spool(puller: Puller) -> Path:
+    store = path_of(puller.db)
+    return store.with_name(f"{store.name}.bulk") / puller.name
+
+
+def _not_yet(seconds: float) -> ServerUnavailable:
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    return ServerUnavailable(
+        f"the server is preparing the export and asks to come back at {until:%Y-%m-%d %H:%M} UTC",
+        reason=RUNNING,
+        not_before=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        hint="run again then: the next run goes on with this export",
+    )

@@ -1,0 +1,229 @@
+"""A job outlives its run: killed, interrupted, out of time, forgotten by the server; there is never a second one beside it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .exporting import exporting, two_and_a_stranger
+from .mocked import cdasi, infusion
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .exporting import Exporting
+
+#: Two seconds, and what a busy machine adds; the server asks for two minutes.
+SOON_SECONDS = 5
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Iterator[Exporting]:
+    with exporting(tmp_path / "study", two_and_a_stranger()) as made:
+        yield made
+
+
+def killed_at(clinic: Exporting, request: str, number: int = 1, how: int = signal.SIGKILL) -> float:
+    """Pull in a process of its own that gets a signal when it sends the request for the n-th time; how long it then lived."""
+    process: list[subprocess.Popen[str]] = []
+    seen = 0
+    sent = 0.0
+
+    def kill(line: str) -> None:
+        nonlocal seen, sent
+        seen += line.startswith(request)
+        if line.startswith(request) and seen == number:
+            sent = time.monotonic()
+            process[0].send_signal(how)
+
+    clinic.server.on_request = kill
+    process.append(clinic.study.start("pull"))
+    process[0].communicate(timeout=30)
+    clinic.server.on_request = lambda _: None
+    assert seen >= number
+    assert process[0].returncode in (-how, 128 + how, 130)
+    return time.monotonic() - sent
+
+
+def test_killed_before_the_first_poll_it_goes_on_with_the_same_job(clinic: Exporting) -> None:
+    killed_at(clinic, "GET jobs/1")
+    assert clinic.study.ask("SELECT state FROM bulk_job") == [("preparing",)]
+    assert clinic.pull().code == 0
+    assert clinic.server.lines("GET fhir/Patient/$export") == []
+    assert (len(clinic.server.jobs), clinic.server.alive) == (1, [])
+    assert clinic.members() == ["a", "b"]
+    assert clinic.units() == {}
+
+
+@pytest.mark.parametrize("request_line", ["GET files/1/Observation-1", "GET fhir/Condition", "DELETE jobs/1"])
+def test_killed_anywhere_the_next_run_goes_on(clinic: Exporting, request_line: str) -> None:
+    killed_at(clinic, request_line)
+    ran = clinic.pull()
+    assert ran.code == 0, ran.err
+    done = request_line.startswith("DELETE")  # everything was in the store: what follows is a job of changes
+    assert (len(clinic.server.jobs), clinic.server.alive) == (2 if done else 1, [])
+    assert clinic.since() == (["", clinic.server.jobs[0].transaction_time] if done else [""])
+    assert clinic.units() == {}
+    assert len(clinic.held()) == 8
+    assert clinic.spool() == []
+
+
+def test_a_killed_export_of_changes_stays_one_of_changes(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.held.put(cdasi("a-later", "a", "2026-05-05", 8))
+    killed_at(clinic, "DELETE jobs/2")
+    clinic.server.held.put(cdasi("a-last", "a", "2026-06-05", 8))
+    assert clinic.pull().code == 0
+    assert [bool(since) for since in clinic.since()] == [False, True, True]
+    assert {"Observation/a-later", "Observation/a-last"} <= clinic.held()
+
+
+def test_killed_between_changes_and_everything_the_new_patient_is_held_back(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.held.put(infusion("stranger-i", "stranger", "2026-05-05"))
+    killed_at(clinic, "GET fhir/Patient/$export", number=2)
+    clinic.study.type("compute")
+    computed = clinic.study.ask("SELECT patient FROM case_document ORDER BY patient")
+    assert ("Patient/stranger",) not in computed
+    assert clinic.pull().code == 0
+    clinic.study.type("compute")
+    assert ("Patient/stranger",) in clinic.study.ask("SELECT patient FROM case_document")
+    assert "Observation/stranger-1" in clinic.held()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_waiting_ends_the_run_soon_and_leaves_the_job(clinic: Exporting, how: int) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "120"
+    assert killed_at(clinic, "GET jobs/1", how=how) < SOON_SECONDS
+    clinic.server.manners.retry_after = "0"
+    assert clinic.pull().code == 0
+    assert (len(clinic.server.jobs), clinic.server.alive) == (1, [])
+
+
+def test_what_is_not_ready_ends_the_run_and_the_next_one_goes_on(clinic: Exporting) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 3, "7200"
+    ran = clinic.pull()
+    assert ran.code == 4
+    assert "asks to come back at" in ran.out
+    assert clinic.server.lines("DELETE") == []
+    assert {state for state, _ in clinic.units().values()} == {"partial"}
+    assert {reason for _, reason in clinic.units().values()} == {"export-running", "interrupted"}
+    (not_before,) = clinic.study.ask("SELECT DISTINCT not_before FROM unit WHERE query = 'bulk: Patient'")
+    assert not_before[0] > "2026"
+    assert "not before" in clinic.study.type("failed").out
+
+    clinic.server.manners.retry_after = "0"
+    assert clinic.pull().code == 0
+    assert (len(clinic.server.jobs), clinic.server.alive) == (1, [])
+
+
+def test_a_run_waits_no_longer_than_it_may(clinic: Exporting) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1000, "1"
+    clinic.configure('mode = "bulk"', 'mode = "bulk"\nwaiting_budget_seconds = 0.5')
+    begun = time.monotonic()
+    assert clinic.pull().code == 4
+    assert time.monotonic() - begun < 5
+
+
+def test_a_job_that_takes_too_long_is_given_up(clinic: Exporting) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1000, "7200"
+    clinic.pull()
+    clinic.configure("enabled = false\n", "enabled = false\n[site.bulk]\nlongest_days = 0.000001\n")
+    ran = clinic.pull()
+    assert ran.code == 3
+    assert {reason for _, reason in clinic.units().values()} == {"export-too-long"}
+    assert clinic.server.lines("DELETE") == ["DELETE jobs/1"]
+    clinic.configure("longest_days = 0.000001", "longest_days = 1")
+    clinic.server.manners.polls = 0
+    assert clinic.pull().code == 0
+    assert clinic.server.alive == []
+
+
+def test_a_job_that_the_server_has_forgotten_is_begun_anew(clinic: Exporting) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "7200"
+    clinic.pull()
+    clinic.server.restart()
+    clinic.server.manners.polls = 0
+    ran = clinic.pull()
+    assert ran.code == 0
+    assert "it was asked for anew" in ran.err
+    assert len(clinic.server.jobs) == 2
+
+
+def test_an_expired_file_is_asked_for_again(clinic: Exporting) -> None:
+    clinic.server.manners.file_lives = 0
+    lived = clinic.server.on_answer
+
+    def extend(line: str) -> None:
+        if line.startswith("GET files"):
+            clinic.server.manners.file_lives = 1
+
+    clinic.server.on_answer = extend
+    assert clinic.pull().code == 0
+    clinic.server.on_answer = lived
+    assert len(clinic.server.jobs) == 1
+    assert clinic.units() == {}
+
+
+def test_where_files_stay_expired_another_job_is_begun_once(clinic: Exporting) -> None:
+    clinic.server.manners.file_lives = 0
+    ran = clinic.pull()
+    assert ran.code == 3
+    assert len(clinic.server.jobs) == 2
+    assert clinic.server.alive == []
+    assert {reason for _, reason in clinic.units().values()} == {"file-expired"}
+    clinic.server.manners.file_lives = None
+    assert clinic.pull().code == 0
+
+
+def test_full_gives_up_an_export_of_changes(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "7200"
+    clinic.pull()
+    clinic.server.manners.polls = 0
+    ran = clinic.pull("--full")
+    assert ran.code == 0
+    assert "it is deleted" in ran.err
+    assert clinic.server.lines("DELETE") == ["DELETE jobs/2", "DELETE jobs/3"]
+    assert clinic.since()[-1] == ""
+
+
+def test_a_job_of_another_plan_is_given_up(clinic: Exporting) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "7200"
+    clinic.pull()
+    clinic.server.manners.polls = 0
+    clinic.configure("enabled = false\n", 'enabled = false\n[site.bulk]\nlevel = "system"\n')
+    assert clinic.pull().code == 0
+    assert [job.level for job in clinic.server.jobs] == ["Patient", ""]
+    assert clinic.server.alive == []
+
+
+def test_one_export_at_a_time_is_exit_4(clinic: Exporting) -> None:
+    clinic.server.manners.one_job = True
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "7200"
+    clinic.pull()
+    assert clinic.study.config.with_name("dm-fhir.sqlite").exists()
+    for path in clinic.study.config.parent.glob("dm-fhir.sqlite*"):
+        path.unlink()
+    ran = clinic.pull()  # somebody else's export, as far as this store knows
+    assert ran.code == 4
+    assert len(clinic.server.jobs) == 1
+
+
+def test_files_of_a_job_are_not_downloaded_twice(clinic: Exporting) -> None:
+    killed_at(clinic, "GET fhir/Condition")
+    clinic.pull()
+    assert clinic.server.lines("GET files") == []
+
+
+def test_a_mode_without_exports_deletes_the_job_under_way(clinic: Exporting) -> None:
+    clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "7200"
+    clinic.pull()
+    clinic.configure('mode = "bulk"', 'mode = "search"')
+    assert clinic.pull().code == 0
+    assert clinic.server.alive == []

@@ -1,0 +1,203 @@
+"""What the ledger says of an export that is not what it should be, and that the next one mends it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dm_fhir.sync.public_words import OTHER, query_said
+
+from ..bulk.exports import operation_outcome
+from ..bulk.server import Reply
+from .exporting import exporting, two_and_a_stranger
+from .mocked import cdasi, infusion, person
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .exporting import Exporting
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> Iterator[Exporting]:
+    with exporting(tmp_path / "study", two_and_a_stranger()) as made:
+        yield made
+
+
+def mended(clinic: Exporting) -> None:
+    """The next pull leaves nothing open, and has everything."""
+    ran = clinic.pull()
+    assert ran.code == 0, ran.err
+    assert clinic.units() == {}
+    assert len(clinic.held()) == 8
+
+
+def test_a_type_that_does_not_come_is_open_unless_the_server_counts_none(clinic: Exporting) -> None:
+    clinic.server.manners.silent_about = ("Observation",)
+    ran = clinic.pull()
+
+    assert ran.code == 3
+    assert clinic.units() == {"bulk: Observation": ("failed", "not-delivered")}
+    (message,) = clinic.study.ask("SELECT message FROM unit WHERE query = 'bulk: Observation'")
+    assert message == ("the export has no Observation, and the server counts 4",)
+    assert clinic.watermarks()["bulk: Observation"] is None
+    assert clinic.study.type("compute").code == 3
+    assert clinic.study.ask("SELECT count(*) FROM case_document") == [(0,)]  # everybody is held back
+
+    clinic.server.manners.silent_about = ()
+    mended(clinic)
+    assert clinic.since() == ["", ""]
+
+
+def test_where_administrations_do_not_come_nobody_is_called_untreated(clinic: Exporting) -> None:
+    clinic.server.manners.silent_about = ("MedicationAdministration",)
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: MedicationAdministration": ("failed", "not-delivered")}
+
+
+def test_a_type_that_no_longer_comes_is_noticed_in_an_export_of_changes(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.held.put(infusion("stranger-i", "stranger", "2026-05-05"))
+    clinic.server.manners.silent_about = ("MedicationAdministration",)
+    before = clinic.watermarks()["bulk: MedicationAdministration"]
+    clinic.pull()
+    assert clinic.units() == {"bulk: MedicationAdministration": ("failed", "not-delivered")}
+    assert clinic.watermarks()["bulk: MedicationAdministration"] == before
+    clinic.server.manners.silent_about = ()
+    assert clinic.pull().code == 0
+    assert clinic.members() == ["a", "b", "stranger"]
+
+
+def test_a_type_that_nobody_can_count_is_open(clinic: Exporting) -> None:
+    clinic.server.fail("GET fhir/AdverseEvent", Reply(404), times=100)
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: AdverseEvent": ("failed", "not-delivered")}
+    clinic.configure('mode = "bulk"', 'mode = "bulk"\noptional_types = ["AdverseEvent"]')
+    assert clinic.pull().code == 0
+    assert clinic.units() == {"bulk: AdverseEvent": ("unsupported", "not-delivered")}
+    clinic.pull()
+    assert clinic.since()[-1] != ""
+
+
+def test_fewer_lines_than_announced(clinic: Exporting) -> None:
+    clinic.server.manners.count_error = 1
+    assert clinic.pull().code == 3
+    assert set(clinic.units().values()) == {("partial", "short")}
+    clinic.server.manners.count_error = 0
+    mended(clinic)
+
+
+def test_another_type_than_announced(clinic: Exporting) -> None:
+    extra = json.dumps(person("z")).encode() + b"\n"
+    clinic.server.spoil("GET files/1/Observation-1", lambda reply: replace(reply, body=reply.body + extra))
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: Observation": ("partial", "wrong-type")}
+    (message,) = clinic.study.ask("SELECT message FROM unit WHERE query = 'bulk: Observation'")
+    assert message == ("its files hold other types: Patient",)
+    mended(clinic)
+
+
+def test_a_line_that_is_no_resource_is_set_aside(clinic: Exporting) -> None:
+    clinic.server.spoil("GET files/1/Observation-1", lambda reply: replace(reply, body=reply.body + b"{oops\n"))
+    assert clinic.pull().code == 3
+    assert clinic.units() == {}
+    assert clinic.study.ask("SELECT query, reason FROM quarantine") == [("bulk: Observation", "not-json")]
+    clinic.server.held.put(cdasi("a-after", "a", "2026-04-05", 11))
+    assert clinic.pull().code == 3, "an export of changes says nothing of it"
+    assert clinic.pull("--full").code == 0
+
+
+def test_what_could_not_be_exported_makes_the_run_partial(clinic: Exporting) -> None:
+    clinic.server.problems = [
+        operation_outcome("12 records could not be read"),
+        operation_outcome("odd", severity="warning"),
+    ]
+    ran = clinic.pull()
+    assert ran.code == 3
+    assert clinic.units() == {"bulk: error": ("partial", "export-errors")}
+    assert clinic.study.ask("SELECT message FROM unit WHERE query = 'bulk: error'") == [
+        ("server: 12 records could not be read",)
+    ]
+    clinic.server.problems = []
+    mended(clinic)
+    assert clinic.since() == ["", ""], "what was missing may be older than the last export"
+
+
+def test_a_warning_is_only_shown(clinic: Exporting) -> None:
+    clinic.server.problems = [operation_outcome("a parameter was ignored", severity="warning")]
+    assert clinic.pull("--json").code == 0
+    assert clinic.study.ask("SELECT message FROM unit WHERE query = 'bulk: error'") == [
+        ("server: a parameter was ignored",)
+    ]
+
+
+def test_a_manifest_with_entries_that_cannot_be_used(clinic: Exporting) -> None:
+    def spoilt(reply: Reply) -> Reply:
+        document = json.loads(reply.body) if reply.status == 200 else None
+        if document is None:
+            return reply
+        document["output"].append({"type": "Observation"})
+        return replace(reply, body=json.dumps(document).encode())
+
+    clinic.server.spoil("GET jobs/1", spoilt, times=2)
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: error": ("partial", "unusable-entries")}
+    mended(clinic)
+
+
+def test_one_file_that_fails_costs_its_type_alone(clinic: Exporting) -> None:
+    clinic.server.fail("GET files/1/Observation-1", Reply(500), times=100)
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: Observation": ("partial", "http-500")}
+    assert "Patient/a" in clinic.held()
+    mended(clinic)
+
+
+def test_a_server_that_exports_nothing(clinic: Exporting) -> None:
+    clinic.server.fail("GET fhir/Patient/$export", Reply(403), times=100)
+    ran = clinic.pull()
+    assert ran.code == 5
+    assert {state for state, _ in clinic.units().values()} == {"refused"}
+    clinic.server.fail("GET fhir/Patient/$export", Reply(404), times=100)
+    clinic.server.fail("POST fhir/Patient/$export", Reply(404), times=100)
+
+
+def test_a_level_that_is_not_there(clinic: Exporting) -> None:
+    clinic.server.fail("GET fhir/Patient/$export", Reply(404), times=100)
+    clinic.server.fail("POST fhir/Patient/$export", Reply(404), times=100)
+    assert clinic.pull().code == 3
+    assert {reason for _, reason in clinic.units().values()} == {"http-404"}
+    assert 'mode = "search"' in clinic.study.type("failed").out
+
+
+def test_an_export_that_the_server_gives_up(clinic: Exporting) -> None:
+    body = json.dumps(operation_outcome("out of memory", code="processing")).encode()
+    clinic.server.fail("GET jobs/1", Reply(500, body, {"Content-Type": "application/fhir+json"}), times=1)
+    assert clinic.pull().code == 3
+    assert {reason for _, reason in clinic.units().values()} == {"export-failed"}
+    assert clinic.server.lines("DELETE") == ["DELETE jobs/1"]
+    mended(clinic)
+
+
+def test_a_manifest_without_a_time_gives_no_watermark(clinic: Exporting) -> None:
+    def timeless(reply: Reply) -> Reply:
+        document = json.loads(reply.body) if reply.status == 200 else {}
+        document.pop("transactionTime", None)
+        return replace(reply, body=json.dumps(document).encode()) if reply.status == 200 else reply
+
+    clinic.server.spoil("GET jobs/1", timeless, times=2)
+    clinic.pull()
+    assert set(clinic.watermarks().values()) == {None}
+    clinic.pull()
+    assert clinic.since() == ["", ""]
+
+
+def test_names_of_units_may_be_said() -> None:
+    for query in ("bulk: Observation", "bulk: deleted", "bulk: error", "cohort: bulk: Patient"):
+        assert query_said(query) == query
+    for query in ("bulk: Eulalia", "bulk: ", "Eulalia bulk: Patient"):
+        assert query_said(query) == OTHER

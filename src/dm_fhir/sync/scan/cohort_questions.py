@@ -3,7 +3,7 @@
 Which types each looks at is in `types`: where a source holds none of them there is nothing to be found.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -53,20 +53,23 @@ class GivenDrug(msgspec.Struct, frozen=True):
 
     def suspects(self, heads: "Sequence[_DrugHead]") -> Sequence[int]:
         """The administrations of the drug, and Medications where they are asked for."""
-        if "MedicationAdministration" not in [head.resourceType for head in heads]:
-            return _of_types(heads, self.types)
-        drugs = [
+        said = {
             bytes(head.medicationCodeableConcept)
-            if head.medicationReference is head.contained is NOTHING
+            if head.medicationReference
+            is head.contained
+            is NOTHING  # as in most: a call for each costs more than the rest
             else _said_of_drug(head)
             for head in heads
-        ]
-        _remember(self.remembered, drugs, self._is_given)
+        }
+        _remember(self.remembered, said, self._is_given)
+        given = {one for one in said if self.remembered[one]}
+        if not given and "Medication" not in [head.resourceType for head in heads]:
+            return ()
         return [
             index
-            for index, (head, drug) in enumerate(zip(heads, drugs, strict=True))
+            for index, head in enumerate(heads)
             if head.resourceType in self.types
-            and (head.resourceType != "MedicationAdministration" or self.remembered[drug])
+            and (head.resourceType != "MedicationAdministration" or _said_of_drug(head) in given)
         ]
 
     def _is_given(self, drug: bytes | tuple[bytes, ...]) -> bool:
@@ -81,7 +84,7 @@ class GivenDrug(msgspec.Struct, frozen=True):
         if resource.type == "MedicationAdministration":
             if self.mapper.gives_drug(resource.body, self.medications):
                 _find_patient(resource.subject, scanned)
-        elif resource.type == "Medication" and self.mapper.is_drug(resource.body):
+        elif resource.type == "Medication" and not self.medications and self.mapper.is_drug(resource.body):
             scanned.keep(resource)
 
 
@@ -103,14 +106,13 @@ class Diagnosed(msgspec.Struct, frozen=True):
 
     def suspects(self, heads: "Sequence[_CodeHead]") -> Sequence[int]:
         """The Conditions with a code of the disease."""
-        if "Condition" not in [head.resourceType for head in heads]:
+        said = {bytes(head.code) for head in heads}
+        _remember(self.remembered, said, self._is_disease)
+        meant = {one for one in said if self.remembered[one]}
+        if not meant:
             return ()
-        codes = [bytes(head.code) for head in heads]
-        _remember(self.remembered, codes, self._is_disease)
         return [
-            index
-            for index, (head, code) in enumerate(zip(heads, codes, strict=True))
-            if head.resourceType == "Condition" and self.remembered[code]
+            index for index, head in enumerate(heads) if head.resourceType == "Condition" and bytes(head.code) in meant
         ]
 
     def _is_disease(self, code: bytes) -> bool:
@@ -260,11 +262,11 @@ _GROUP = msgspec.json.Decoder(_Group)
 _MOST_REMEMBERED = 10_000
 
 
-def _remember(remembered: dict[_Said, bool], said: Collection[_Said], is_meant: Callable[[_Said], bool]) -> None:
+def _remember(remembered: dict[_Said, bool], said: Set[_Said], is_meant: Callable[[_Said], bool]) -> None:
     """Add the answers for what these records say that has not been asked before."""
     if len(remembered) > _MOST_REMEMBERED:
         remembered.clear()
-    for one in {*said} - remembered.keys():
+    for one in said - remembered.keys():
         remembered[one] = is_meant(one)
 
 
@@ -272,7 +274,9 @@ def _of_types(heads: Sequence[Head], types: Collection[str]) -> Sequence[int]:
     return [index for index, head in enumerate(heads) if head.resourceType in types]
 
 
-def _said_of_drug(head: _DrugHead) -> tuple[bytes, ...]:
+def _said_of_drug(head: _DrugHead) -> bytes | tuple[bytes, ...]:
+    if head.medicationReference is head.contained is NOTHING:
+        return bytes(head.medicationCodeableConcept)
     return tuple(bytes(getattr(head, name)) for name in _SAY_DRUG)
 
 

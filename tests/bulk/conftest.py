@@ -9,6 +9,8 @@ from dm_fhir.config import Auth, Pull, Site
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.credential import Login
 
+from ..faults.processes import Forks, forks
+from .clinic import Undisturbed, clinic_in, content
 from .server import BulkServer
 
 Connect = Callable[..., Connection]
@@ -63,3 +65,19 @@ def connect(server: BulkServer, waits: list[float]) -> Iterator[Connect]:
     yield make
     for connection in made:
         connection.close()
+
+
+@pytest.fixture(scope="session")
+def forking() -> Iterator[Forks]:
+    """Runs commands, each in a process of its own that is there at once."""
+    with forks() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def undisturbed(forking: Forks, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A pull that was left alone."""
+    with clinic_in(tmp_path_factory.mktemp("undisturbed") / "study") as clinic:
+        code, report, said = forking.run(clinic.study, "pull")
+        assert code == 0, said
+        return Undisturbed(content(clinic), len(clinic.server.log), report["commits"])

@@ -185,6 +185,11 @@ class BulkServer:
         return [logged.line for logged in self.log if logged.line.startswith(begins)]
 
     @property
+    def pending(self) -> list[str]:
+        """The requests that are still to go wrong."""
+        return [fault.request for fault in self._faults if fault.times > 0]
+
+    @property
     def alive(self) -> list[Job]:
         """The jobs that nobody has deleted."""
         return [job for job in self.jobs if job.is_alive]

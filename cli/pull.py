@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dm_fhir.cli.files_told import file_details, file_lines, warn_of_files
-from dm_fhir.cli.reporter import report
+from dm_fhir.cli.reporter import FEW, report
 from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
 from dm_fhir.errors import ConfigError
 
@@ -98,10 +98,14 @@ def _from_servers(run: Run, wish: "Wish") -> tuple[list[str], dict[str, Any]]:
 
 
 def cohort_lines(pulled: "Mapping[str, Pulled]") -> list[str]:
-    """How many patients each site's pull asked for, and the lines of a list that named nobody."""
+    """How many patients each site's pull asked for, or all of many together; and the lines of a list that named nobody."""
     lines = []
+    if len(pulled) > FEW:
+        lines.append(
+            f"pulled: {len(pulled)} sites, {sum(one.patients for one in pulled.values())} patients in their cohorts"
+        )
     for site, one in pulled.items():
-        lines.append(f"{site}: {one.patients} patients in the cohort")
+        lines += [f"{site}: {one.patients} patients in the cohort"] if len(pulled) <= FEW else []
         lines += [f"  line {n.line} of the list: {n.state}" for n in one.named if n.patient is None]
     return lines
 

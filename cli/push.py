@@ -1,6 +1,7 @@
 """dm-fhir push: outcomes onto the servers, back from them, and the proof that they are there."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import click
 from dm_fhir.cli.push_ledger import written_details, written_lines
 from dm_fhir.cli.push_plan import planned_details, planned_lines, trouble_lines
 from dm_fhir.cli.push_proof import to_repair, verified
-from dm_fhir.cli.reporter import closing_line, counted, document, in_a_line, report
+from dm_fhir.cli.reporter import FEW, closing_line, counted, document, in_a_line, report
 from dm_fhir.cli.study import Run, Study, json_option, note_look, opened, running, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
@@ -190,10 +191,13 @@ def _listed(study: Study, *, as_json: bool) -> int:
 
 
 def result_lines(results: Mapping[str, Result]) -> list[str]:
-    """What became of each site's outcomes, and each one that is not on the server as it should be."""
-    lines = []
+    """What became of each site's outcomes, or of those of many together, and each one that is not on the server as it should be."""
+    lines, are_few = list[str](), len(results) <= FEW
+    if not are_few:
+        sums = sum((Counter(result.counts) for result in results.values()), Counter[str]())
+        lines.append(f"outcomes of {len(results)} sites: {counted(sums) or 'none'}")
     for site, result in results.items():
-        lines.append(f"{site}: outcomes: {counted(result.counts) or 'none'}")
+        lines += [f"{site}: outcomes: {counted(result.counts) or 'none'}"] if are_few else []
         lines += [f"{site}: imported scores: {counted(result.imported)}"] if result.imported else []
         lines += [f"{site}: {in_a_line(remark)}" for remark in result.remarks]
         lines += trouble_lines(result.troubles, f"dm-fhir push --list --site {site}")

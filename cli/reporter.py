@@ -13,6 +13,8 @@ from dm_fhir.sync.summary import Attention, SiteSummary
 T = TypeVar("T")
 _STATES = {0: "complete", 3: "partial"}
 _MOST_LINES = 10
+#: Up to so many sites each is told by itself.
+FEW = 10
 _MEND_AT_SOURCE = "mend it at its source and read it again"
 _FILTER_IGNORED = "filter_ignored:"
 #: The patients without a case that somebody may miss.
@@ -27,21 +29,30 @@ def report(
     as_json: bool,
     lines: Sequence[str] = (),
     quiet: bool = False,
+    each: bool = False,
     **more: Any,
 ) -> int:
     """Print what a command came to, and hand its exit code back.
 
-    `quiet`: of the sites only what needs attention. Of what is for machines the last line also tells `outcomes` and `seconds`.
+    `quiet`: of the sites only what needs attention. `each`: of every site, however many there are. Of what is for machines the last line also tells `outcomes` and `seconds`.
     """
     if as_json:
         click.echo(document(command, summaries, exit_code, **more))
     else:
-        of_site = attention_lines if quiet else site_lines
-        for line in (*lines, *(line for summary in summaries for line in of_site(summary))):
+        for line in (*lines, *_of_sites(summaries, quiet=quiet, each=each)):
             click.echo(line)
         outcomes, seconds = more.get("outcomes"), more.get("seconds", {}).get("total")
         click.echo(closing_line(command, summaries, exit_code, outcomes=outcomes, seconds=seconds))
     return exit_code
+
+
+def _of_sites(summaries: Sequence[SiteSummary], *, quiet: bool, each: bool) -> list[str]:
+    from dm_fhir.cli.many_sites import many_lines
+
+    if len(summaries) > FEW and not each:
+        return many_lines(summaries, quiet=quiet)
+    of_site = attention_lines if quiet else site_lines
+    return [line for summary in summaries for line in of_site(summary)]
 
 
 def document(command: str, sites: Sequence[object], exit_code: int, **more: Any) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dm_fhir.cli.reporter import number_of
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Site
-from dm_fhir.errors import EXIT_CODES, DmFhirError, NotConfirmed
+from dm_fhir.errors import DmFhirError, NotConfirmed
 from dm_fhir.store.ledger import Unit, needs_attention, open_units
 from dm_fhir.store.pushes import counts_by_state
 from dm_fhir.store.resources import quarantined
 from dm_fhir.store.unit_names import unit_names
 from dm_fhir.sync.public_words import query_said, reason_said
+from dm_fhir.sync.summary import stopped_by
 
 _MOST_UNITS = 200
 #: What to type where a site was stopped: by why, or by the exit code of what stopped it.
@@ -44,7 +45,7 @@ def tell_open(
         error = errors.get(site.name)
         if error is not None:
             word = reason_said(getattr(error, "reason", None))
-            text = f"stopped: {EXIT_CODES.get(error.exit_code, 'failed')}{f' ({word})' if word else ''}"
+            text = f"stopped: {stopped_by(error)}"
             mended_by = _MENDED_BY.get(word or "") or _MENDED_BY.get(error.exit_code)
             text += f"; {mended_by.format(site=site.name)}" if mended_by else ""
             voice.error(text, "site_stopped", site.name, exit_code=error.exit_code, reason=word)

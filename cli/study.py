@@ -58,10 +58,7 @@ class Run(NamedTuple):
         """What the store says of each site when the work is done; worked out once."""
         errors = self.work.errors
         if not self.told:
-            self.told.extend(
-                summarise(self.study.db, site, merges, str(errors[site.name]) if site.name in errors else None)
-                for site in self.study.sites
-            )
+            self.told.extend(summarise(self.study.db, site, merges, errors.get(site.name)) for site in self.study.sites)
         return self.told
 
     def exit_code(self, summaries: Sequence[SiteSummary]) -> int:
@@ -77,7 +74,7 @@ def site_option(command: F) -> F:
         "sites",
         multiple=True,
         metavar="NAME",
-        help="Only this site; may be given several times.",
+        help="Only this site, or those that match ('north-*'); may be given several times.",
         shell_complete=site_names,
     )
     return option(command)
@@ -137,8 +134,9 @@ def note_look(
 
 
 def chosen(config: Config, names: Sequence[str]) -> tuple[Site, ...]:
-    """The named sites, or all. Raises ConfigError for a name that no site has."""
-    return tuple(config.site(name) for name in dict.fromkeys(names)) if names else config.sites
+    """The sites with these names or patterns, each once, or all. Raises ConfigError for one that fits no site."""
+    found = {site.name: site for name in names for site in config.sites_called(name)}
+    return tuple(found.values()) if names else config.sites
 
 
 @contextmanager

@@ -370,3 +370,48 @@ def test_faulty_definitions(write: Write, lines: str, fault: str) -> None:
         study_with(write, lines)
 
     assert any(fault in one for one in caught.value.faults)
+
+
+def many(write: Write) -> Config:
+    names = [*(f"north-{number:02}" for number in range(12)), "south-01", "leon"]
+    return load_config(write(STUDY + "".join(f'[[site]]\nname = "{name}"\n' for name in names)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("leon", ["leon"]),
+        ("south-*", ["south-01"]),
+        ("*-01", ["north-01", "south-01"]),
+        ("north-1?", ["north-10", "north-11"]),
+        ("north-0[3-5]", ["north-03", "north-04", "north-05"]),
+    ],
+)
+def test_sites_are_found_by_a_pattern(write: Write, pattern: str, names: list[str]) -> None:
+    assert [site.name for site in many(write).sites_called(pattern)] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message", "hint"),
+    [
+        ("nroth-03", "no site is called 'nroth-03'", "near it: north-03, "),
+        ("soth-*", "no site's name matches 'soth-*'", "near it: south-01"),
+        ("LEON*", "no site's name matches 'LEON*'", "known: north-00, "),
+        ("*x*", "no site's name matches '*x*'", "known: north-00, "),
+    ],
+)
+def test_who_fits_no_site_is_told_which_are_near(write: Write, pattern: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        many(write).sites_called(pattern)
+    assert caught.value.message == message
+    assert caught.value.hint
+    assert caught.value.hint.startswith(hint)
+    assert caught.value.hint.endswith("; all 14: dm-fhir status --all")
+    assert len(caught.value.hint) < 200
+
+
+def test_the_budget_of_a_run(write: Write) -> None:
+    config = load_config(write(STUDY + '[sync]\nmost_requests = 5\n[[site]]\nname = "leon"\n'))
+    assert (config.sites_at_a_time, config.most_requests) == (8, 5)
+    for line in ("sites_at_a_time = 0", "most_requests = 0", "sites = 3", "sites_at_a_time = 1.5"):
+        assert faults(write(f"{STUDY}[sync]\n{line}\n[[site]]\nname = 'leon'\n")), line

@@ -2,6 +2,8 @@
 
 import os
 import tomllib
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +21,8 @@ from dm_fhir.secret import private_file
 from dm_fhir.validation import faults
 
 DEFAULT_NAME = "dm-fhir.toml"
+#: So many sites at most are named in an error.
+_MOST_NAMES = 10
 DEFAULT_SCOPE = "system/*.read"
 Partial = Literal["patients", "nothing", "everything"]
 #: What a run can end with, in the words of `[notify] on`, by exit code; `recovered` is the first 0 after another.
@@ -224,7 +228,25 @@ class Config(msgspec.Struct, frozen=True):
         for site in self.sites:
             if site.name == name:
                 return site
-        raise ConfigError(f"no site is called '{name}'", hint=f"known: {', '.join(s.name for s in self.sites)}")
+        raise ConfigError(f"no site is called '{name}'", hint=self._names_like(name))
+
+    def sites_called(self, pattern: str) -> list[Site]:
+        """The site of this name, or those whose names match it (`north-*`), as they stand here. Raises ConfigError for none."""
+        if not set(pattern) & set("*?["):
+            return [self.site(pattern)]
+        found = [site for site in self.sites if fnmatchcase(site.name, pattern)]
+        if not found:
+            raise ConfigError(f"no site's name matches '{pattern}'", hint=self._names_like(pattern))
+        return found
+
+    def _names_like(self, name: str) -> str:
+        """The sites that there are; of many those that may be meant."""
+        names = [site.name for site in self.sites]
+        if len(names) <= _MOST_NAMES:
+            return f"known: {', '.join(names)}"
+        near = get_close_matches(name, names, _MOST_NAMES, 0.5)
+        shown = f"near it: {', '.join(near)}" if near else f"known: {', '.join(names[:_MOST_NAMES])}"
+        return f"{shown}; all {len(names)}: dm-fhir status --all"
 
 
 def load_config(path: Path) -> Config:

@@ -1,5 +1,6 @@
 """Many sites in one run: side by side within a budget, none holds another, and the result is the same whatever the number at a time."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -110,3 +111,48 @@ def test_no_more_requests_at_a_time_than_the_budget_has(tmp_path: Path, most: in
         study = here.study(tmp_path / "study", HEAD.format(6, most))
         assert study.type("pull").code == 0
         assert max(active for _, active in here.asked) == most
+
+
+def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_what_it_can(tmp_path: Path) -> None:
+    manners: dict[str, Manner] = {f"well-{number:02}": "well" for number in range(26)}
+    bad: dict[str, Manner] = {"refuses": "refuses", "hangs": "hangs", "breaks": "breaks", "nobody": "knows nobody"}
+    for name, manner in bad.items():
+        manners |= {f"{name}-{number}": manner for number in range(3)}
+    manners |= {"slow-1": "slow", "slow-2": "slow"}
+    with hospitals(manners, patients=1) as here:
+        study = here.study(tmp_path / "study", '[metrics]\nfile = "metrics"\n', concurrency=1)
+        ran = study.type("--log-format", "json", "sync")
+        assert ran.code == 5
+        head, *lines, last = ran.lines
+        assert head == "pulled: 28 sites, 28 patients in their cohorts"
+        assert "40 sites: 28 complete, 12 failed" in lines
+        assert "at 3 sites: stopped: login refused: nobody-0, nobody-1, nobody-2" in lines
+        assert (
+            "at 3 sites: stopped: server unavailable, try later (unreachable): refuses-0, refuses-1, refuses-2" in lines
+        )
+        assert sum(line.startswith("at ") for line in lines) == 4
+        assert re.match("complete: 28 sites, all of them until 20", lines[-1])
+        assert len(lines) < 20
+        assert re.match(r"sync: units: \d+ complete; outcomes: \d+ written, .* s; exit 5 ", last)
+        stopped = [one for one in map(json.loads, ran.err.splitlines()) if one["event"] == "site_stopped"]
+        assert [one["site"] for one in stopped] == [name for name in manners if name.partition("-")[0] in bad]
+        for one in stopped:
+            manner = bad[one["site"].partition("-")[0]]
+            assert (one["exit_code"] == 5) == (manner == "knows nobody")
+        metrics = study.config.with_name("metrics").read_text()
+        for name, manner in manners.items():
+            complete = int(manner in ("well", "slow"))
+            assert f'dm_fhir_site_complete{{site="{name}"}} {complete}\n' in metrics
+        status = study.type("status")
+        assert status.lines[1] == "40 sites: 28 complete, 12 never pulled"
+        assert len(status.lines) < 20
+        each = study.type("status", "--all")
+        assert len([line for line in each.lines if re.match(r"[a-z]+-\d+: ", line)]) == 40
+        assert len(study.type("status", "--json").json["sites"]) == 40
+
+        here.manners.update({name: "well" for name in manners if not name.startswith("refuses")})
+        asked = len(here.asked)
+        again = study.type("sync", "--site", "[!r]*")
+        assert again.code == 0, again.out
+        assert again.lines[1:3] == ["computed: 9 patients computed, 28 unchanged", again.lines[2]]
+        assert {name for name, _ in here.asked[asked:]} == {name for name in manners if not name.startswith("refuses")}

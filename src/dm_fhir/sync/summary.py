@@ -5,10 +5,11 @@ import sqlite3
 import msgspec
 
 from dm_fhir.config import Site
-from dm_fhir.errors import worst_exit_code
+from dm_fhir.errors import EXIT_CODES, DmFhirError, worst_exit_code
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.ledger import Unit
 from dm_fhir.sync.held import Merges, held
+from dm_fhir.sync.public_words import reason_said
 from dm_fhir.sync.pull import PLAN
 from dm_fhir.sync.query import FORMS, SEARCHES
 
@@ -39,6 +40,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
     counts, by type, the records that name no patient and so are in no case. `notes` sums what was noted while reading,
     `server_messages` what the server said along with complete answers, and of how many units. `held` are the patients who
     are held back, each with why; whoever of them is in `without_case` was never complete, the others keep what they had.
+    `error` is what stopped this run there, `stopped_by` the same in a few words without anything of the site.
     """
 
     site: str
@@ -61,6 +63,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
     without_case: list[str] = []
     all_refused: bool = False
     error: str | None = None
+    stopped_by: str | None = None
 
     def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
         """The code that the ledger asks for, as far as these steps answer for it."""
@@ -76,7 +79,7 @@ class SiteSummary(msgspec.Struct, frozen=True):
         return worst_exit_code(codes)
 
 
-def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: str | None = None) -> SiteSummary:
+def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: DmFhirError | None = None) -> SiteSummary:
     """The site's state. `error` is what stopped this run there, if anything did."""
     name = site.name
     optional = site.pull.optional_types
@@ -106,8 +109,15 @@ def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: str | N
         held=back,
         without_case=[patient for patient in back if patient not in known],
         all_refused=0 < units.get("refused", 0) == sum(units.values()) - plan,
-        error=error,
+        error=None if error is None else str(error),
+        stopped_by=None if error is None else stopped_by(error),
     )
+
+
+def stopped_by(error: DmFhirError) -> str:
+    """What stopped a site, in words that are the same wherever it is the same: `server unavailable, try later (unreachable)`."""
+    word = reason_said(getattr(error, "reason", None))
+    return f"{EXIT_CODES.get(error.exit_code, 'failed')}{f' ({word})' if word else ''}"
 
 
 def _attention(unit: Unit) -> Attention:

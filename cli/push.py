@@ -14,7 +14,7 @@ from dm_fhir.cli.reporter import FEW, closing_line, counted, document, in_a_line
 from dm_fhir.cli.study import Run, Study, json_option, note_look, opened, running, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.mappings.site import site_mapper
+from dm_fhir.mappings.site import site_mappers
 from dm_fhir.sync.push.consent import Agree
 from dm_fhir.sync.push.plan import count
 from dm_fhir.sync.push.result import Result
@@ -107,10 +107,8 @@ def _planned(study: Study, asked: _Wish, *, as_json: bool) -> int:
     from dm_fhir.sync.push.consent import waits
 
     verbose = study.voice.verbose
-    found = {
-        site.name: planned(study.db, site, site_mapper(study.config, site), retract_all=asked.retract)
-        for site in study.sites
-    }
+    mappers = site_mappers(study.config, study.sites)
+    found = {site.name: planned(study.db, site, mappers[site.name], retract_all=asked.retract) for site in study.sites}
     if any(item.action == "changed" for some in found.values() for item in some):
         note_look(study, "show", reference="push --dry-run")
     waiting = {site.name: _waiting(site, None if asked.retract else waits(study.db, site)) for site in study.sites}

@@ -12,13 +12,14 @@ import click
 from dm_fhir.cli.completion import site_names
 from dm_fhir.cli.ending import ENDING, Ending
 from dm_fhir.cli.outside import tell_outside
+from dm_fhir.cli.reporter import FEW
 from dm_fhir.cli.run_log import tell_open
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import EXIT_CODES, DmFhirError, InternalError, StoreError, worst_exit_code
 from dm_fhir.fhir.budget import Budget
 from dm_fhir.mappings.patient import merges
-from dm_fhir.mappings.site import site_mapper
+from dm_fhir.mappings.site import site_mappers
 from dm_fhir.store.audit import Looked, note_looked, who
 from dm_fhir.store.database import open_store, space_warning, transaction
 from dm_fhir.store.ledger import begin_run, end_run, interrupted_before, now
@@ -160,7 +161,7 @@ def running(study: Study, command: str, steps: tuple[str, ...] = STEPS) -> Itera
 @contextmanager
 def _running(study: Study, command: str, steps: tuple[str, ...], end: "_End") -> Iterator[Run]:
     db, voice = study.db, study.voice
-    mappers = {site.name: site_mapper(study.config, site) for site in study.sites}
+    mappers = site_mappers(study.config, study.sites)
     with locked(study.config.store_path, command) as held:
         before, warning = interrupted_before(db), space_warning(db) if "pull" in steps else None
         number = end.number = begin_run(db, command, who())
@@ -173,8 +174,10 @@ def _running(study: Study, command: str, steps: tuple[str, ...], end: "_End") ->
             if warning:
                 voice.warn(warning, "space_low")
             work = Pass(
-                db, number, mappers, connect, voice.progress, {}, end.seconds, study.config.sites_at_a_time, budget.heard
+                db, number, mappers, connect, voice.progress, {}, end.seconds, study.config.sites_at_a_time, budget.heard,
+                voice.sites_progress,
             )  # fmt: skip
+            voice.of_many = len(study.sites) > FEW
             run = Run(study, work, steps, [], [])
             try:
                 yield run

@@ -7,6 +7,7 @@ site, and a unit of the ledger by a name of its own, which `dm-fhir failed` know
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,13 +25,16 @@ Fact = int | float | str | None
 class Voice:
     """Speaks to a person on a terminal, in plain lines elsewhere, in JSON lines on request, and not at all when quiet.
 
-    `run` is the number of the run at work, None while there is none.
+    `run` is the number of the run at work, None while there is none; `of_many`: it is at work at so many sites that how far it
+    has come at each is not told. Any thread may speak.
     """
 
     def __init__(self, *, verbose: bool = False, quiet: bool = False, as_json: bool = False) -> None:
         self.verbose, self.quiet, self.as_json = verbose, quiet, as_json
         self.run: int | None = None
+        self.of_many = False
         self._is_log = as_json
+        self._speaking = threading.RLock()
         self._line_length = 0
         self._last_said: dict[str, float] = {}
 
@@ -92,7 +96,7 @@ class Voice:
         shown: dict[str, tuple[int, int]] = {}
 
         def show(site: str, done: int, total: int) -> None:
-            if self.quiet or shown.get(site) == (done, total):
+            if self.quiet or self.of_many or shown.get(site) == (done, total):
                 return
             shown[site] = (done, total)
             if sys.stderr.isatty() and not self.as_json:
@@ -108,6 +112,18 @@ class Voice:
 
         return show
 
+    def sites_progress(self, step: str, ended: int, stopped: int, total: int) -> None:
+        """Show at how many of many sites `step` has ended, and how many were stopped: in place, or a line now and then."""
+        if self.quiet or not self.of_many:
+            return
+        text = f"{step}: {ended} of {total} sites{f', {stopped} stopped' if stopped else ''}"
+        if sys.stderr.isatty() and not self.as_json:
+            self._in_place(text, is_last=ended == total)
+        elif ended == total or time.monotonic() - self._last_said.get(step, 0) >= _SECONDS_BETWEEN_LINES:
+            self._last_said[step] = time.monotonic()
+            facts: dict[str, Fact] = {"sites_done": ended, "sites_stopped": stopped, "sites": total}
+            self._line("info", text, f"{step}_progress", None, facts)
+
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
         """Say `text`, and how long it took when it is over."""
@@ -116,8 +132,9 @@ class Voice:
         self.say(f"{text} ({time.monotonic() - started:.1f} s)", "step_ended")
 
     def _in_place(self, text: str, *, is_last: bool) -> None:
-        click.echo(f"\r{text}{' ' * max(0, self._line_length - len(text))}", err=True, nl=is_last)
-        self._line_length = 0 if is_last else len(text)
+        with self._speaking:
+            click.echo(f"\r{text}{' ' * max(0, self._line_length - len(text))}", err=True, nl=is_last)
+            self._line_length = 0 if is_last else len(text)
 
     def _leave_place(self) -> None:
         if self._line_length:
@@ -125,13 +142,12 @@ class Voice:
             self._line_length = 0
 
     def _line(self, level: str, text: str, event: str, site: str | None, facts: dict[str, Fact]) -> None:
-        self._leave_place()
         text = _masked(_in_one(text)) if self._is_log else text
-        if self.as_json:
-            click.echo(self._as_json(level, text, event, site, facts), err=True)
-            return
         run = f"run {self.run}: " if self.run is not None and not sys.stderr.isatty() else ""
-        click.echo(f"{run}{_HEADS.get(level, '')}{f'{site}: ' if site else ''}{text}", err=True)
+        line = f"{run}{_HEADS.get(level, '')}{f'{site}: ' if site else ''}{text}"
+        with self._speaking:
+            self._leave_place()
+            click.echo(self._as_json(level, text, event, site, facts) if self.as_json else line, err=True)
 
     def _as_json(self, level: str, text: str, event: str, site: str | None, facts: dict[str, Fact]) -> str:
         from dm_fhir.store.ledger import now

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -181,7 +182,22 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
 
     Raises ConfigError for a faulty table, a study drug that no table knows, or a choice of outcomes that there are not.
     """
-    tables = load_tables(site.tables)
+    return site_mappers(config, [site])[site.name]
+
+
+def site_mappers(config: Config, sites: Iterable[Site]) -> dict[str, SiteMapper]:
+    """The mappings of each site, by its name. Tables that several sites have are read once. Raises ConfigError as `site_mapper`."""
+    read: dict[tuple[Path, ...], tuple[Tables, Scope]] = {}
+    found = {}
+    for site in sites:
+        if site.tables not in read:
+            tables = load_tables(site.tables)
+            read[site.tables] = tables, Scope(tables)
+        found[site.name] = _mapper(config, site, *read[site.tables])
+    return found
+
+
+def _mapper(config: Config, site: Site, tables: Tables, known: Scope) -> SiteMapper:
     row = tables.rows.get(("medication", config.drug))
     if row is None or not row.codes:
         raise ConfigError(
@@ -190,4 +206,4 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
         )
     if unknown := [f"push.outcomes: {fault}" for fault in pattern_faults(site.push.outcomes, tables.rows.values())]:
         raise ConfigError(f"[site.push] of site {site.name} names outcomes that there are not:", faults=unknown)
-    return SiteMapper(site.name, site.timezone, config.drug, tables, Scope(tables), config.definitions)
+    return SiteMapper(site.name, site.timezone, config.drug, tables, known, config.definitions)

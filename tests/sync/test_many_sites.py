@@ -134,7 +134,14 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         assert re.match("complete: 28 sites, all of them until 20", lines[-1])
         assert len(lines) < 20
         assert re.match(r"sync: units: \d+ complete; outcomes: \d+ written, .* s; exit 5 ", last)
-        stopped = [one for one in map(json.loads, ran.err.splitlines()) if one["event"] == "site_stopped"]
+        said = [json.loads(line) for line in ran.err.splitlines()]
+        assert {one["run"] for one in said} == {1}
+        progress = [one for one in said if one["event"].endswith("_progress")]
+        assert {one["site"] for one in progress} == {None}
+        ends = {one["event"]: one for one in progress}
+        assert [(one["sites_done"], one["sites"]) for one in ends.values()] == [(40, 40), (40, 40), (28, 28)]
+        assert len(progress) < 15
+        stopped = [one for one in said if one["event"] == "site_stopped"]
         assert [one["site"] for one in stopped] == [name for name in manners if name.partition("-")[0] in bad]
         for one in stopped:
             manner = bad[one["site"].partition("-")[0]]

@@ -5,7 +5,7 @@ What a pass came to is read from the store afterwards (`summary`), never from "n
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -37,7 +37,8 @@ T = TypeVar("T")
 class Pass(NamedTuple):
     """What one run works with. `errors` gathers, by site, what stopped that site; `seconds`, by step, how long it took.
 
-    So many `sites_at_a_time` are asked side by side; `heard` says when one was last heard of, by the monotonic clock.
+    So many `sites_at_a_time` are asked side by side; `heard` says when one was last heard of, by the monotonic clock. `look` is
+    told now and then of a step: at how many sites it has ended, how many were stopped, how many there are.
     """
 
     db: sqlite3.Connection
@@ -49,6 +50,7 @@ class Pass(NamedTuple):
     seconds: dict[str, float]
     sites_at_a_time: int = 1
     heard: Callable[[str], float] = lambda _: 0.0
+    look: Callable[[str, int, int, int], None] = lambda *_: None
 
 
 def _timed(step: str) -> Callable[[Callable[Concatenate[Pass, P], T]], Callable[Concatenate[Pass, P], T]]:
@@ -81,7 +83,7 @@ def pull(work: Pass, sites: Sequence[Site], wish: Wish = EVERYTHING) -> dict[str
 
     size_before = size_bytes(work.db)
     with quick_commits(work.db):
-        pulled = _side_by_side(work, sites, one)
+        pulled = _side_by_side(work, sites, one, "pull")
     if pulled and not wish.is_partial:
         note_growth(work.db, size_before)
     return pulled
@@ -98,7 +100,7 @@ def compute(work: Pass, sites: Sequence[Site]) -> dict[str, Computed]:
         mapper = work.mappers[site.name]
         return compute_site(work.db, site.name, mapper, work.run, held(work.db, site, mapper.merges))
 
-    return _each(work, sites, one, even_stopped=True)
+    return _each(work, sites, one, "compute", even_stopped=True)
 
 
 def planned(db: sqlite3.Connection, site: Site, mapper: Mapper, *, retract_all: bool = False) -> list[Item]:
@@ -127,8 +129,8 @@ def push(work: Pass, sites: Sequence[Site], agree: Agree = nobody, *, again: boo
         is_idle = not any(item.action in TO_SEND for item in items) and not open_transmissions(work.db, site.name)
         return unsent(items) if is_idle else _carried_out(work, site, items)
 
-    _each(work, [site for site in sites if waits(work.db, site)], lambda site: bool(agreed(site)))
-    return _side_by_side(work, sites, one)
+    _each(work, [site for site in sites if waits(work.db, site)], lambda site: bool(agreed(site)), "plan")
+    return _side_by_side(work, sites, one, "push")
 
 
 @_timed("push")
@@ -142,7 +144,7 @@ def retract(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[st
         begin_to_take_back(work.db, site, items, agree)
         return _carried_out(work, site, items)
 
-    return _each(work, sites, one)
+    return _each(work, sites, one, "push")
 
 
 def verify(work: Pass, sites: Sequence[Site], most: int | None = None) -> dict[str, Verified]:
@@ -152,7 +154,7 @@ def verify(work: Pass, sites: Sequence[Site], most: int | None = None) -> dict[s
         with work.connect(site) as connection:
             return verify_site(work.db, site, connection, most)
 
-    return _side_by_side(work, sites, one)
+    return _side_by_side(work, sites, one, "verify")
 
 
 def copies(work: Pass, sites: Sequence[Site]) -> dict[str, list[Copies]]:
@@ -163,7 +165,7 @@ def copies(work: Pass, sites: Sequence[Site]) -> dict[str, list[Copies]]:
         with work.connect(site) as connection:
             return copies_of(work.db, site, connection, items)
 
-    return _side_by_side(work, sites, one)
+    return _side_by_side(work, sites, one, "copies")
 
 
 @_timed("push")
@@ -179,7 +181,7 @@ def repair(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[str
                 check_repair(site, several, agree)
             return repair_site(work.db, site, connection, mapper, work.run, items)
 
-    return _each(work, sites, one)
+    return _each(work, sites, one, "push")
 
 
 def _carried_out(work: Pass, site: Site, items: Sequence[Item]) -> Result:
@@ -202,30 +204,36 @@ def _note(db: sqlite3.Connection, site: str, items: Sequence[Item]) -> None:
             forget(db, site, gone)
 
 
-def _side_by_side(work: Pass, sites: Sequence[Site], one: Callable[[Site], T]) -> dict[str, T]:
+def _side_by_side(work: Pass, sites: Sequence[Site], one: Callable[[Site], T], step: str) -> dict[str, T]:
     """As `_each`, with several sites at a time. When it ends by an exception no other thread uses the store any more."""
     going = [site for site in sites if site.name not in work.errors]
     if work.sites_at_a_time == 1 or len(going) < 2:
-        return _each(work, going, one)
+        return _each(work, going, one, step)
     found: dict[str, T] = {}
 
     def attempt(site: Site) -> None:
         _attempt(work, site, one, found)
 
+    def look(ended: int) -> None:
+        work.look(step, ended, len(work.errors), len(going))
+
     try:
-        side_by_side(going, attempt, work.sites_at_a_time, work.heard, lambda _: None)
+        side_by_side(going, attempt, work.sites_at_a_time, work.heard, look)
     except BaseException:
         keep(work.db)
         raise
     return {site.name: found[site.name] for site in going if site.name in found}
 
 
-def _each(work: Pass, sites: Iterable[Site], one: Callable[[Site], T], *, even_stopped: bool = False) -> dict[str, T]:
+def _each(
+    work: Pass, sites: Sequence[Site], one: Callable[[Site], T], step: str, *, even_stopped: bool = False
+) -> dict[str, T]:
     """What each site came to, one after the other; those that were stopped before take part only if `even_stopped`."""
     found: dict[str, T] = {}
-    for site in sites:
+    for ended, site in enumerate(sites, start=1):
         if even_stopped or site.name not in work.errors:
             _attempt(work, site, one, found)
+        work.look(step, ended, len(work.errors), len(sites))
     return found
 
 

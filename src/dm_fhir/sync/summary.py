@@ -13,6 +13,7 @@ from dm_fhir.sync.public_words import reason_said
 from dm_fhir.sync.pull import PLAN
 from dm_fhir.sync.query import FORMS, SEARCHES
 
+_PARTIAL = 3
 STEPS = ("pull", "compute", "push")
 
 
@@ -117,7 +118,8 @@ def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: DmFhirE
 def stopped_by(error: DmFhirError) -> str:
     """What stopped a site, in words that are the same wherever it is the same: `server unavailable, try later (unreachable)`."""
     word = reason_said(getattr(error, "reason", None))
-    return f"{EXIT_CODES.get(error.exit_code, 'failed')}{f' ({word})' if word else ''}"
+    what = "a request failed" if error.exit_code == _PARTIAL else EXIT_CODES.get(error.exit_code, "failed")
+    return f"{what}{f' ({word})' if word else ''}"
 
 
 def _attention(unit: Unit) -> Attention:

@@ -60,6 +60,22 @@ def test_addresses_of_files_are_absolute(server: BulkServer, connect: Connect, h
     assert {file.url.partition("/files")[0] for file in manifest.output} == {root}
 
 
+def test_a_file_store_whose_paths_look_like_ours_is_none_of_ours_once_it_is_named(
+    server: BulkServer, connect: Connect
+) -> None:
+    server.manners.polls = 0
+    url = f"{server.store_root}/fhir/Patient.ndjson?sig=1"
+    listed = {"output": [{"type": "Patient", "url": url}]}
+    server.fail(JOB, Reply(200, json.dumps(listed).encode()), times=2)
+    found = {}
+    for hosts in ((), (server.store_host,)):
+        connection = connect(site={"redirect_hosts": hosts})
+        manifest = poll(connection, f"{server.root}/jobs/1")
+        assert isinstance(manifest, Manifest)
+        found[hosts] = manifest.output[0].url
+    assert found == {(): f"{server.endpoint}/Patient.ndjson?sig=1", (server.store_host,): url}
+
+
 def test_an_address_that_is_none_is_a_fault(server: BulkServer, connect: Connect) -> None:
     listed = [{"type": "Patient", "url": url} for url in ("http://[1", "ftp://x/y", "http://a:b@c/d", "files/9")]
     server.fail(JOB, Reply(200, json.dumps({"output": listed}).encode()))

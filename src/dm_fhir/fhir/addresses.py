@@ -53,10 +53,8 @@ def own_address(endpoint: str, rules: Mapping[str, str], base: str, link: str, n
         return None
     if same_origin(target.geturl(), endpoint):
         return target.geturl()
-    is_plain = (target.scheme, own.scheme, target.hostname) == ("http", "https", own.hostname) and target.port in (
-        None,
-        80,
-    )
+    is_ours_in_plain = (target.scheme, own.scheme, target.hostname) == ("http", "https", own.hostname)
+    is_plain = is_ours_in_plain and target.port in (None, 80)
     is_inner = bool(own.path.strip("/")) and f"{target.path}/".startswith(f"{own.path}/") and ".." not in target.path
     if not is_plain and not is_inner:
         return target.geturl()

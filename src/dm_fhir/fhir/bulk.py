@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed, ServerUnavailable
-from dm_fhir.fhir.addresses import own_address, same_origin
+from dm_fhir.fhir.addresses import joined, own_address, same_origin
 from dm_fhir.fhir.bulk_kick_off import RUNNING
 from dm_fhir.fhir.bulk_manifest import Manifest, ManifestFile, read_manifest, together
 from dm_fhir.fhir.connection import Connection
@@ -150,7 +150,7 @@ def _with_addresses(connection: Connection, base: str, manifest: Manifest, notes
     faults = list(manifest.faults)
 
     def absolute(files: tuple[ManifestFile, ...], name: str) -> tuple[ManifestFile, ...]:
-        found = [(file, own_address(connection.endpoint, connection.rewrite, base, file.url, notes)) for file in files]
+        found = [(file, _address_of_file(connection, base, file.url, notes)) for file in files]
         faults.extend(f"{name}: an unusable address" for _, url in found if url is None)
         return tuple(replace(file, url=url) for file, url in found if url is not None)
 
@@ -162,6 +162,14 @@ def _with_addresses(connection: Connection, base: str, manifest: Manifest, notes
     return replace(
         manifest, output=output, deleted=deleted, error=error, faults=tuple(faults), next_url=following or None
     )
+
+
+def _address_of_file(connection: Connection, base: str, link: str, notes: Counter[str]) -> str | None:
+    """A host that the site names for files is no inner address of the server, whatever its paths look like."""
+    target = joined(base, link)
+    if target is not None and connection.is_allowed(target.geturl()):
+        return target.geturl()
+    return own_address(connection.endpoint, connection.rewrite, base, link, notes)
 
 
 def _no_good(connection: Connection, answer: Answer) -> Waiting:

@@ -7,6 +7,7 @@ import csv
 import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -130,7 +131,11 @@ def _csv(text: str, path: Path, wanted: Sequence[str], delimiter: str | None) ->
 
 def _xlsx(path: Path, name: str | None) -> Iterator[SheetRow]:
     """The rows as they are shown, beside the same rows with their formulas: an empty one of these has no value yet."""
-    shown, written = (_workbook(path, values=values) for values in (True, False))
+    with ExitStack() as opened:  # openpyxl leaves a file open whose sheet cannot be read
+        yield from _rows(path, name, *(_workbook(path, opened, values=values) for values in (True, False)))
+
+
+def _rows(path: Path, name: str | None, shown: "Workbook", written: "Workbook") -> Iterator[SheetRow]:
     try:
         title = _title(shown, path, name)
         passed = 0
@@ -152,7 +157,7 @@ def _xlsx(path: Path, name: str | None) -> Iterator[SheetRow]:
         written.close()
 
 
-def _workbook(path: Path, *, values: bool) -> "Workbook":
+def _workbook(path: Path, opened: ExitStack, *, values: bool) -> "Workbook":
     try:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException
@@ -163,7 +168,8 @@ def _workbook(path: Path, *, values: bool) -> "Workbook":
         with ZipFile(path) as parts:
             if sum(part.file_size for part in parts.infolist()) > _LARGEST_BYTES:
                 raise too_large(_LARGEST_BYTES)
-        return load_workbook(path, read_only=True, data_only=values)
+        file = opened.enter_context(path.open("rb"))
+        return load_workbook(file, read_only=True, data_only=values)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist", hint="give a CSV or XLSX file") from None
     except OSError as error:

@@ -28,6 +28,7 @@ READERS = {
     "mappings/test_real_adverse_events.py": REAL_DATA,
     "mappings/test_terminology_r4.py": REAL_DATA,
     "mappings/test_verified_codes.py": VERIFIED_CODES,
+    "acceptance/test_cohort_in_real_files.py": REAL_DATA,
     "acceptance/test_every_real_resource.py": REAL_DATA,
     "acceptance/test_hospital_table.py": REAL_DATA,
     "acceptance/test_pushed_r4_schema.py": REAL_DATA,

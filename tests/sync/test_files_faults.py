@@ -244,9 +244,18 @@ def test_nobody_found_says_what_there_was(typed: Callable[..., Ran], tmp_path: P
     assert "the files hold 1 MedicationAdministration and 0 Medications" in ran.err
 
 
+def test_a_folder_without_files_is_said(typed: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    ran = typed("pull", "--from", str(tmp_path / "in"))
+    assert "there is no FHIR file" in ran.err
+    assert "  files: 0\n" in ran.out
+
+
 def test_everybody_is_not_asked_of_a_server(tmp_path: Path) -> None:
     with serving(Hospital()) as hospital:
-        ran = new_study(tmp_path, hospital.endpoint, cohort='by = "everybody"').type("pull")
+        study = new_study(tmp_path, hospital.endpoint, cohort='by = "everybody"')
+        ran, doctor = study.type("pull"), study.type("doctor")
+    assert (doctor.code, "everybody at a server is none" in doctor.text) == (2, True)
     assert ran.code == 2
     assert 'by = "everybody" is for files' in ran.text
     assert "pull --from PATH" in ran.text

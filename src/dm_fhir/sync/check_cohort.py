@@ -53,9 +53,20 @@ def check_cohort(puller: Puller, members: Sequence[str]) -> Checks:
         found = yield from _by_group(puller, by.group)
     elif by.by == "condition":
         found = yield from _by_condition(puller, members)
+    elif by.by == "everybody":
+        found = yield from _by_files()
     else:
         found = yield from _by_medication(puller, members)
     return found if found.patients else Found(tuple(members) or _anybody(puller))
+
+
+def _by_files() -> Checks:
+    yield Check(
+        f"{cohort.COHORT}: everybody", "fails", "everybody in files is a cohort, everybody at a server is none",
+        "a pull of this server ends with exit 2", mend="read files (dm-fhir pull --from PATH), or set another [site.cohort] by",
+        exit_code=2,
+    )  # fmt: skip
+    return Found()
 
 
 def two_patients(puller: Puller, found: Found) -> tuple[str, ...]:

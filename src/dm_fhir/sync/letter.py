@@ -21,6 +21,7 @@ _COHORTS = {
     "condition": "whoever has a diagnosis of dermatomyositis",
     "group": "the patients in {group}",
     "patients": "patients on a list that the study keeps",
+    "everybody": "everybody in the files that the hospital gives",
 }
 _RECORDS = {
     "mapped": "by their codes, only what the study needs: medications, scores and laboratory values, diagnoses, adverse events",

@@ -149,7 +149,7 @@ def test_a_file_is_read_again_when_it_or_the_question_changes(pulls: Pulls, fold
     assert pulls.asked == []
     os.utime(folder / "Observation.ndjson")
     taken = pulls(folder)
-    assert pulls.asked == [("OfPatients", ["Observation.ndjson"])]
+    assert pulls.asked == [("OfPatients", ["Observation.ndjson"]), ("TheseMedications", ["Medication.000.ndjson"])]
     assert (taken.complete, taken.kept) == (4, {"unchanged": 2})
     taken = pulls(folder, full=True)
     assert (taken.complete, taken.kept) == (0, {"unchanged": 6})

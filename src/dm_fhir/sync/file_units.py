@@ -53,8 +53,9 @@ class Reading(NamedTuple):
 
     `unit_of` names the query of the ledger in which a source is counted: it may be that of several. `expected` is by such a
     query how many resources its sources should hold, `watermark` until when they are complete: None stands for now. `called`
-    has, by its path, the source that people know by another name. `full`: what is complete is read all the same. `took` is called with each parcel of
-    the second pass and the query of its row, in its transaction. `in_full`: what was set aside before and is not seen again is mended.
+    has, by its path, the source that people know by another name. `full`: what is complete is read all the same. `took` is
+    called with each parcel of the second pass and the query of its row, in its transaction. `in_full`: what was set aside
+    before and is not seen again is mended.
     """
 
     db: sqlite3.Connection

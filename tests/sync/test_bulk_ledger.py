@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from .exporting import Exporting
 
+ZOSTER = {"system": "http://snomed.info/sct", "code": "4740000"}
+
 
 @pytest.fixture
 def clinic(tmp_path: Path) -> Iterator[Exporting]:
@@ -81,6 +83,21 @@ def test_a_type_that_nobody_can_count_is_open(clinic: Exporting) -> None:
     assert clinic.units() == {"bulk: AdverseEvent": ("unsupported", "not-delivered")}
     clinic.pull()
     assert clinic.since()[-1] != ""
+
+
+def test_a_type_that_changes_alone_bring_first_is_read_in_full(clinic: Exporting) -> None:
+    clinic.server.fail("GET fhir/AdverseEvent", Reply(404), times=100)
+    clinic.configure('mode = "bulk"', 'mode = "bulk"\noptional_types = ["AdverseEvent"]')
+    clinic.pull()
+    event = {"resourceType": "AdverseEvent", "actuality": "actual", "subject": {"reference": "Patient/a"}}
+    clinic.server.manners.silent_about = ("AdverseEvent",)
+    clinic.server.held.put(event | {"id": "old", "event": {"coding": [ZOSTER]}})
+    clinic.pull()
+    clinic.server.manners.silent_about = ()
+    clinic.server.held.put(event | {"id": "new", "event": {"coding": [ZOSTER]}})
+    assert clinic.pull().code == 0
+    assert [bool(since) for since in clinic.since()] == [False, True, True, False]
+    assert {"AdverseEvent/old", "AdverseEvent/new"} <= clinic.held()
 
 
 def test_fewer_lines_than_announced(clinic: Exporting) -> None:
@@ -201,3 +218,27 @@ def test_names_of_units_may_be_said() -> None:
         assert query_said(query) == query
     for query in ("bulk: Eulalia", "bulk: ", "Eulalia bulk: Patient"):
         assert query_said(query) == OTHER
+
+
+def test_a_list_of_deletions_that_is_not_readable_is_set_aside(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.delete("Observation/a-after")
+    clinic.server.spoil(
+        "GET files/2/deleted-1", lambda reply: replace(reply, body=b'{"resourceType":"Patient"}\n' + reply.body)
+    )
+    clinic.server.manners.counts = False
+    assert clinic.pull().code == 3
+    assert "Observation/a-after" not in clinic.held()
+    assert clinic.study.ask("SELECT query, reason FROM quarantine") == [("bulk: deleted", "unreadable")]
+    assert clinic.pull("--full").code == 0
+
+
+def test_a_list_of_deletions_that_does_not_come_keeps_the_mark(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.delete("Observation/a-after")
+    clinic.server.fail("GET files/2/deleted-1", Reply(500), times=100)
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: deleted": ("partial", "http-500")}
+    assert clinic.pull().code == 0
+    assert "Observation/a-after" not in clinic.held()
+    assert [bool(since) for since in clinic.since()] == [False, True, True]

@@ -278,3 +278,32 @@ def test_doctor_says_whether_an_export_is_listed(clinic: Exporting) -> None:
     ran = clinic.study.type("doctor")
     assert "bulk export: not listed at level patient" in ran.out
     assert clinic.server.jobs == []
+
+
+@pytest.mark.parametrize("how", ["encoded", "gz"])
+def test_packed_files_are_taken_in_as_they_are(clinic: Exporting, how: str) -> None:
+    clinic.server.manners.files = how
+    clinic.server.manners.lines_per_file = 2
+    assert clinic.pull().code == 0
+    assert clinic.held() == OF_A_AND_B
+    assert len(clinic.server.lines("GET files")) == 6
+
+
+def test_files_at_another_host_come_without_a_credential_where_the_site_allows_it(clinic: Exporting) -> None:
+    clinic.server.manners.file_urls = "foreign"
+    assert clinic.pull().code == 3
+    assert {reason for _, reason in clinic.units().values()} == {"foreign-address"}
+    host = clinic.server.store_host
+    clinic.configure("[site.auth]", f'redirect_hosts = ["{host}"]\n[site.auth]')
+    assert clinic.pull().code == 0
+    assert clinic.held() == OF_A_AND_B
+
+
+def test_everybody_in_the_export_may_be_the_cohort(tmp_path: Path) -> None:
+    with exporting(tmp_path / "study", two_and_a_stranger(), more='[site.cohort]\nby = "everybody"\n') as clinic:
+        assert clinic.pull().code == 0
+        assert clinic.members() == ["a", "b", "stranger"]
+        clinic.server.held.put(person("late"))
+        assert clinic.pull().code == 0
+        assert clinic.members() == ["a", "b", "late", "stranger"]
+        assert [bool(since) for since in clinic.since()] == [False, True, False]

@@ -45,7 +45,7 @@ class Pass(NamedTuple):
     run: int
     mappers: Mapping[str, Mapper]
     connect: Connect
-    progress: Callable[[str], Progress]
+    progress: Callable[..., Progress]
     errors: dict[str, DmFhirError]
     seconds: dict[str, float]
     sites_at_a_time: int = 1

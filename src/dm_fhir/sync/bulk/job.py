@@ -21,8 +21,8 @@ from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.workers import Job, work_off
 
-#: How a step's progress is shown: `progress("download")(site, 3, 10)`.
-Steps = Callable[[str], Callable[[str, int, int], None]]
+#: How a step's progress is shown: `steps("download")(site, 3, 10)`, `steps("read", "MB")(site, 3, 10)`.
+Steps = Callable[..., Callable[[str, int, int], None]]
 #: Reasons of a RequestFailed: the server has prepared it for longer than it may take; a file is not handed out (any more).
 TOO_LONG, EXPIRED = "export-too-long", "file-expired"
 _PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)?\s?%")
@@ -90,9 +90,9 @@ def wait(puller: Puller, job: BulkJob, steps: Steps) -> BulkJob:
             raise _not_yet(found.seconds)
         percent = _PERCENT.search(found.progress)
         if percent and int(percent[1]) <= 100:
-            steps("prepare_percent")(puller.name, int(percent[1]), 100)
+            steps("prepare", "%")(puller.name, int(percent[1]), 100)
         else:
-            steps("wait_seconds")(puller.name, round(waited[0]), round(patience))
+            steps("wait", "s")(puller.name, round(waited[0]), round(patience))
         waited[0] += found.seconds or 1
 
     manifest = awaited(puller.connection, job.url or "", patience, tell)

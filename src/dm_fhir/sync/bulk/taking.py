@@ -18,6 +18,7 @@ from dm_fhir.sync.bulk.lacking import find_missing, judge_absent
 from dm_fhir.sync.bulk.order import DELETED, ERROR, Order, may_lack, moment_of, unit_of
 from dm_fhir.sync.files import pull_sources
 from dm_fhir.sync.puller import Puller
+from dm_fhir.sync.scan.runners import on_this_machine
 from dm_fhir.sync.scan.scanned import Scanned
 
 WRONG_TYPE, ERRORS, UNUSABLE_ENTRIES, CHANGES_ONLY = "wrong-type", "export-errors", "unusable-entries", "changes-only"
@@ -95,7 +96,8 @@ def _read(puller: Puller, order: Order, job: BulkJob, files: Sequence[BulkFile],
         sources,
         puller.mapper,
         puller.run,
-        steps("read"),
+        steps("read", "MB"),
+        runner=on_this_machine(None),
         unit_of=lambda source: query_of[source.path],
         origin="server",
         expected=expected,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from dm_fhir.cli.fault import FHIR_RESOURCES, Looked, Told, error, written
 from dm_fhir.fhir.files import Item, read_file
-from dm_fhir.fhir.sources import DAMAGE
+from dm_fhir.fhir.packed import CHANGED, CUT_OFF, DAMAGE, DAMAGED, ENCRYPTED, TOO_LARGE, UNREADABLE
 from dm_fhir.mappings.codes import Tables
 from dm_fhir.mappings.record_check import check_record
 from dm_fhir.mappings.validity import KEY_TWICE, NO_TYPE, Fault, path_in, type_of
@@ -23,9 +23,12 @@ _UNUSABLE = {
     "no-id": "has no id, so it cannot be kept",
     "too-deep": "is nested too deeply",
     "unreadable": "its resourceType, id or meta is of another type than FHIR says",
-    DAMAGE[0]: "the gzip file is cut off here",
-    DAMAGE[1]: "the gzip file is damaged",
-    DAMAGE[2]: "is more than 256 MiB in one document; as NDJSON it can be read",
+    CUT_OFF: "the packed file is cut off here",
+    DAMAGED: "the packed file is damaged",
+    TOO_LARGE: "is more than 256 MiB in one document; as NDJSON it can be read",
+    ENCRYPTED: "is encrypted",
+    UNREADABLE: "cannot be read",
+    CHANGED: "is being changed while it is read",
     "too-large": "is more than 256 MiB in one line",
 }
 _BUNDLE = "is a Bundle inside a Bundle, or its entry is no list of entries"
@@ -56,7 +59,7 @@ def check_fhir(file: str, content: Callable[[], bytes], tables: Tables, timezone
         where = _where(item.place.removeprefix(file))
         if item.reason == "no-resource":
             notes["entries without a resource"] += 1
-        elif item.reason == "not-json":
+        elif item.reason in ("not-json", "invalid-utf-8"):
             found += [_Placed(told, ()) for told in _not_json(item.body if where.line else content(), where.line)]
         elif item.reason in DAMAGE:
             found.append(_Placed(error(_UNUSABLE[item.reason], 1 + content().count(b"\n")), ()))

@@ -6,6 +6,7 @@ from dm_fhir.cli.reporter import counted, number_of
 from dm_fhir.cli.study import Run
 
 if TYPE_CHECKING:
+    from dm_fhir.fhir.listing import PassedOver
     from dm_fhir.sync.files import Taken
 
 #: Why resources that were read are not in the store, in words.
@@ -17,7 +18,7 @@ _NOT_KEPT = {
 }
 
 
-def file_lines(site: str, taken: "Taken", passed_over: list[str]) -> list[str]:
+def file_lines(site: str, taken: "Taken", passed_over: "list[PassedOver]") -> list[str]:
     """What was read, kept and passed over, and what is to be known of it."""
     before = f", {taken.complete} of them complete before and not read again" if taken.complete else ""
     kept, not_kept = taken.kept.total(), [f"{n} {_NOT_KEPT[name]}" for name, n in taken.not_kept.items()]
@@ -37,10 +38,10 @@ def file_lines(site: str, taken: "Taken", passed_over: list[str]) -> list[str]:
     lines += [
         f"  of another type than its file is named for, read all the same: {place}" for place in taken.other_types
     ]
-    return lines + [f"  passed over, not a FHIR file: {path}" for path in passed_over]
+    return lines + [f"  passed over, {one.why}: {one.path}" for one in passed_over]
 
 
-def file_details(site: str, taken: "Taken", passed_over: list[str]) -> dict[str, Any]:
+def file_details(site: str, taken: "Taken", passed_over: "list[PassedOver]") -> dict[str, Any]:
     """The same for machines."""
     return {
         "cohort": {site: taken.patients},
@@ -53,7 +54,7 @@ def file_details(site: str, taken: "Taken", passed_over: list[str]) -> dict[str,
         "not_kept": taken.not_kept,
         "other_types": taken.other_types,
         "missing_medications": taken.gone,
-        "passed_over": passed_over,
+        "passed_over": [one._asdict() for one in passed_over],
     }
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "paths",
     multiple=True,
     metavar="PATH",
-    help="Read files instead: NDJSON, Bundles, resources, plain or gzipped, folders of them, or - for standard input.",
+    help="Read files instead: NDJSON, Bundles, resources, packed or not; folders, archives, s3://…, or - for standard input.",
 )
 @click.option(
     "--processes", type=click.IntRange(1, 256), metavar="N",
@@ -150,9 +150,10 @@ def _from_files(
     taken, passed_over = pull_files(
         study.db, site, paths, run.work.mappers[site.name], run.work.run, study.voice.progress("read", "MB"),
         in_turn if paths == (STANDARD_INPUT,) else on_this_machine(processes), full=full,
+        listed=lambda count: study.voice.say(f"{count} files found so far", "files_found", site.name, count=count),
     )  # fmt: skip
     if passed_over:
-        text = f"{len(passed_over)} files passed over, not FHIR; they are listed with the result"
+        text = f"{len(passed_over)} files passed over; they are listed with the result"
         study.voice.say(text, "files_passed_over", site.name, count=len(passed_over))
     warn_of_files(run, site.name, taken)
     return file_lines(site.name, taken, passed_over), file_details(site.name, taken, passed_over)

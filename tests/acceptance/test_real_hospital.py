@@ -82,7 +82,7 @@ def test_every_line_is_accounted_for(pulled: Ran, lines: list[dict[str, Any]]) -
     assert sum(by_type.values()) > 10_000
     assert told["sites"][0]["set_aside"] == {}
     # What is no FHIR in the folder is named, not read: the licence, the attribution, the publisher's counts.
-    assert {Path(path).suffix for path in told["passed_over"]} == {".md", ".txt", ".json"}
+    assert {Path(one["path"]).suffix for one in told["passed_over"]} == {".md", ".txt", ".json"}
 
 
 def test_one_of_its_drugs_gives_infusions_and_those_that_were_not_given(

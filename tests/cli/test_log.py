@@ -16,7 +16,7 @@ import pytest
 from dm_fhir.cli.study import opened_study, running
 from dm_fhir.cli.voice import Voice
 from dm_fhir.errors import LoginRefused, RequestFailed, StoreError
-from dm_fhir.fhir.sources import DAMAGE
+from dm_fhir.fhir.packed import DAMAGE
 from dm_fhir.store.ledger import Unit, put_unit
 from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.sync.public_words import NOTES, OTHER, REASONS, note_said, query_said, reason_said

@@ -126,11 +126,11 @@ def test_in_a_bundle_the_line_is_the_element_s(study: Study, name: str) -> None:
         ("a.json", '{"resourceType": "Observation",\n "status":\n {"a": NaN}}', [(3, "has NaN or Infinity, which JSON does not have")]),
         ("a.json", '\n{"resourceType": "Observation",\n "id": one}', [(3, "is not JSON in UTF-8")]),
         ("a.ndjson", '{}\n\n{"id": Infinity}\nx', [(1, "has no resourceType"), (3, "has NaN or Infinity, which JSON does not have"), (4, "is not JSON in UTF-8")]),
-        ("a.ndjson", b'{"resourceType": "Observation", "id": "1", "code": {"text": "\xff"}, "status": "final"}', [(1, "cannot be read as JSON")]),
+        ("a.ndjson", b'{"resourceType": "Observation", "id": "1", "code": {"text": "\xff"}, "status": "final"}', [(1, "is not JSON in UTF-8")]),
         ("a.json", '{"resourceType": "Bundle", "entry": 5}', [(1, "is a Bundle inside a Bundle, or its entry is no list of entries")]),
         ("a.json", '{"resourceType": "Bundle", "entry": [\n{"resource":\n{"resourceType": "Bundle", "id": "1"}}, {"resource": {"id": "1"}}]}', [(2, "is a Bundle inside a Bundle, or its entry is no list of entries"), (3, "has no resourceType")]),
         ("a.json", '{"resourceType": "Patient", "id": 5}', [(1, "its resourceType, id or meta is of another type than FHIR says"), (1, "cannot be read by dm-fhir"), (1, "is of another type than FHIR says")]),
-        ("a.json", gzip.compress(BUNDLE.encode())[:200], [(3, "the gzip file is cut off here")]),
+        ("a.json", gzip.compress(BUNDLE.encode())[:200], [(3, "the packed file is cut off here")]),
         ("a.json", '{"resourceType": "Patient",\n "gender": "x"}', [(1, "has no id, so it cannot be kept"), (2, "cannot be read by dm-fhir"), (2, "is no code that FHIR allows here")]),
     ],
 )  # fmt: skip

@@ -43,7 +43,7 @@ def pull(
 ) -> tuple[dict[str, int], list[str]]:
     """Pull the files into site leon."""
     taken, passed_over = pull_files(db, LEON, [str(path) for path in paths], FakeMapper(), run, progress, full=True)  # type: ignore[arg-type]
-    return dict(taken.types), passed_over
+    return dict(taken.types), [one.path for one in passed_over]
 
 
 def row(db: sqlite3.Connection, path: Path) -> Unit:

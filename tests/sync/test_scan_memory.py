@@ -14,7 +14,7 @@ BLOCK_BYTES = 8 * 2**20
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from dm_fhir.fhir.sources import find_sources
+from dm_fhir.fhir.listing import find_sources
 from dm_fhir.sync.scan import piece
 from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.runners import on_this_machine

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from dm_fhir.errors import InternalError, StoreError
+from dm_fhir.fhir.listing import find_sources
 from dm_fhir.fhir.resource import Resource
-from dm_fhir.fhir.sources import find_sources
 from dm_fhir.sync.scan import piece, processes, runners
 from dm_fhir.sync.scan.piece import Piece, pieces_of
 from dm_fhir.sync.scan.processes import in_processes

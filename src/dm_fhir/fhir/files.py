@@ -10,8 +10,9 @@ from typing import BinaryIO, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from dm_fhir.fhir.packed import BROKEN, TOO_LARGE, damage_of
 from dm_fhir.fhir.resource import NOT_READABLE, Resource, Unusable, read_resource
-from dm_fhir.fhir.sources import BROKEN, DAMAGE, LARGEST_BYTES, LINES, opened, plain_name
+from dm_fhir.fhir.sources import LARGEST_BYTES, LINES, Source, opened, plain_name
 from dm_fhir.fhir.transport import BYTE_ORDER_MARK
 
 
@@ -34,18 +35,14 @@ class _Bundle(msgspec.Struct, frozen=True):
     entry: tuple[_Entry, ...] = ()
 
 
-def read_file(path: str) -> Iterator[Item]:
+def read_file(source: Source | str) -> Iterator[Item]:
     """Every resource of the file, in order, and every line or entry that is none. Never raises for bad content."""
-    with opened(path) as file:
-        try:
+    path = source if isinstance(source, str) else source.path
+    try:
+        with opened(source) as file:
             yield from _items(file, path)
-        except BROKEN as error:
-            yield Item(path, None, damage_of(error), b"")
-
-
-def damage_of(error: BaseException) -> str:
-    """Which of DAMAGE has happened to a packed file, by what reading it raised."""
-    return DAMAGE[0] if isinstance(error, EOFError) else DAMAGE[1]
+    except BROKEN as error:
+        yield Item(path, None, damage_of(error), b"")
 
 
 def holds_lines(path: str, file: BinaryIO) -> bool:
@@ -70,7 +67,7 @@ def _items(file: BinaryIO, path: str) -> Iterator[Item]:
         return
     body = b"".join((*head, file.read(LARGEST_BYTES + 1)))
     if len(body) > LARGEST_BYTES:
-        yield Item(path, None, DAMAGE[2], b"")
+        yield Item(path, None, TOO_LARGE, b"")
     else:
         yield from read_document(body.strip(), path)
 

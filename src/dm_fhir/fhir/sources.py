@@ -1,39 +1,32 @@
-"""Where files of FHIR lie and how they are opened: folders, files, standard input; plain, gzipped or in zstd.
+"""How files of FHIR are opened: on this machine, in an archive, in object storage, on standard input; plain or packed.
 
-A source is opened as often as it is asked for, by any process, and read from any place where it is not compressed.
+A source is opened as often as it is asked for, by any process, and read from any place where it is not packed. A member of an
+archive is a source of its own: `export.zip!/Patient.ndjson`.
 """
 
-import gzip
+import io
+import os
 import sys
-import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.fhir.archives import check_end, is_archive, opened_member
+from dm_fhir.fhir.packed import CHANGED, UNREADABLE, Unreadable, packing, unpacked
+from dm_fhir.fhir.storage import is_address, open_object
 from dm_fhir.fhir.transport import LARGEST_ANSWER_BYTES
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 STANDARD_INPUT = "-"
 LINES = (".ndjson", ".jsonl")
-_SUFFIXES = (".json", *LINES)
-_PACKED = (".gz", ".zst")
-#: Why a whole file breaks off, is not what it was when it was found, or cannot be read.
-DAMAGE = ("file-cut-off", "file-damaged", "file-too-large", "file-changed", "file-not-readable")
-CUT_OFF, CHANGED, NOT_READABLE_ANY_MORE = DAMAGE[0], DAMAGE[3], DAMAGE[4]
+#: Between an archive and its member.
+INSIDE = "!/"
 #: The most of a file that is ever in memory at once: a line of NDJSON, or a whole JSON document, unpacked.
 LARGEST_BYTES = LARGEST_ANSWER_BYTES
-#: What reading packed bytes raises where they are damaged; EOFError: where they are cut off.
-BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError)
-_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -48,34 +41,15 @@ class Source(msgspec.Struct, frozen=True):
     is_packed: bool = False
 
 
-def find_sources(paths: list[str]) -> tuple[list[Source], list[str]]:
-    """The FHIR files behind `paths`, folders searched through in order of name; and the files passed over there.
-
-    A folder's file is passed over if neither its name nor its content speaks of FHIR. A file named by itself never is.
-
-    Raises ConfigError for a path that does not exist.
-    """
-    found: list[str] = []
-    passed_over: list[str] = []
-    for path in paths:
-        if Path(path).is_dir():
-            for file in sorted(str(file) for file in Path(path).rglob("*") if file.is_file()):
-                (found if _is_fhir_name(file) and _holds_resources(file) else passed_over).append(file)
-        elif path == STANDARD_INPUT or Path(path).exists():
-            found.append(path)
-        else:
-            raise ConfigError(f"{path} does not exist", hint="give a file, a folder, or - for standard input")
-    return [source_of(path) for path in dict.fromkeys(found)], list(dict.fromkeys(passed_over))
-
-
 def source_of(path: str) -> Source:
-    """The file at `path`. Raises ConfigError if it cannot be read."""
+    """The file at `path` on this machine, which is no archive. Raises ConfigError if it cannot be read."""
     if path == STANDARD_INPUT:
         return Source(path, is_packed=True)
-    with _raw(path) as raw:
-        is_packed = _packing(raw) is not None
-    stat = Path(path).stat()
-    return Source(path, stat.st_size, f"{stat.st_size}-{stat.st_mtime_ns}", is_packed)
+    try:
+        with raw(path) as file:
+            return Source(path, os.fstat(file.fileno()).st_size, version_of(file), packing(file) is not None)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def plain_name(path: str) -> str:
@@ -84,50 +58,74 @@ def plain_name(path: str) -> str:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[BinaryIO]:
-    """The file's content, unpacked. Standard input stays open. Reading it may raise one of BROKEN."""
-    with _raw(path) as raw:
-        packing = _packing(raw)
-        if packing == _GZIP:
-            with gzip.open(raw) as file:
-                yield file  # type: ignore[misc]  # a GzipFile reads as any binary file does
-        elif packing == _ZSTD:
-            with zstd.open(raw) as file:
-                yield file  # type: ignore[misc]  # and so does this
-        else:
-            yield raw
+def opened(source: Source | str) -> Iterator[BinaryIO]:
+    """The content of a source, unpacked; nothing for an archive, once its end is found. Standard input stays open.
+
+    Opening and reading may raise one of BROKEN; LoginRefused, ServerUnavailable of a store. A Source that is no longer in its
+    version is Unreadable.
+    """
+    if isinstance(source, str):
+        source = Source(source, is_packed=True)  # for all that is known
+    if source.path == STANDARD_INPUT:
+        yield from content_of(sys.stdin.buffer)  # type: ignore[arg-type]  # a BufferedReader, typed more widely
+        return
+    outer, member = _parted(source.path)
+    reopened = partial(raw, outer, source.version)
+    if member:
+        with opened_member(outer, source.version, member, reopened) as content:
+            yield from content_of(content)
+        return
+    with reopened() as file:
+        if not source.is_packed:
+            yield file
+            return
+        if not is_archive(outer, file):
+            yield from content_of(file)
+            return
+    check_end(outer, source.version, reopened)
+    yield io.BytesIO()
 
 
-def _packing(raw: BufferedReader) -> bytes | None:
-    head = raw.peek(4)[:4]
-    return next((magic for magic in (_GZIP, _ZSTD) if head.startswith(magic)), None)
-
-
-def _is_fhir_name(name: str) -> bool:
-    return plain_name(name).endswith(_SUFFIXES)
-
-
-def _holds_resources(path: str) -> bool:
-    """Whether the file says resourceType anywhere; a damaged or huge one counts as if it did, so that it is reported."""
-    if plain_name(path).endswith(LINES):
-        return True
-    before, looked_at = b"", 0
-    with opened(path) as file:
+def check_unchanged(source: Source) -> None:
+    """Raises Unreadable if the source is no longer there, or in another version; nothing where there is no telling."""
+    if source.version:
         try:
-            while chunk := file.read(2**16):
-                looked_at += len(chunk)
-                if b'"resourceType"' in before + chunk or looked_at > LARGEST_BYTES:
-                    return True
-                before = chunk[-16:]
-        except BROKEN:
-            return True
-    return not before.strip()
+            raw(_parted(source.path)[0], source.version).close()
+        except OSError:
+            raise Unreadable(UNREADABLE) from None
 
 
-def _raw(path: str) -> AbstractContextManager[BufferedReader]:
-    if path == STANDARD_INPUT:
-        return nullcontext(sys.stdin.buffer)  # type: ignore[arg-type]  # a BufferedReader, typed more widely
+def content_of(file: BufferedReader) -> Iterator[BinaryIO]:
+    """The unpacked content of a file at its beginning, once; whatever unpacks it is closed afterwards."""
+    content = unpacked(file)
     try:
-        return Path(path).open("rb")
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        yield content
+    finally:
+        if content is not file:
+            content.close()
+
+
+def raw(path: str, version: str = "") -> BufferedReader:
+    """The bytes of a file or an object as they are. With `version` it must be of that: else Unreadable."""
+    if is_address(path):
+        return open_object(path, version)
+    file = open(path, "rb")  # noqa: SIM115  # whoever asked closes it
+    if version and version_of(file) != version:
+        file.close()
+        raise Unreadable(CHANGED)
+    return file
+
+
+def version_of(file: BufferedReader) -> str:
+    """What changes with the content of a file on this machine."""
+    status = os.fstat(file.fileno())
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """The file, and the member of it that is meant, "" for none: a folder's own name may end with an exclamation mark too."""
+    outer, inside, member = path.partition(INSIDE)
+    while inside and not is_address(path) and not os.path.isfile(outer):
+        more, inside, member = member.partition(INSIDE)
+        outer = f"{outer}{INSIDE}{more}"
+    return outer, member

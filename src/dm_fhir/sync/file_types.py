@@ -4,14 +4,15 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import PurePath
 
 import msgspec
 
-from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.files import holds_lines
+from dm_fhir.fhir.packed import BROKEN
 from dm_fhir.fhir.resource import NOT_READABLE
-from dm_fhir.fhir.sources import BROKEN, LARGEST_BYTES, STANDARD_INPUT, Source, opened, plain_name
+from dm_fhir.fhir.sources import LARGEST_BYTES, STANDARD_INPUT, Source, opened, plain_name
 from dm_fhir.fhir.transport import BYTE_ORDER_MARK
 from dm_fhir.sync.query import DATE_PARAMETERS
 
@@ -32,12 +33,11 @@ def only_type(source: Source) -> str | None:
     if source.path == STANDARD_INPUT:
         return None
     try:
-        with opened(source.path) as file:
-            if not holds_lines(source.path, file):
-                return None
-        with opened(source.path) as file:
+        with opened(source) as file:
             head = file.read(_HEAD_BYTES)
-    except (ConfigError, OSError, *BROKEN):
+    except BROKEN:
+        return None
+    if not holds_lines(source.path, BytesIO(head)):
         return None
     lines = head.removeprefix(BYTE_ORDER_MARK).split(b"\n")
     if len(head) == _HEAD_BYTES:
@@ -63,14 +63,14 @@ def other_places(source: Source, name: str, type_name: str, most: int) -> list[s
     """The first lines, at most so many, that hold another type than this one: `NAME:LINE (Type)`."""
     found: list[str] = []
     try:
-        with opened(source.path) as file:
+        with opened(source) as file:
             number = 0
             while len(found) < most and (line := file.readline(LARGEST_BYTES + 1)):
                 number += 1
                 other = _type_of(line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line)
                 if other not in ("", type_name):
                     found.append(f"{name}:{number} ({other})")
-    except (ConfigError, OSError, *BROKEN):
+    except BROKEN:
         pass  # the ledger says what is wrong with the file
     return found
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
-from dm_fhir.errors import ConfigError
-from dm_fhir.fhir.sources import BROKEN, CHANGED, CUT_OFF, DAMAGE, NOT_READABLE_ANY_MORE, Source, opened, source_of
+from dm_fhir.fhir.packed import BROKEN, CUT_OFF, DAMAGE, damage_of
+from dm_fhir.fhir.sources import Source, check_unchanged, opened
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, put_units
 from dm_fhir.store.resources import Origin, clear_set_aside, put_resources, set_aside
@@ -168,7 +168,7 @@ def read_through(reading: Reading, sources: Sequence[Source], wanted: Wanted) ->
         query: _Unit(reading, f"{wanted.prefix}{query}", some, wanted)
         for query, some in units_of(reading, sources).items()
     }
-    pieces = _pieces(reading, sources, units)
+    pieces = pieces_of(sources)
     last_of = {piece.source.path: number for number, piece in enumerate(pieces)}
     whole, done = sum(map(_size, pieces)), 0
     progress = reading.progress if wanted.sets_aside or whole >= _LONG_PASS_BYTES else lambda *_: None
@@ -185,18 +185,6 @@ def read_through(reading: Reading, sources: Sequence[Source], wanted: Wanted) ->
         sum((unit.types for unit in units.values()), Counter()),
         sum((Counter(unit.notes()) for unit in units.values()), Counter()),
     )
-
-
-def _pieces(reading: Reading, sources: Sequence[Source], units: "Mapping[str, _Unit]") -> list[Piece]:
-    """The sources in pieces. One that cannot be opened has none, and its row says so."""
-    found: list[Piece] = []
-    for source in sources:
-        try:
-            found += pieces_of([source])
-        except (ConfigError, OSError):
-            gone = Scanned(0, damage=NOT_READABLE_ANY_MORE, is_last=True)
-            units[reading.unit_of(source)].take(gone, source, is_end=True)
-    return found
 
 
 def _size(piece: Piece) -> int:
@@ -295,19 +283,18 @@ class _Unit:
 def _what_befell(source: Source, last: Scanned) -> str | None:
     """What is wrong with a source as a whole that was read to its end, by its last parcel; None: nothing."""
     try:
-        if source.version and source_of(source.path).version != source.version:
-            return CHANGED
+        check_unchanged(source)
         faulty = last.faulty[-1] if last.faulty else None
         is_last_line = faulty is not None and faulty.line == last.lines > 0 and not faulty.within
         if is_last_line and faulty is not None and faulty.reason == "not-json" and not _ends_a_line(source):
             return CUT_OFF  # in the middle of a line: more is missing than this one
-    except (ConfigError, OSError, *BROKEN):
-        return NOT_READABLE_ANY_MORE
+    except BROKEN as error:
+        return damage_of(error)
     return None
 
 
 def _ends_a_line(source: Source) -> bool:
-    with opened(source.path) as file:
+    with opened(source) as file:
         if not source.is_packed:
             file.seek(-1, os.SEEK_END)
         last = b""

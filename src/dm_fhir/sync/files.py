@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from dm_fhir.config import Site
 from dm_fhir.errors import StoreError
-from dm_fhir.fhir.sources import STANDARD_INPUT, Source, find_sources, source_of
+from dm_fhir.fhir.listing import PassedOver, find_sources
+from dm_fhir.fhir.sources import STANDARD_INPUT, Source, source_of
 from dm_fhir.store import ledger
 from dm_fhir.store.database import path_of, quick_commits, transaction
 from dm_fhir.store.ledger import now, put_unit
@@ -75,13 +76,14 @@ def pull_files(
     runner: Runner = in_turn,
     *,
     full: bool = False,
-) -> tuple[Taken, list[str]]:
+    listed: Callable[[int], None] = lambda _: None,
+) -> tuple[Taken, list[PassedOver]]:
     """Read all files behind `paths`: what came of it, and the files passed over.
 
-    `full`: files that are complete are read again. Raises ConfigError for a path that does not exist, StoreError where
+    `full`: files that are complete are read again. `listed` is told now and then how many were found. Raises ConfigError for a path that does not exist, StoreError where
     standard input cannot be kept until it is read.
     """
-    found, passed_over = find_sources(list(paths))
+    found, passed_over = find_sources(paths, listed)
     at_once = site.cohort.by == "everybody" and runner is in_turn
     with _spooled(db, found, at_once=at_once) as (sources, called):
 

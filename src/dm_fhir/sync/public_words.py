@@ -7,6 +7,7 @@ config: a category, a Group's id, a path. A log, a metric and a support bundle s
 import re
 from collections.abc import Collection
 
+from dm_fhir.fhir.packed import DAMAGE
 from dm_fhir.fhir.vendors import CATEGORIES
 from dm_fhir.sync.bulk.order import BULK, DELETED, ERROR
 from dm_fhir.sync.file_cohort import PREFIXES
@@ -25,10 +26,10 @@ PATIENT_STATES = frozenset((
 ))  # fmt: skip
 #: Why a unit is not complete, or something was set aside. `http-500` and `refused-on-page-6` stand for every number.
 REASONS = frozenset((
-    "file-changed", "file-not-readable",
+    *DAMAGE,
     "ambiguous-json", "auth", "auth-lost", "bad-next", "body-corrupt", "body-incomplete", "empty-group", "export-failed", "export-gone",
     "export-running", "faulty-row",
-    "file-cut-off", "file-damaged", "file-expired", "file-too-large", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
+    "file-expired", "filter-ignored", "foreign-address", "foreign-next", "foreign-redirect",
     "foreign-subject", "http", "interrupted", "invalid-utf-8", "no-id", "no-job-address", "no-new-ids", "no-resource", "no-type", "not-asynchronous", "not-confirmed", "not-fhir",
     "not-found", "not-json", "not-json-number", "not-listed", "outcome-error", "outcome-fatal", "page-budget",
     "paging-loop", "read-timeout", "refused", "refused-on-page", "retry-after-too-long", "search-expired", "server-cap",
@@ -37,9 +38,9 @@ REASONS = frozenset((
 ))  # fmt: skip
 #: What was noted while reading. `filter_ignored:code` and the like are said without what follows the colon.
 NOTES = frozenset((
-    "file-changed", "file-not-readable", "not_in_cohort",
+    *DAMAGE, "not_in_cohort",
     "auth_flake", "authorised_view_only", "bom", "count_checked", "date_windows", "deleted", "duplicate", "empty_pages", "export_without",
-    "failed_windows", "file-cut-off", "file-damaged", "file-too-large", "filter_ignored", "foreign_subject", "gone", "half_count_tried",
+    "failed_windows", "filter_ignored", "foreign_subject", "gone", "half_count_tried",
     "history_cut_short", "login_after_all", "media_type", "missing_from_search", "missing_not_readable", "next_rewritten", "no_last_updated",
     "not_mapped", "odd_id", "offset_tried", "other_type", "own_outcome", "plain_http_links", "repeated_query", "restarts",
     "self_link_lacks", "self_link_wrong", "server_message", "set_aside", "subject_assumed", "superseded", "text_repaired",

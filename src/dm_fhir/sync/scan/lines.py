@@ -16,7 +16,7 @@ _PASSED_AT_ONCE = 2**20
 
 def batches_of(piece: Piece) -> Iterator[bytes | None]:
     """The lines that begin in the piece, each with an end, also the last; TOO_LONG in place of one that is. Raises what reading raises."""
-    with opened(piece.source.path) as file:
+    with opened(piece.source) as file:
         at = _first_line(file, piece.start)
         while piece.end is None or at < piece.end:
             batch = file.read(BATCH_BYTES if piece.end is None else min(BATCH_BYTES, piece.end - at))

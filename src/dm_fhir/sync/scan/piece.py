@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from dm_fhir.fhir.files import holds_lines
-from dm_fhir.fhir.sources import BROKEN, STANDARD_INPUT, Source, opened
+from dm_fhir.fhir.packed import BROKEN
+from dm_fhir.fhir.sources import LINES, STANDARD_INPUT, Source, opened, plain_name
 
 #: So much of a plain file of lines is one piece; more where there would be too many of them.
 PIECE_BYTES = 16 * 2**20
@@ -33,11 +34,13 @@ def pieces_of(sources: Sequence[Source]) -> list[Piece]:
 def _pieces(source: Source, of_bytes: int) -> list[Piece]:
     if source.path == STANDARD_INPUT:
         return [Piece(source, has_lines=False)]
-    with opened(source.path) as file:
+    has_lines = plain_name(source.path).endswith(LINES)
+    if not has_lines:
         try:
-            has_lines = holds_lines(source.path, file)
+            with opened(source) as file:
+                has_lines = holds_lines(source.path, file)
         except BROKEN:
-            has_lines = False  # reading it whole says what is wrong with it
+            pass  # reading it whole says what is wrong with it
     size = source.size_bytes
     if not has_lines or source.is_packed or size is None:
         return [Piece(source, has_lines)]

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from dm_fhir.errors import ConfigError
-from dm_fhir.fhir.files import Item, damage_of, read_document, read_file
+from dm_fhir.fhir.files import Item, read_document, read_file
+from dm_fhir.fhir.packed import BROKEN, DAMAGE, damage_of
 from dm_fhir.fhir.resource import NOT_READABLE, PlainHead, is_utf8, plain_heads, plain_resources
-from dm_fhir.fhir.sources import BROKEN, DAMAGE, NOT_READABLE_ANY_MORE
 from dm_fhir.sync.scan.lines import TOO_LONG, batches_of
 from dm_fhir.sync.scan.piece import Piece
 from dm_fhir.sync.scan.questions import Question
@@ -33,7 +32,7 @@ def scan(number: int, piece: Piece, question: Question) -> Iterator[Scanned]:
     parcel = Scanned(number)
     decoders = _decoders(question)
     try:
-        for part in batches_of(piece) if piece.has_lines else read_file(piece.source.path):
+        for part in batches_of(piece) if piece.has_lines else read_file(piece.source):
             if isinstance(part, Item):
                 _take(part, None, piece.source.path, question, parcel)
             elif part is TOO_LONG:
@@ -46,8 +45,6 @@ def scan(number: int, piece: Piece, question: Question) -> Iterator[Scanned]:
                 parcel = Scanned(number)
     except BROKEN as error:
         parcel.damage = damage_of(error)
-    except (ConfigError, OSError):
-        parcel.damage = NOT_READABLE_ANY_MORE
     parcel.is_last = True
     yield parcel
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from dm_fhir.fhir import files
 from dm_fhir.fhir.files import read_file
 from dm_fhir.fhir.resource import NO_REFERENCE, Reference, Resource
-from dm_fhir.fhir.sources import source_of
-from dm_fhir.sync.scan import lines
-from dm_fhir.sync.scan.piece import Piece
+from dm_fhir.fhir.sources import find_sources, source_of
+from dm_fhir.sync.scan import lines, piece, scanned
+from dm_fhir.sync.scan.piece import Piece, pieces_of
 from dm_fhir.sync.scan.questions import Head, KeepAll, Question
 from dm_fhir.sync.scan.runners import in_turn
 from dm_fhir.sync.scan.scanned import Scanned
@@ -229,3 +229,60 @@ def _not_looked_at(expected: Came, question: Question) -> dict[str, Any]:
         else:
             faulty.append(one)
     return {"types": types, "faulty": faulty}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 130), max_size=8),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.booleans(),
+    st.one_of(st.none(), st.integers(1, 300)),
+    st.integers(1, 100),
+)
+def test_a_line_beyond_the_limit_is_passed_over_and_the_rest_goes_on(
+    sizes: list[int], end: bytes, is_ended: bool, piece_bytes: int | None, batch_bytes: int
+) -> None:
+    each = [b'{"resourceType":"Patient","id":"%d","x":"%b"}' % (at, b"x" * size) for at, size in enumerate(sizes)]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "a.ndjson"
+        path.write_bytes(end.join(each) + (end if is_ended and each else b""))
+        for module in (files, lines):
+            patch.setattr(module, "LARGEST_BYTES", 100)
+        expected = read_line_by_line(path, QUESTIONS[0])
+        assert scanned_in(path, QUESTIONS[0], piece_bytes, batch_bytes) == expected
+    assert [one[2] for one in expected.faulty] == ["too-large"] * len(expected.faulty)
+
+
+def test_a_parcel_comes_now_and_then_also_where_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanned, "PARCEL_LINES", 100)
+    monkeypatch.setattr(lines, "BATCH_BYTES", 1000)
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b"".join(b'{"resourceType":"Device","id":"%d"}\n' % number for number in range(1000)))
+    parcels = list(in_turn([Piece(source_of(str(path)), True)], OfOurs()))
+    assert [parcel.is_last for parcel in parcels] == [False] * (len(parcels) - 1) + [True]
+    assert len(parcels) > 5
+    assert max(parcel.lines for parcel in parcels) < 150
+    assert sum(parcel.lines for parcel in parcels) == 1000
+
+
+def test_facts_and_faults_fill_a_parcel_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanned, "PARCEL_RESOURCES", 10)
+    monkeypatch.setattr(lines, "BATCH_BYTES", 100)
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b"".join(_one(id=f"o{number}", status="final") + b"\n{oops\n" for number in range(100)))
+    parcels = list(in_turn([Piece(source_of(str(path)), True)], Finals()))
+    assert max(len(parcel.found) + len(parcel.faulty) for parcel in parcels) < 20
+    assert put_together(parcels).lines == 200
+
+
+def test_there_are_never_more_pieces_than_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.ndjson").write_bytes((RESOURCES[0] + b"\n") * 100)
+    sources = find_sources([str(tmp_path)])[0]
+    monkeypatch.setattr(piece, "PIECE_BYTES", 10)
+    monkeypatch.setattr(piece, "MOST_PIECES", 20)
+    pieces = pieces_of(sources)
+    assert 20 <= len(pieces) <= 22
+    assert put_together(list(in_turn(pieces, QUESTIONS[0]))).types == {"Patient": 200}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -81,6 +82,29 @@ def test_a_killed_export_of_changes_stays_one_of_changes(clinic: Exporting) -> N
     assert clinic.pull().code == 0
     assert [bool(since) for since in clinic.since()] == [False, True, True]
     assert {"Observation/a-later", "Observation/a-last"} <= clinic.held()
+
+
+def test_killed_while_changes_are_taken_in_the_marks_stay(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.held.put(cdasi("a-later", "a", "2026-05-05", 8))
+    killed_at(clinic, "GET fhir/Condition")  # what there is of Observation is in the store, and not yet judged
+    assert clinic.pull().code == 0
+    assert clinic.units() == {}
+    clinic.pull()
+    assert [bool(since) for since in clinic.since()] == [False, True, True]
+
+
+def test_whoever_came_by_a_file_is_held_back_until_an_export_brought_the_rest(clinic: Exporting) -> None:
+    clinic.pull()
+    extra = clinic.study.config.with_name("extra.ndjson")
+    extra.write_text(json.dumps(infusion("stranger-i", "stranger", "2026-05-05")) + "\n", encoding="utf-8")
+    clinic.pull("--from", str(extra))
+    assert clinic.members() == ["a", "b", "stranger"]
+    clinic.study.type("compute")
+    assert ("Patient/stranger",) not in clinic.study.ask("SELECT patient FROM case_document")
+    assert clinic.pull().code == 0
+    clinic.study.type("compute")
+    assert ("Patient/stranger",) in clinic.study.ask("SELECT patient FROM case_document")
 
 
 def test_killed_between_changes_and_everything_the_new_patient_is_held_back(clinic: Exporting) -> None:

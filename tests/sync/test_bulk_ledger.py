@@ -108,6 +108,28 @@ def test_fewer_lines_than_announced(clinic: Exporting) -> None:
     mended(clinic)
 
 
+def test_a_file_that_was_cut_at_the_end_of_a_line_is_downloaded_once_more(clinic: Exporting) -> None:
+    def cut(reply: Reply) -> Reply:
+        return replace(reply, body=reply.body[: reply.body.index(b"\n") + 1])
+
+    clinic.server.spoil("GET files/1/Observation-1", cut)
+    assert clinic.pull().code == 0
+    assert len(clinic.held()) == 8
+
+
+def test_what_is_open_of_everybodys_holds_back_also_who_was_complete(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.study.type("compute")
+    before = clinic.study.ask("SELECT patient, fingerprint FROM case_document ORDER BY patient")
+    clinic.server.held.put(cdasi("a-later", "a", "2026-05-05", 8))
+    clinic.server.held.put(infusion("a-i2", "a", "2026-05-06"))
+    clinic.server.manners.silent_about = ("MedicationAdministration",)
+    clinic.pull()
+    assert "Observation/a-later" in clinic.held()
+    assert clinic.study.type("compute").code == 3
+    assert clinic.study.ask("SELECT patient, fingerprint FROM case_document ORDER BY patient") == before
+
+
 def test_another_type_than_announced(clinic: Exporting) -> None:
     extra = json.dumps(person("z")).encode() + b"\n"
     clinic.server.spoil("GET files/1/Observation-1", lambda reply: replace(reply, body=reply.body + extra))

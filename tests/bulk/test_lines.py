@@ -52,7 +52,14 @@ def test_a_damaged_one() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"<html>", b"\n\n <!doctype html>", b"error", b"[{}]", b"\xef\xbb\xbf<x/>", gzip.compress(gzip.compress(b"{}\n"))],
+    [
+        b"<html>",
+        b"\n\n <!doctype html>",
+        b"error",
+        b"[{}]",
+        b"\xef\xbb\xbf<x/>",
+        gzip.compress(gzip.compress(b"{}\n", mtime=0), mtime=0),
+    ],
 )
 def test_what_is_no_ndjson(content: bytes) -> None:
     with pytest.raises(AnswerUnusable) as raised:

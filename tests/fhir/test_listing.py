@@ -1,10 +1,11 @@
 """Folders as they are found: only ordinary files are opened, whatever is not read is named with its reason."""
 
+import gzip
 import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from dm_fhir.fhir import listing
 from dm_fhir.fhir.files import read_file
 from dm_fhir.fhir.listing import find_sources
 from dm_fhir.fhir.sources import Source, opened, source_of
+from dm_fhir.sync.scan.piece import pieces_of
+from dm_fhir.sync.scan.questions import KeepAll
+from dm_fhir.sync.scan.scan import scan
 
 LINE = b'{"resourceType":"Patient","id":"1"}\n'
 
@@ -93,7 +97,10 @@ def test_names_that_are_no_utf8_are_read(tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.ndjson"
     with open(path, "wb") as file:
         file.write(LINE)
-    (name,), _ = found(tmp_path)
+    with open(path + b".txt", "wb"):
+        pass
+    (name,), passed_over = found(tmp_path)
+    assert passed_over == {f"{tmp_path}/caf\ufffd.ndjson.txt": "not a FHIR file"}
     assert os.fsencode(name) == path
     assert [item.resource and item.resource.id for item in read_file(name)] == ["1"]
 
@@ -191,6 +198,16 @@ def test_frames_of_zst(tmp_path: Path, tail: bytes, reason: str | None) -> None:
     path = tmp_path / "a.ndjson.zst"
     path.write_bytes(frame + tails.get(tail, tail))
     assert list(read_file(str(path)))[-1].reason == reason
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
+def test_what_could_be_unpacked_before_the_break_is_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "a.ndjson.gz"
+    path.write_bytes(pack(LINE * 500) + pack(LINE * 500)[:-2])
+    parcels = list(scan(0, pieces_of([source_of(str(path))])[0], KeepAll(None)))  # type: ignore[arg-type]  # no mapper is asked
+    assert [parcel.damage for parcel in parcels] == ["file-cut-off"]
+    assert len(parcels[0].kept) >= 500
+    assert not parcels[0].faulty
 
 
 def test_a_source_can_be_read_by_several_at_once(tmp_path: Path) -> None:

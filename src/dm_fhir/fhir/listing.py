@@ -34,7 +34,7 @@ _FILES_BETWEEN_TELLING = 10_000
 
 
 class PassedOver(NamedTuple):
-    """What lies in a folder or an archive and is not read, and why: `not a FHIR file`, `a link`, …"""
+    """What lies in a folder or an archive and is not read, and why: `not a FHIR file`, `a link`, … The path is to be shown."""
 
     path: str
     why: str
@@ -69,7 +69,11 @@ def find_sources(
             found.setdefault(one.path, one)
         if number % _FILES_BETWEEN_TELLING == 0:
             listed(number)
-    return list(found.values()), [one for path, one in passed_over.items() if path not in found]
+    return list(found.values()), [
+        one._replace(path=os.fsencode(path).decode("utf-8", "replace"))
+        for path, one in passed_over.items()
+        if path not in found
+    ]
 
 
 def _behind(paths: Iterable[str]) -> Iterator[_Found | PassedOver]:

@@ -62,14 +62,54 @@ def unpacked(raw: BufferedReader) -> BufferedReader:
     """The content of a file at its beginning; the file itself where it is not packed. Closing it leaves the file open."""
     match packing(raw):
         case b"\x1f\x8b":
-            return BufferedReader(_Gzip(raw), _BUFFER_BYTES)
+            return _Content(_Lasting(_Gzip(raw)), _BUFFER_BYTES)
         case b"\x28\xb5\x2f\xfd":
-            return cast(BufferedReader, zstd.open(cast(BinaryIO, raw)))
+            return _Content(_Lasting(zstd.ZstdFile(cast(BinaryIO, raw))), _BUFFER_BYTES)
         case _:
             return raw
 
 
-class _Gzip(io.RawIOBase):
+class _Content(BufferedReader):
+    """What is unpacked. Where it breaks off, a read that has something gives that, and the next one says why."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        parts: list[bytes] = []
+        most = sys.maxsize if size is None or size < 0 else size
+        try:
+            while most and (part := self.read1(min(most, _BUFFER_BYTES))):
+                parts.append(part)
+                most -= len(part)
+        except BROKEN:
+            if not parts:
+                raise
+        return b"".join(parts)
+
+
+class _Lasting(io.RawIOBase):
+    """Raises again what was raised once."""
+
+    def __init__(self, content: "_Gzip | zstd.ZstdFile") -> None:
+        self._content = content
+        self._damage: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]  # a buffer of any kind
+        if self._damage is not None:
+            raise self._damage
+        try:
+            return self._content.readinto1(buffer)
+        except BROKEN as error:
+            self._damage = error
+            raise
+
+    def close(self) -> None:
+        self._content.close()
+        super().close()
+
+
+class _Gzip:
     """The members of a gzip file, one after the other. All that can be unpacked is given out before an error is raised."""
 
     def __init__(self, raw: BufferedReader) -> None:
@@ -77,10 +117,11 @@ class _Gzip(io.RawIOBase):
         self._inflate: igzip_lib.IgzipDecompressor | None = None
         self._packed = b""
 
-    def readable(self) -> bool:
-        return True
+    def close(self) -> None:
+        """Nothing is left open."""
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # a buffer of any kind
+    def readinto1(self, buffer: memoryview) -> int:
+        """Up to so much as there is room for, 0 at the end."""
         while True:
             if not self._packed and (self._inflate is None or self._inflate.needs_input):
                 self._packed = self._raw.read(_CHUNK_BYTES)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from dm_fhir.fhir.packed import BROKEN
 from dm_fhir.fhir.sources import LARGEST_BYTES, opened
 from dm_fhir.fhir.transport import BYTE_ORDER_MARK
 from dm_fhir.sync.scan.piece import Piece
@@ -22,8 +23,13 @@ def batches_of(piece: Piece) -> Iterator[bytes | None]:
             batch = file.read(BATCH_BYTES if piece.end is None else min(BATCH_BYTES, piece.end - at))
             if not batch:
                 return
-            rest = b"" if batch.endswith(b"\n") else file.readline(LARGEST_BYTES + 1)
             last = batch.rfind(b"\n") + 1
+            try:
+                rest = b"" if batch.endswith(b"\n") else file.readline(LARGEST_BYTES + 1)
+            except BROKEN:
+                if last:  # the whole lines before the break
+                    yield batch[:last].removeprefix(BYTE_ORDER_MARK) if at == 0 else batch[:last]
+                raise
             is_too_long = len(batch) - last + len(rest) > LARGEST_BYTES
             passed = _passed(file) if is_too_long and not rest.endswith(b"\n") else 0
             whole = batch[:last] if is_too_long else batch + rest

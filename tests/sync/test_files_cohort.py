@@ -9,8 +9,10 @@ import pytest
 
 from dm_fhir.config import Cohort
 from dm_fhir.errors import ConfigError
+from dm_fhir.fhir.sources import source_of
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.resources import quarantined
+from dm_fhir.sync.file_types import only_type
 from dm_fhir.sync.held import held
 
 from ..servers.records import ck, infusion, person, record
@@ -57,6 +59,27 @@ def test_the_first_pass_reads_only_what_may_show_the_cohort(pulls: Pulls, tmp_pa
                         "Patient.ndjson"]),
         ("TheseMedications", ["Medication.000.ndjson"]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "begins", "only"),
+    [
+        ("Observation.ndjson", ck("o", "a"), "Observation"),
+        ("MimicObservationED.ndjson", ck("o", "a"), "Observation"),
+        ("MedicationRequest.000.ndjson", record("MedicationRequest", "r", "a"), "MedicationRequest"),
+        (
+            "MedicationAdministration.ndjson",
+            medication("m"),
+            None,
+        ),  # named for what shows the cohort, whatever it begins with
+        ("export.ndjson", ck("o", "a"), None),
+        ("Observation.json", ck("o", "a"), None),
+    ],
+)
+def test_the_one_type_of_a_file_is_believed_only_if_its_name_agrees(
+    tmp_path: Path, name: str, begins: dict[str, object], only: str | None
+) -> None:
+    assert only_type(source_of(str(write(tmp_path / name, begins)))) == only
 
 
 def test_every_line_is_accounted_for(pulls: Pulls, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dm_fhir.config import Cohort
-from dm_fhir.errors import ConfigError
+from dm_fhir.fhir import sources
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.database import open_store
 from dm_fhir.store.resources import quarantined
@@ -128,16 +128,14 @@ def test_a_folder_that_empties(pulls: Pulls, folder: Path, at: str) -> None:
 
 def test_a_file_that_can_no_longer_be_opened(pulls: Pulls, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one is whose permissions have changed: also where it is only opened for a look at its first lines."""
-    from dm_fhir.fhir import sources
+    real = sources.raw
 
-    real = sources._raw
-
-    def deny(path: str) -> object:
+    def deny(path: str, version: str = "") -> object:
         if path.endswith("Patient.ndjson"):
-            raise ConfigError(f"{path} cannot be read: Permission denied")
-        return real(path)
+            raise PermissionError(13, "Permission denied")
+        return real(path, version)
 
-    pulls(folder, runner=before("GivenDrug", lambda: monkeypatch.setattr(sources, "_raw", deny)))
+    pulls(folder, runner=before("GivenDrug", lambda: monkeypatch.setattr(sources, "raw", deny)))
     assert pulls.states()["file: Patient.ndjson"] == "partial (file-not-readable)"
     assert pulls.states()[OBSERVATIONS] == "complete"
     assert "Observation/ck-ref" in pulls.stored()

@@ -17,7 +17,7 @@ from results import Cell, Found, Ratio, Table
 from served import served
 
 _PROGRAM = Path(sys.executable).with_name("dm-fhir")
-_SIZES, _QUICK_SIZES = (50, 500, 5000), (20, 200)
+_SIZES, _QUICK_SIZES = (40, 400, 4000), (20, 200)
 #: Whatever grows faster than this is a fault of ours.
 MOST = 1.15
 #: Less than this beyond the start says nothing.

@@ -58,7 +58,7 @@ class Timed(NamedTuple):
 
 def measure(bench: Bench) -> Found:
     """Both mixes, and the memory of ever longer streams."""
-    patients, rounds = (_PATIENTS // 4, 3) if bench.is_quick else (_PATIENTS, _ROUNDS)
+    patients, rounds = (_PATIENTS // 4, 2) if bench.is_quick else (_PATIENTS, _ROUNDS)
     timed = {mix: _rounds(mix, rounds, bench) for mix in _mixes(patients, bench)}
     peaks = {resources: _streamed(resources, bench) for resources in (_STREAMS[:-1] if bench.is_quick else _STREAMS)}
     used = "; ".join(

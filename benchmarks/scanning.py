@@ -42,7 +42,7 @@ def measure(bench: Bench) -> Found:
     rounds = 1 if bench.is_quick else _ROUNDS
     bench.say("the export is written")
     whole = written(bench.folder / "export", _QUICK_LINES if bench.is_quick else _LINES, _COHORT)
-    runs = _rounds(whole, _ways(), rounds, bench)
+    runs = _rounds(whole, _ways(bench), rounds, bench)
     shutil.rmtree(whole.folder)
     tenth = written(bench.folder / "tenth", whole.lines // 10, _COHORT)
     small = _run(Way(_ONE, _own(1)), tenth, bench.folder / "work")
@@ -60,7 +60,8 @@ def measure(bench: Bench) -> Found:
 def ratios(runs: Rounds, small_peak_mb: float, taken: Rounds) -> Iterator[Ratio]:
     """What is compared, round by round; `small_peak_mb`: the peak for a tenth of the lines."""
     yield Ratio("times an orjson loop, in one process", _times(runs["orjson"], runs[_ONE]), "times", "more", 2)
-    yield Ratio("times PySpark, on all cores", _times(runs["pyspark"], runs[_ALL]), "times", "more", 5)
+    if "pyspark" in runs:
+        yield Ratio("times PySpark, on all cores", _times(runs["pyspark"], runs[_ALL]), "times", "more", 5)
     yield Ratio(
         "times one process, on all cores", _times(runs[_ONE], runs[_ALL]), "times", "more", 1.5 if _CORES > 1 else None
     )
@@ -80,8 +81,12 @@ def _times(other: Sequence[Run], ours: Sequence[Run]) -> float:
     return median(theirs.wall_seconds / our.wall_seconds for theirs, our in zip(other, ours, strict=False))
 
 
-def _ways() -> list[Way]:
-    peers = [Way(name, _peer(name), every_round=name != "pyspark") for name in ("orjson", "msgspec", "pyspark")]
+def _ways(bench: Bench) -> list[Way]:
+    peers = [Way(name, _peer(name)) for name in ("orjson", "msgspec")]
+    if "JAVA_HOME" in os.environ or shutil.which("java"):
+        peers.append(Way("pyspark", _peer("pyspark"), every_round=False))
+    else:
+        bench.say("no Java 17 on this machine (apt-get install openjdk-17-jre-headless): PySpark is left out")
     return [Way(_CAT, _cat), Way(_ONE, _own(1)), Way(_ALL, _own(_CORES)), *peers]
 
 

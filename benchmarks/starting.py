@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Found:
     study = Computed.made(bench.folder / "study", "http://127.0.0.1:9/fhir", 1).folder
     (study / "nothing.ndjson").touch()
     commands = _commands()
-    rounds = 3 if bench.is_quick else 9
+    rounds = 2 if bench.is_quick else 7
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for number in range(rounds + 1):
         bench.say(f"round {number} of {rounds}" if number else "once, not counted: whatever is not in memory yet")

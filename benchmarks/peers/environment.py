@@ -13,6 +13,7 @@ def program(name: str) -> Path:
     done = _FOLDER / ".installed"
     wanted = _REQUIREMENTS.read_text(encoding="utf-8")
     if not done.exists() or done.read_text(encoding="utf-8") != wanted:
+        sys.stderr.write("the peers' environment is made, once: this takes a few minutes\n")
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(_FOLDER)], check=True)
         pip = [str(_FOLDER / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--requirement", str(_REQUIREMENTS)], check=True)

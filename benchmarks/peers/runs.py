@@ -74,8 +74,8 @@ def _lines(folder: Path) -> int:
 
 
 #: One request after the other takes a share that leaves the start of the process small against the reading.
-_ONE_BY_ONE = {0: 500, 50: 40, 200: 16}
-_SEVERAL = {0: 500, 50: 150, 200: 60}
+_ONE_BY_ONE = {0: 500, 50: 40, 200: 12}
+_SEVERAL = {0: 500, 50: 120, 200: 45}
 PEERS = (
     Peer("fhirclient", _fhirclient, _ONE_BY_ONE),
     Peer("fhirpy", _fhirpy, _SEVERAL),

@@ -134,6 +134,8 @@ def test_parts_are_run_one_by_one_and_one_that_fails_does_not_hold_the_others(
     for name, file in (("LATEST", "latest.json"), ("PUBLISHED", "published.json"), ("_DOCS", "page.md")):
         monkeypatch.setattr(bench, name, tmp_path / file)
     monkeypatch.setattr(bench, "_WORK", tmp_path / "build")
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "of a run that was killed").touch()
     (tmp_path / "page.md").write_text(f"# Kept\n\n{bench.LAST_RUN}\nold\n")
 
     assert bench.main(["reading", "store", "mapping", "--quick", "--save"]) == 1
@@ -257,6 +259,35 @@ def test_every_way_of_the_store_keeps_everything(
     shares = [one.value for one in modules.storing.ratios([rounds])]
     assert len(shares) == 5
     assert all(share > 0 for share in shares)
+
+
+def test_the_peers_environment_is_made_once_for_what_is_wanted(
+    load: Callable[..., SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    environment = load("peers.environment").peers_environment
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> None:
+        ran.append(command)
+        (tmp_path / "venv").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(environment, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(environment, "_FOLDER", tmp_path / "venv")
+    monkeypatch.setattr(environment, "_REQUIREMENTS", tmp_path / "requirements.txt")
+    (tmp_path / "requirements.txt").write_text("orjson==3\npyspark==4\n")
+
+    assert environment.program("python") == tmp_path / "venv" / "bin" / "python"
+    assert [command[1:4] for command in ran] == [["-m", "venv", "--clear"], ["-m", "pip", "install"]]
+    assert "environment is made, once" in capsys.readouterr().err
+    environment.program("smart-fetch")
+    assert len(ran) == 2
+    (tmp_path / "requirements.txt").write_text("orjson==4\npyspark==4\n")
+    environment.program("python")
+    assert len(ran) == 4
+    assert environment.versions() == {"orjson": "4", "pyspark": "4"}
 
 
 def test_the_machine_names_no_folder(modules: SimpleNamespace) -> None:

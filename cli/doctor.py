@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -87,7 +88,7 @@ def _examined(config: Config, site: Site, detail: Callable[[str], None]) -> "Exa
         detail(f"{site.name}: {check.what} {check.state}")
 
     examination = examine(site, config.drug, mapper, known, faults_of, tell)
-    examination.checks[:0] = [_config_check(config, mapper), _files_check(config)]
+    examination.checks[:0] = [_config_check(config, mapper), _files_check(config), *_shared_endpoint(config, site)]
     return examination
 
 
@@ -123,6 +124,28 @@ def _files_check(config: Config) -> "Check":
         )
     shared = "the store may lie where others can read it: [store] shared = true" if config.store_shared else ""
     return Check(what, "works", shared or "nothing of them is open to others")
+
+
+def _shared_endpoint(config: Config, site: Site) -> "Iterator[Check]":
+    """A check that degrades where other sites of the study have the same endpoint."""
+    from dm_fhir.sync.check import Check
+
+    place = _place(site)
+    others = [one.name for one in config.sites if one.name != site.name and place and _place(one) == place]
+    if others:
+        yield Check(
+            "endpoint of its own", "degrades", f"{site.name} has the same endpoint as {', '.join(others)}",
+            "each takes the outcomes that the other wrote for its own, and who is in both cohorts is counted twice",
+            mend="make one site of them, or ask the hospital for an endpoint for each",
+        )  # fmt: skip
+
+
+def _place(site: Site) -> tuple[str, str | None, int | None, str] | None:
+    """Where its endpoint is, however it is spelt; None where there is none."""
+    if site.endpoint is None:
+        return None
+    url = urlsplit(site.endpoint)
+    return url.scheme, url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme), url.path.rstrip("/")
 
 
 def _write_letter(path: Path, config: Config, site: Site, examination: "Examination") -> None:

@@ -2,8 +2,10 @@
 
 import json
 import re
+import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +16,12 @@ from dm_fhir.store.turns import SharedConnection
 from dm_fhir.sync import side_by_side
 
 from .many import Hospitals, Manner, content, hospitals
+from .mocked import new_study
 
 #: Until when a site has been read.
 _UNTIL = re.compile(r'("site-[0-9]+"):"[^"]*Z"')
+WITHIN_SECONDS = 40
+_OUTSIDE = '[metrics]\nfile = "metrics"\n[notify]\ncommand = ["tee", "told"]\n'
 HEAD = "[sync]\nsites_at_a_time = {}\nmost_requests = {}\n"
 
 
@@ -120,7 +125,7 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         manners |= {f"{name}-{number}": manner for number in range(3)}
     manners |= {"slow-1": "slow", "slow-2": "slow"}
     with hospitals(manners, patients=1) as here:
-        study = here.study(tmp_path / "study", '[metrics]\nfile = "metrics"\n', concurrency=1)
+        study = here.study(tmp_path / "study", _OUTSIDE, concurrency=1)
         ran = study.type("--log-format", "json", "sync")
         assert ran.code == 5
         head, *lines, last = ran.lines
@@ -150,6 +155,10 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         for name, manner in manners.items():
             complete = int(manner in ("well", "slow"))
             assert f'dm_fhir_site_complete{{site="{name}"}} {complete}\n' in metrics
+        told = study.config.with_name("told").read_text().splitlines()
+        of_sites = [line for line in told if re.match(r"[a-z]+-\d+: ", line)]
+        assert [line.partition(":")[0] for line in of_sites] == [one["site"] for one in stopped]
+        assert "28 more sites with nothing to see to" in told
         status = study.type("status")
         assert status.lines[1] == "40 sites: 28 complete, 12 never pulled"
         assert len(status.lines) < 20
@@ -163,3 +172,58 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         assert again.code == 0, again.out
         assert again.lines[1:3] == ["computed: 9 patients computed, 28 unchanged", again.lines[2]]
         assert {name for name, _ in here.asked[asked:]} == {name for name in manners if not name.startswith("refuses")}
+
+
+def test_the_doctor_names_sites_that_have_one_endpoint(tmp_path: Path) -> None:
+    ends = {
+        "leon": "http://127.0.0.1:9/fhir",
+        "oviedo": "http://127.0.0.1:9/fhir/",
+        "gijon": "http://127.0.0.1:9/other",
+    }
+    told = new_study(tmp_path, ends).type("doctor", "--json").json["sites"]
+    shared = [[check for check in one["checks"] if check["what"] == "endpoint of its own"] for one in told]
+    assert [len(checks) for checks in shared] == [1, 1, 0]
+    assert (shared[0][0]["state"], shared[0][0]["said"]) == ("degrades", "leon has the same endpoint as oviedo")
+    assert shared[1][0]["said"] == "oviedo has the same endpoint as leon"
+
+
+def test_sigterm_ends_fifty_sites_that_wait_for_their_servers_within_two_seconds(tmp_path: Path) -> None:
+    with hospitals({f"site-{number:02}": "hangs" for number in range(50)}, patients=0) as here:
+        study = here.study(tmp_path / "study", HEAD.format(50, 100), read_timeout_seconds=60)
+        process = study.start("sync")
+        _until(lambda: len(here.asked) == 50)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=WITHIN_SECONDS)
+        assert time.monotonic() - began < 2
+    assert process.returncode == 130, err
+    assert re.fullmatch(r"sync: units: none; .*exit 130 \(interrupted: the same command goes on\)\n", out)
+    assert "Traceback" not in err
+    assert study.ask("SELECT exit_code FROM run") == [(130,)]
+
+
+def test_killed_at_any_time_the_next_pull_comes_to_the_same(tmp_path: Path) -> None:
+    with hospitals({f"site-{number}": "well" for number in range(10)}, patients=1) as here:
+        undisturbed = here.study(tmp_path / "undisturbed", HEAD.format(6, 32))
+        assert undisturbed.type("pull").code == 0
+        total = len(here.asked)
+        study = here.study(tmp_path / "study", HEAD.format(6, 32))
+        for share in (0.2, 0.6):
+            asked = len(here.asked)
+            process = study.start("pull")
+            _until(lambda asked=asked, share=share: len(here.asked) > asked + share * total)
+            process.kill()
+            process.communicate()
+        assert study.type("pull").code == 0
+    assert study.ask("SELECT exit_code FROM run") == [(130,), (130,), (0,)]
+    for table in ("resource", "cohort_member", "server_fact"):
+        assert content(study)[table] == content(undisturbed)[table]
+    states = "SELECT site, patient, query, state FROM unit ORDER BY 1, 2, 3"
+    assert study.ask(states) == undisturbed.ask(states)
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN_SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -18,6 +18,8 @@ from dm_fhir.store import ledger, pushes, resources
 from dm_fhir.sync.metrics import LastRun
 
 RECOVERED = NOTIFIED_OF[0]
+#: Up to so many sites each is told of; of more, so many of those that somebody must see to.
+_FEW, _MOST = 10, 50
 #: What to do, by exit code; `{program}` is how a command line begins. What is open at a site has commands of its own.
 _NEXT = {
     1: "The end of the run's log says what failed.",
@@ -69,7 +71,7 @@ def message(db: sqlite3.Connection | None, sites: Sequence[Site], last: LastRun,
     told = [_site(db, site, program) for site in sites] if db is not None else []
     following = _NEXT.get(last.exit_code, "").format(program=program, config=shlex.quote(config))
     lines = [subject, f"{which}, {last.started} to {last.ended}", f"config: {config}", ""]
-    lines += [line for _, some in told for line in some]
+    lines += _of_sites(told)
     lines += ["", following] if following else []
     document: dict[str, object] = {
         "command": last.command, "state": word, "exit_code": last.exit_code, "run": last.number, "started": last.started,
@@ -77,6 +79,14 @@ def message(db: sqlite3.Connection | None, sites: Sequence[Site], last: LastRun,
     }  # fmt: skip
     text = "\n".join(lines).rstrip() + "\n"
     return Message(subject, text, {"text": text, **document})
+
+
+def _of_sites(told: Sequence[tuple[dict[str, object], list[str]]]) -> list[str]:
+    """The sites' lines; of many sites only those that somebody must see to, and how many others there are."""
+    shown = [some for counts, some in told if len(told) <= _FEW or len(some) > 1 or not counts["complete_until"]]
+    left_out = [f"{len(told) - len(shown)} more sites with nothing to see to"] if len(shown) < len(told) else []
+    cut = [f"and {len(shown) - _MOST} more sites with something to see to"] if len(shown) > _MOST else []
+    return [line for some in shown[:_MOST] for line in some] + cut + left_out
 
 
 def _site(db: sqlite3.Connection, site: Site, program: str) -> tuple[dict[str, object], list[str]]:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from dm_fhir.fhir import files
 from dm_fhir.fhir.files import read_file
+from dm_fhir.fhir.listing import find_sources
 from dm_fhir.fhir.resource import NO_REFERENCE, Reference, Resource
-from dm_fhir.fhir.sources import find_sources, source_of
+from dm_fhir.fhir.sources import source_of
 from dm_fhir.sync.scan import lines, piece, scanned
 from dm_fhir.sync.scan.piece import Piece, pieces_of
 from dm_fhir.sync.scan.questions import Head, KeepAll, Question

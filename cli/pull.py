@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dm_fhir.cli.engine import Engine, engine_options, runner_of
 from dm_fhir.cli.files_told import file_details, file_lines, warn_of_files
 from dm_fhir.cli.reporter import FEW, report
 from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
@@ -34,10 +35,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     help="Read files instead: NDJSON, Bundles, resources, packed or not; folders, archives, s3://…, or - for standard input.",
 )
-@click.option(
-    "--processes", type=click.IntRange(1, 256), metavar="N",
-    help="With --from: read in so many processes. Without it: one, or as many as there are cores where it is worth it.",
-)  # fmt: skip
+@engine_options
 @json_option
 @click.pass_context
 def command(
@@ -49,6 +47,9 @@ def command(
     patient_file: Path | None,
     paths: tuple[str, ...],
     processes: int | None,
+    engine: str,
+    master: str | None,
+    result: Path | None,
     as_json: bool,
 ) -> int:
     """Read the cohort from the servers, or from files, into the store.
@@ -65,18 +66,19 @@ def command(
       dm-fhir pull --site leon --patient-file this-week.txt
       dm-fhir pull --site leon --from export/ --from extra.ndjson.gz
       dm-fhir pull --site leon --from export/ --processes 4
+      dm-fhir pull --site leon --from /shared/export/ --engine spark --master yarn
     """
     from dm_fhir.sync.pull import Wish
 
     wish = Wish(full, tuple(map(_reference, patients)), patient_file, retry_failed)
     if sum((bool(patients) or patient_file is not None, retry_failed, bool(paths))) > 1:
         raise ConfigError("--patient, --retry-failed and --from are different pulls", hint="give one of them")
-    if processes is not None and not paths:
-        raise ConfigError("--processes reads files", hint="say which with --from")
+    reader = Engine(engine, processes, master, result)
+    reader.check(paths)
     with opened(ctx, sites) as study, running(study, "pull", ("pull",)) as run:
         if patients or patient_file:
             _one_site(study)
-        lines, more = _from_files(run, paths, processes, full=full) if paths else _from_servers(run, wish)
+        lines, more = _from_files(run, paths, reader, full=full) if paths else _from_servers(run, wish)
         summaries = run.summaries()
         return report("pull", summaries, run.exit_code(summaries), as_json=as_json, lines=lines, **more)
 
@@ -137,21 +139,18 @@ def _one_site(study: Study) -> None:
         raise ConfigError("patients and files belong to one site", hint=f"name it with --site: {names}")
 
 
-def _from_files(
-    run: Run, paths: tuple[str, ...], processes: int | None, *, full: bool
-) -> tuple[list[str], dict[str, Any]]:
-    from dm_fhir.fhir.sources import STANDARD_INPUT
+def _from_files(run: Run, paths: tuple[str, ...], engine: Engine, *, full: bool) -> tuple[list[str], dict[str, Any]]:
     from dm_fhir.sync.files import pull_files
-    from dm_fhir.sync.scan.runners import in_turn, on_this_machine
 
     study = run.study
     _one_site(study)
     site = study.sites[0]
-    taken, passed_over = pull_files(
-        study.db, site, paths, run.work.mappers[site.name], run.work.run, study.voice.progress("read", "MB"),
-        in_turn if paths == (STANDARD_INPUT,) else on_this_machine(processes), full=full,
-        listed=lambda count: study.voice.say(f"{count} files found so far", "files_found", site.name, count=count),
-    )  # fmt: skip
+    with runner_of(engine, run, site.name, paths, again=full) as runner:
+        taken, passed_over = pull_files(
+            study.db, site, paths, run.work.mappers[site.name], run.work.run, study.voice.progress("read", "MB"), runner,
+            full=full,
+            listed=lambda count: study.voice.say(f"{count} files found so far", "files_found", site.name, count=count),
+        )  # fmt: skip
     if passed_over:
         text = f"{len(passed_over)} files passed over; they are listed with the result"
         study.voice.say(text, "files_passed_over", site.name, count=len(passed_over))

@@ -17,10 +17,11 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 VERIFIED_CODES = REAL_DATA.parent / "clinical" / "codes.csv"
 #: Debian's package of this name.
 CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")
-#: Programs of Debian's packages systemd, cron, zsh and fish.
+#: Programs of Debian's packages systemd, cron, openjdk-17-jre-headless, zsh and fish.
 SYSTEMD_ANALYZE = Path(shutil.which("systemd-analyze") or "/usr/bin/systemd-analyze")
 CRONTAB = Path(shutil.which("crontab") or "/usr/bin/crontab")
 ZSH = Path(shutil.which("zsh") or "/usr/bin/zsh")
+JAVA = Path(shutil.which("java") or "/usr/bin/java")
 FISH = Path(shutil.which("fish") or "/usr/bin/fish")
 #: The files whose tests are marked `real_data`, `browser` or `tool`, each with what it needs.
 READERS = {
@@ -39,6 +40,8 @@ READERS = {
     "cli/test_completion_zsh.py": ZSH,
     "schedule/test_crontab.py": CRONTAB,
     "schedule/test_systemd_analyze.py": SYSTEMD_ANALYZE,
+    "spark/test_spark.py": JAVA,
+    "spark/test_spark_command.py": JAVA,
 }
 collect_ignore = [name for name, needs in READERS.items() if not needs.exists()]
 MARKS = {"real_data", "browser", "tool"}

@@ -3,7 +3,14 @@
 from tests.schedule.examples import DEPLOY, examples
 
 #: What is there besides, and by whose hand.
-OTHERS = {"Containerfile", "dm-fhir.toml", "requirements.lock"}
+OTHERS = {
+    "Containerfile",
+    "Containerfile.spark",
+    "dm-fhir-spark.py",
+    "dm-fhir-spark.yaml",
+    "dm-fhir.toml",
+    "requirements.lock",
+}
 
 
 def test_they_are_what_the_command_writes() -> None:

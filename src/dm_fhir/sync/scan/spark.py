@@ -1,0 +1,163 @@
+"""Pieces read on Apache Spark: by the functions that read them here, into the parcels that they give here.
+
+A task opens its pieces itself, so the cluster needs this package and a way to the files, and nothing of Hadoop. What comes of them stays
+on the executors' disks until all is read; from there it is fetched a task at a time, in the order of the pieces.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dm_fhir import __version__
+from dm_fhir.errors import DmFhirError, ServerUnavailable, unexpected
+from dm_fhir.sync.scan.piece import Piece
+from dm_fhir.sync.scan.questions import Question
+from dm_fhir.sync.scan.runners import Runner
+from dm_fhir.sync.scan.scan import scan
+from dm_fhir.sync.scan.scanned import DECODER, ENCODER, Scanned
+from dm_fhir.sync.scan.spark_failures import HOW, TaskFailed, explained
+from dm_fhir.sync.scan.spark_session import session
+
+if TYPE_CHECKING:
+    from pyspark import Broadcast, SparkContext, StatusTracker
+
+#: So many tasks at most: the driver remembers each, and fetches their parcels one task after the other.
+MOST_TASKS = 10_000
+#: So long may a cluster leave everything undone before nobody waits any longer.
+IDLE_SECONDS = 300.0
+#: What of this package an executor must have exactly as it is here.
+_SHARED = ("dm_fhir", "dm_fhir.fhir", "dm_fhir.mappings", "dm_fhir.sync.scan")
+#: Hears how many tasks are done, and how many there are.
+Tell = Callable[[int, int], None]
+
+
+@contextmanager
+def on_spark(master: str | None, log: Path, tell: Tell) -> Iterator[Runner]:
+    """A Runner on the cluster at `master`; None: the one that spark-submit has chosen, or else this machine.
+
+    The session begins with the first pieces and ends with the block; what Spark says goes to `log`.
+    Raises ConfigError, ServerUnavailable and DmFhirError; the runner does too.
+    """
+    with ExitStack() as stack:
+        begun: list[SparkContext] = []
+
+        def runner(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
+            if pieces:
+                if not begun:
+                    begun.append(stack.enter_context(session(master, log)))
+                yield from parcels(begun[0], pieces, question, log, tell)
+
+        yield runner
+
+
+def parcels(
+    context: "SparkContext", pieces: Sequence[Piece], question: Question, log: Path, tell: Tell
+) -> Iterator[Scanned]:
+    """What comes of the pieces, read in this session: each parcel once, however often Spark has to begin a task again."""
+    from pyspark import StorageLevel
+
+    numbered = [msgspec.msgpack.encode(one) for one in enumerate(pieces)]
+    tasks = min(len(numbered), MOST_TASKS)
+    with explained(log):
+        asked = context.broadcast(question)
+        read = context.parallelize(numbered, tasks).mapPartitions(partial(_read, installed(), asked))
+        kept = read.persist(StorageLevel.DISK_ONLY)
+        with _watched(context, tasks, tell):
+            kept.count()
+        fetched = kept.toLocalIterator(prefetchPartitions=True)
+    while True:
+        with explained(log):
+            parcel = next(fetched, None)
+        if parcel is None:
+            break
+        yield DECODER.decode(parcel)
+    with explained(log):  # where this is not reached the session ends, and they end with it
+        kept.unpersist()
+        asked.destroy()
+
+
+def _read(expected: str, asked: "Broadcast[Question]", numbered: Iterable[bytes]) -> Iterator[bytes]:
+    """A task: its pieces for the question. What goes wrong is said without a text or value that may be a patient's."""
+    if installed() != expected:
+        raise TaskFailed("an executor has another dm-fhir than this machine, or other tables", HOW, is_setup=True)
+    question = asked.value
+    for one in numbered:
+        number, piece = msgspec.msgpack.decode(one, type=tuple[int, Piece])
+        try:
+            for parcel in scan(number, piece, question):
+                yield ENCODER.encode(parcel)
+        except DmFhirError as error:
+            raise TaskFailed(error.message, error.hint) from None
+        except Exception as error:  # noqa: BLE001  # its text and values may be a patient's, its place is not
+            raise TaskFailed(unexpected(error).message, None) from None
+
+
+@cache
+def installed() -> str:
+    """Which dm-fhir this is: its version, and a hash of the code and the tables that a task works with."""
+    digest = sha256()
+    for package in _SHARED:
+        for name, file in sorted(_parts(files(package))):
+            digest.update(f"{package}/{name}\0".encode() + file.read_bytes())
+    return f"{__version__} {digest.hexdigest()[:16]}"
+
+
+def _parts(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
+    for one in folder.iterdir():
+        if one.is_file() and one.name.endswith((".py", ".toml")):
+            yield one.name, one
+    tables = folder / "tables"
+    if tables.is_dir():
+        yield from ((f"tables/{one.name}", one) for one in tables.iterdir() if one.name.endswith(".toml"))
+
+
+@contextmanager
+def _watched(context: "SparkContext", tasks: int, tell: Tell) -> Iterator[None]:
+    """While a job is at work: tell how far it is, and end it if nobody takes up its tasks."""
+    over, idle = threading.Event(), threading.Event()
+    watcher = threading.Thread(target=_watch, args=(context, tasks, tell, over, idle), daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Exception:
+        if not idle.is_set():
+            raise
+        raise ServerUnavailable(
+            f"no executor took up a task within {IDLE_SECONDS:.0f} s",
+            hint="is the cluster full, or is more asked for an executor (memory, cores, image) than it can give?",
+        ) from None
+    finally:
+        over.set()
+    watcher.join()
+    tell(tasks, tasks)
+
+
+def _watch(context: "SparkContext", tasks: int, tell: Tell, over: threading.Event, idle: threading.Event) -> None:
+    tracker, waited, pause = context.statusTracker(), 0.0, min(0.5, IDLE_SECONDS)
+    while not over.wait(pause):
+        try:
+            active, done = _at_work(tracker)
+            waited = 0.0 if active or done else waited + pause
+            tell(done, tasks)
+            if waited >= IDLE_SECONDS:
+                idle.set()
+                context.cancelAllJobs()
+                return
+        except Exception:  # noqa: BLE001  # the session has ended, as those hear who wait for it
+            return
+
+
+def _at_work(tracker: "StatusTracker") -> tuple[int, int]:
+    """How many tasks of what is at work are running, and how many are done."""
+    jobs = [tracker.getJobInfo(job) for job in tracker.getActiveJobsIds()]
+    stages = [tracker.getStageInfo(stage) for job in jobs if job for stage in job.stageIds]
+    found = [stage for stage in stages if stage]
+    return sum(one.numActiveTasks for one in found), sum(one.numCompletedTasks for one in found)

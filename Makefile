@@ -21,6 +21,7 @@ install: .venv/.installed ## what demo and tests need, into .venv
 .venv/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dm-fhir needs Python 3.11 or newer; name one: make PYTHON=python3.12 …" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'  # older ones give up on what s3fs and moto ask of botocore
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
 	@touch $@
 

@@ -92,24 +92,29 @@ def test_the_store_the_ledger_and_the_case_series_are_those_of_this_machine(tmp_
 @pytest.mark.usefixtures("in_session")
 def test_a_killed_run_leaves_what_the_engine_has_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "in")
-    study, asked = new_study(tmp_path / "study"), []
-    parcels = runner.parcels
-    monkeypatch.setattr(runner, "parcels", lambda *given: [asked.append(given[2]), parcels(*given)][1])
+    study, parcels = new_study(tmp_path / "study"), runner.parcels
+    asked: list[tuple[str, object]] = []
+
+    def noted(*given: Any) -> Any:
+        asked.append((type(given[2]).__name__, getattr(given[2], "patients", None)))
+        return parcels(*given)
+
+    monkeypatch.setattr(runner, "parcels", noted)
     pull = ("pull", "--from", str(tmp_path / "in"), "--engine", "spark")
     with monkeypatch.context() as patch:
         patch.setattr("dm_fhir.sync.file_units.put_resources", _killed)
         assert study.type(*pull).code == 130
     left = study.config.with_name("dm-fhir.sqlite.leon.spark")
     assert left.stat().st_mode & 0o777 == 0o600
-    last = asked[-1]
-    assert type(last).__name__ == "OfPatients"
+    records = asked[-1]
+    assert records == ("OfPatients", frozenset({"Patient/p0", "Patient/p1", "Patient/p2"}))
     del asked[:]
     assert study.type(*pull).code == 3
-    assert "OfPatients" not in [type(one).__name__ for one in asked if one == last]
+    assert records not in asked
     assert not left.exists()
     del asked[:]
     assert study.type(*pull, "--full").code == 3
-    assert last in asked
+    assert records in asked
 
 
 def _killed(db: sqlite3.Connection, site: str, resources: Sequence[Resource], *more: Any) -> Any:

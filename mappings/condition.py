@@ -57,6 +57,13 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     code: tuple[CodeableConcept, ...] = ()
 
 
+class Diagnosis(msgspec.Struct, frozen=True):
+    """What a Condition says of the disease, and nothing else of it."""
+
+    code: CodeableConcept | None = None
+    verificationStatus: CodeableConcept | None = None
+
+
 class Condition(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="resourceType", tag="Condition"):
     """The view of a Condition."""
 
@@ -145,7 +152,7 @@ def meanings(concept: Concept, tables: Tables) -> set[str]:
     return {row.variable for row in rows if row is not None}
 
 
-def statuses(record: Condition) -> set[str]:
+def statuses(record: Condition | Diagnosis) -> set[str]:
     """Every code of the verification status."""
     status = record.verificationStatus
     return {coding.code for coding in status.coding if coding.code} if status else set()

@@ -16,6 +16,7 @@ from dm_fhir.mappings.datatypes import (
     ratio_in,
     ratio_out,
     read,
+    read_unambiguous,
     write,
 )
 from dm_fhir.model import case
@@ -69,6 +70,26 @@ class Medicated(Protocol):
     def medicationCodeableConcept(self) -> CodeableConcept | None: ...
     @property
     def medicationReference(self) -> Reference | None: ...
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What an administration says of its drug, and nothing else of it."""
+
+    contained: tuple[msgspec.Raw, ...] = ()
+    medicationCodeableConcept: CodeableConcept | None = None
+    medicationReference: Reference | None = None
+
+
+class _Coded(msgspec.Struct, frozen=True):
+    code: CodeableConcept | None = None
+
+
+def read_coded(body: bytes) -> Medication:
+    """The Medication in `body`, with its code alone where the rest cannot be read. Raises msgspec.DecodeError if not even that can."""
+    try:
+        return read_unambiguous(body, Medication)
+    except msgspec.DecodeError:
+        return Medication(code=read_unambiguous(body, _Coded).code)
 
 
 def read_medications(records: Iterable[Record]) -> dict[str, Medication | None]:

@@ -15,7 +15,7 @@ from dm_fhir.mappings.datatypes import (
     identifiers_in,
     identifiers_out,
     local_id,
-    read,
+    read_unambiguous,
 )
 from dm_fhir.mappings.medication import named
 from dm_fhir.model.case import Coding as ModelCoding
@@ -97,7 +97,7 @@ def from_fhir(patient: Patient, source: Source) -> Subject:
 def merges(body: bytes) -> tuple[tuple[str, str], ...]:
     """The patients whose records are this one's too: `replaced-by` or `replaces`, and `Patient/id`."""
     try:
-        links = read(body, _Linked).link
+        links = read_unambiguous(body, _Linked).link
     except msgspec.DecodeError:
         return ()  # the whole record does not read either, and is a finding
     found = ((link.type, named(link.other.reference or "")) for link in links if link.type in _MERGING)

@@ -13,11 +13,18 @@ from dm_fhir.errors import ConfigError
 from dm_fhir.mappings import imported_observation, outcome_observation, patient, provenance, questionnaire_response
 from dm_fhir.mappings.case import Record, read_case
 from dm_fhir.mappings.codes import Row, Tables, load_tables
-from dm_fhir.mappings.condition import DENIED, Condition, statuses
-from dm_fhir.mappings.datatypes import coding_in, read
+from dm_fhir.mappings.condition import DENIED, Diagnosis, statuses
+from dm_fhir.mappings.datatypes import coding_in, read_unambiguous
 from dm_fhir.mappings.imported_observation import ImportedResource
-from dm_fhir.mappings.medication import Medication, Medications, concept, medication_concept, named, read_medications
-from dm_fhir.mappings.medication_administration import MedicationAdministration
+from dm_fhir.mappings.medication import (
+    Given,
+    Medications,
+    concept,
+    medication_concept,
+    named,
+    read_coded,
+    read_medications,
+)
 from dm_fhir.mappings.outcome_names import pattern_faults
 from dm_fhir.mappings.outcome_observation import OutcomeResource
 from dm_fhir.mappings.scope import Scope, codes_of
@@ -60,9 +67,12 @@ class SiteMapper(NamedTuple):
         return self.tables.under_every_name(self._drug_row().codes)
 
     def gives_drug(self, body: bytes, medications: Collection[str]) -> bool:
-        """Whether a MedicationAdministration is one of the study drug, by its codes or as one of these `Medication/id`."""
+        """Whether a MedicationAdministration is one of the study drug, by its codes or as one of these `Medication/id`.
+
+        Whatever else of it cannot be read: then it is a finding of a case, and its patient is not lost.
+        """
         try:
-            record = read(body, MedicationAdministration)
+            record = read_unambiguous(body, Given)
             concept = medication_concept(record, self.tables, {})
         except msgspec.DecodeError:
             return False
@@ -72,9 +82,9 @@ class SiteMapper(NamedTuple):
         return named(reference or "") in medications
 
     def is_drug(self, body: bytes) -> bool:
-        """Whether a Medication is the study drug, by its codes."""
+        """Whether a Medication is the study drug, by its codes, whatever else of it cannot be read."""
         try:
-            found = concept(read(body, Medication))
+            found = concept(read_coded(body))
         except msgspec.DecodeError:
             return False
         return self.tables.concept("medication", found.codings, found.text).variable == self.drug
@@ -109,9 +119,9 @@ class SiteMapper(NamedTuple):
         return self.tables.under_every_name(code for row in rows for code in row.codes)
 
     def is_disease(self, body: bytes) -> bool:
-        """Whether a Condition is a diagnosis of the disease, by its codes; one that was refuted is none."""
+        """Whether a Condition is a diagnosis of the disease, by its codes, whatever else cannot be read; one that was refuted is none."""
         try:
-            record = read(body, Condition)
+            record = read_unambiguous(body, Diagnosis)
         except msgspec.DecodeError:
             return False
         row = self.tables.row("condition", map(coding_in, record.code.coding)) if record.code else None

@@ -36,7 +36,7 @@ def named_codes() -> set[str]:
     for path in SOURCES:
         for name, call in calls(path):
             if name in ("find", "finding") and call.args and isinstance(call.args[0], ast.Constant):
-                found.add(str(call.args[0].value))
+                found |= texts(call.args[0])  # bytes have a `find` too
             if name == "Result":
                 found |= {text for one in call.keywords if one.arg == "reason" for text in texts(one.value)}
     return found

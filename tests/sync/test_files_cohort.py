@@ -15,7 +15,7 @@ from dm_fhir.store.resources import quarantined
 from dm_fhir.sync.file_types import only_type
 from dm_fhir.sync.held import held
 
-from ..servers.records import ck, infusion, person, record
+from ..servers.records import Json, ck, infusion, person, record
 from .exports import ASPIRIN, Pulls, by_reference, condition, export, medication, write
 
 BY_MEDICATION = Cohort("medication")
@@ -299,3 +299,40 @@ def test_standard_input_is_kept_until_it_is_read(
     assert pulls.states()["file: -"] == "complete"
     assert [one.place for one in quarantined(pulls.db, "leon")] == ["-:25"]
     assert not list(tmp_path.glob("*.stdin*"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"dosage": {"dose": {"value": "300"}}},
+        {"status": ["completed"]},
+        {"effectiveDateTime": 7},
+        {"meta": {"versionId": 1}},
+        {"meta": {"versionId": 1}, "medicationReference": {"reference": "Medication/drug"}},
+    ],
+)
+def test_whoever_was_given_the_drug_is_found_though_the_record_is_odd(odd: Json, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "MedicationAdministration.ndjson", infusion("i1", "odd", **odd))
+    write(tmp_path / "in" / "Medication.ndjson", {**medication("drug"), "status": 7})
+    pulls = Pulls(tmp_path, Cohort("medication"))
+    taken = pulls(tmp_path / "in")
+    assert pulls.members() == ["Patient/odd"]
+    assert taken.kept.total() + taken.not_kept["set_aside"] == 2 - taken.not_kept["not_in_cohort"]
+    aside = [Path(one.place).name for one in quarantined(pulls.db, "leon")]
+    assert aside == (["MedicationAdministration.ndjson:1"] if "meta" in odd else [])
+
+
+@pytest.mark.parametrize("odd", [{"onsetDateTime": 7}, {"meta": {"lastUpdated": 7}}])
+def test_whoever_has_the_disease_is_found_though_the_record_is_odd(odd: Json, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "Condition.ndjson", {**condition("c1", "odd"), **odd})
+    pulls = Pulls(tmp_path, Cohort("condition"))
+    pulls(tmp_path / "in")
+    assert pulls.members() == ["Patient/odd"]
+
+
+def test_what_is_wrong_with_meta_and_more_finds_nobody(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "MedicationAdministration.ndjson", {**infusion("i1", "odd"), "id": 7, "meta": 7})
+    pulls = Pulls(tmp_path, Cohort("medication"))
+    pulls(tmp_path / "in")
+    assert pulls.members() == []
+    assert [one.reason for one in quarantined(pulls.db, "leon")] == ["unreadable"]

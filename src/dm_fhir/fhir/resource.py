@@ -95,6 +95,25 @@ def read_resource(body: bytes) -> Resource:
     return Resource(header.resourceType, header.id, meta.versionId, meta.lastUpdated, subject, body, digest(body))
 
 
+class _Owned(msgspec.Struct, frozen=True):
+    resourceType: str
+    id: str
+    subject: msgspec.Raw = msgspec.Raw()
+    patient: msgspec.Raw = msgspec.Raw()
+
+
+def read_without_meta(body: bytes) -> Resource | None:
+    """What a resource says of itself whose `meta` cannot be read; None where that is not all that is wrong with it."""
+    try:
+        header = msgspec.json.decode(body, type=_Owned)
+    except NOT_READABLE:
+        return None
+    if not header.resourceType or not header.id:
+        return None
+    subject = f"Patient/{header.id}" if header.resourceType == "Patient" else _subject(header)
+    return Resource(header.resourceType, header.id, None, None, subject, body, digest(body))
+
+
 #: In place of a reference that is not there.
 NO_REFERENCE = Reference()
 #: One that is empty is as good as none.
@@ -197,7 +216,7 @@ def local_reference(reference: str) -> str:
     return "/".join(path.split("/")[-2:])
 
 
-def _subject(header: _Header) -> str | None:
+def _subject(header: _Header | _Owned) -> str | None:
     for raw in (header.subject, header.patient):
         if bytes(raw):
             try:

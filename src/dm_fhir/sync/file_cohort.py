@@ -12,6 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from dm_fhir.errors import ConfigError
+from dm_fhir.fhir.resource import read_without_meta
 from dm_fhir.fhir.sources import Source
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import now, put_unit
@@ -73,7 +74,8 @@ def find_members(reading: Reading, sources: Sequence[Source]) -> list[Named]:
         _given_the_drug(reading, sources)
     elif cohort.by == "condition":
         codes = sorted(reading.mapper.disease_codes())
-        _ask(reading, sources, Diagnosed(reading.mapper), SHOWN, f"condition {codes}", _joining(reading))
+        diagnosed = Diagnosed(reading.mapper)
+        _ask(reading, sources, diagnosed, SHOWN, f"condition {codes}", _joining(reading, diagnosed))
     elif cohort.by == "patients" and cohort.patients is not None:
         named = _listed(reading, sources, cohort.patients)
     elif cohort.by == "group" and cohort.group is not None:
@@ -86,12 +88,14 @@ def _given_the_drug(reading: Reading, sources: Sequence[Source]) -> None:
     """By the drug's codes, then by the Medications that are the drug, as far as the store has them by then."""
     mapper = reading.mapper
     codes = sorted(mapper.drug_codes())
-    _ask(reading, sources, GivenDrug(mapper), SHOWN, f"medication {codes}", _joining(reading))
+    by_code = GivenDrug(mapper)
+    _ask(reading, sources, by_code, SHOWN, f"medication {codes}", _joining(reading, by_code))
     names = _names_of_the_drug(reading)
     if names:
         holding = [source for source in sources if _has_read(reading, source, "MedicationAdministration")]
         asked = f"medication {codes} {sorted(names)}"
-        _ask_all(reading, holding, GivenDrug(mapper, names), BY_MEDICATION, asked, _joining(reading))
+        by_name = GivenDrug(mapper, names)
+        _ask_all(reading, holding, by_name, BY_MEDICATION, asked, _joining(reading, by_name))
 
 
 def _names_of_the_drug(reading: Reading) -> frozenset[str]:
@@ -103,9 +107,9 @@ def _names_of_the_drug(reading: Reading) -> frozenset[str]:
 
 
 def _has_read(reading: Reading, source: Source, type_name: str) -> bool:
-    """Whether a first look at the source has come across this type."""
+    """Whether a first look at the source has come across this type, or what cannot be kept and may be of it."""
     row = reading.unit(f"{SHOWN}{reading.unit_of(source)}")
-    return row is not None and type_name in row.notes
+    return row is not None and not row.notes.keys().isdisjoint((type_name, "set_aside"))
 
 
 def _listed(reading: Reading, sources: Sequence[Source], path: Path) -> list[Named]:
@@ -175,16 +179,25 @@ def _linked(reading: Reading, sources: Sequence[Source]) -> None:
         if not before:
             return
         asked = f"links {sorted(before)}"
-        _ask(reading, sources, Linked(reading.mapper, before), LINKED, asked, _joining(reading))
+        linked = Linked(reading.mapper, before)
+        _ask(reading, sources, linked, LINKED, asked, _joining(reading, linked))
         if frozenset(members(reading.db, reading.name)) == before:
             return
 
 
-def _joining(reading: Reading) -> _Within:
-    """Takes the patients that a parcel has found into the cohort."""
+def _joining(reading: Reading, question: CohortQuestion) -> _Within:
+    """Takes the patients that a parcel has found into the cohort.
+
+    Also by what cannot be kept because of its `meta`: the second pass names such a line only if it is the cohort's.
+    """
 
     def within(parcel: Scanned) -> None:
-        found = {found for kind, found in parcel.found if kind == PATIENT}
+        more = Scanned(parcel.piece)
+        for faulty in parcel.faulty:
+            resource = read_without_meta(faulty.body) if faulty.reason == "unreadable" else None
+            if resource is not None:
+                question.answer(resource, more)
+        found = {found for kind, found in (*parcel.found, *more.found) if kind == PATIENT}
         if found:
             join(reading.db, reading.name, found, reading.run)
 

@@ -146,7 +146,7 @@ def test_whom_a_cohorts_search_has_found_is_not_forgotten_when_the_run_dies(
         raise ServerUnavailable("dead")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pull_module, "_pull_patients", dying)
+        patch.setattr(pull_module, "pull_patients", dying)
         assert study.type("pull").code == 4
     hospital.asked.clear()
 

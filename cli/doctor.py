@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from dm_fhir.cli.private_file import write_private
-from dm_fhir.cli.reporter import document
+from dm_fhir.cli.reporter import FEW, document, number_of
 from dm_fhir.cli.study import chosen, json_option, site_option
 from dm_fhir.config import Config, Site, load_config
 from dm_fhir.errors import ConfigError, worst_exit_code
@@ -41,7 +41,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     """Try everything that a pull of each site needs, and say what works, what degrades, and what to ask the hospital for.
 
     Endpoint, certificate, clocks, login, scopes, the cohort's search, each planned search with _count=1, and a sample of
-    records. Changes nothing, neither in the store nor on the server.
+    records. Changes nothing, neither in the store nor on the server. Of more than ten sites only what does not work is shown.
 
     \b
     Examples:
@@ -60,9 +60,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     if as_json:
         click.echo(document("doctor", found, code, letter=str(output) if output else None))
     else:
-        click.echo(
-            "\n".join([*(line for one in found for line in _lines(one)), *_written(output), _closing(found, code)])
-        )
+        click.echo("\n".join([*_of_sites(found), *_written(output), _closing(found, code)]))
     return code
 
 
@@ -158,13 +156,26 @@ def _written(output: Path | None) -> list[str]:
     return [f"a letter to the hospital, without patient data: {output}"] if output else []
 
 
+def _of_sites(found: "Sequence[Examination]") -> Iterator[str]:
+    """Each site; of many only what does not work, and at how many others everything does."""
+    if len(found) <= FEW:
+        for one in found:
+            yield from _lines(one)
+        return
+    to_see_to = [one for one in found if any(check.state != "works" for check in one.checks)]
+    for one in to_see_to:
+        works = sum(check.state == "works" for check in one.checks)
+        yield f"{one.site}: {works} of {number_of(len(one.checks), 'check')} work"
+        yield from _check_lines(check for check in one.checks if check.state != "works")
+    well = len(found) - len(to_see_to)
+    if well:
+        yield f"at {number_of(well, 'site')} everything works; each check of one: dm-fhir doctor --site NAME"
+
+
 def _lines(one: "Examination") -> Iterator[str]:
-    """A site: each check, and under what is not as it should be what follows and what mends it; then what is known."""
+    """A site: each check, then what is known."""
     yield f"{one.site}: {one.server}" if one.server else f"{one.site}:"
-    for check in one.checks:
-        yield f"  {check.state:<8}  {check.what}: {check.said}"
-        if check.state != "works":
-            yield from _remedies(check)
+    yield from _check_lines(one.checks)
     told = [f"{s.name} {_plain(s.value)} ({s.by})" for s in one.settings if s.by != "default"]
     if one.settings:
         yield f"  settings: {', '.join(told) or 'all as usual'}{'; all others as usual' if told else ''}"
@@ -174,6 +185,14 @@ def _lines(one: "Examination") -> Iterator[str]:
         yield f"  known from earlier pulls: {', '.join(f'{f.name}: {f.value} ({f.learned[:10]})' for f in one.facts)}"
     if one.found_now:
         yield f"  found out now, and not kept: {', '.join(f'{name}: {value}' for name, value in one.found_now.items())}"
+
+
+def _check_lines(checks: "Iterable[Check]") -> Iterator[str]:
+    """Each check, and under what is not as it should be what follows and what mends it."""
+    for check in checks:
+        yield f"  {check.state:<8}  {check.what}: {check.said}"
+        if check.state != "works":
+            yield from _remedies(check)
 
 
 def _remedies(check: "Check") -> Iterator[str]:

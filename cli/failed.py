@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from dm_fhir.cli.outside import program_of
-from dm_fhir.cli.reporter import capped, closing_line, document, in_a_line
+from dm_fhir.cli.reporter import FEW, alike, capped, closing_line, document, in_a_line, number_of, queries_of
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError, worst_exit_code
@@ -28,7 +28,8 @@ _MOST_OF_A_KIND = 3
 def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_json: bool) -> int:
     """Every query that is not complete: why, since when, and the command that mends it. Reads the store only.
 
-    The log of a run names no patient; what it calls a unit is its name here.
+    The log of a run names no patient; what it calls a unit is its name here. Of more than ten sites only those that need
+    attention are shown.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_jso
     if as_json:
         click.echo(document("failed", [_for_machines(site, one, program, name_of) for site, one in found], code))
         return code
-    click.echo("\n".join(line for site, one in found for line in _lines(site, one, program)))
+    click.echo("\n".join(_of_sites(found, program)))
     click.echo(closing_line("failed", summaries, code))
     return code
 
@@ -71,11 +72,25 @@ def _for_machines(site: Site, summary: SiteSummary, program: str, name_of: Namin
     return {"site": site.name, "units": summary.units, "set_aside": len(summary.set_aside), "failed": units}
 
 
+def _of_sites(found: Sequence[tuple[Site, SiteSummary]], program: str) -> list[str]:
+    """Each site; of many only those with something to see to, and how many others there are."""
+    to_see_to = [(site, one) for site, one in found if len(found) <= FEW or _needs_somebody(one)]
+    well = len(found) - len(to_see_to)
+    lines = [line for site, one in to_see_to for line in _lines(site, one, program)]
+    return [*lines, *([f"at {number_of(well, 'site')} nothing needs attention"] if well else [])]
+
+
+def _needs_somebody(summary: SiteSummary) -> bool:
+    return bool(summary.attention or summary.set_aside or not summary.units)
+
+
 def _lines(site: Site, summary: SiteSummary, program: str) -> list[str]:
     """The units in groups of one kind, each with what mends all of it."""
-    groups: dict[tuple[str, str, str | None], list[Attention]] = {}
-    for one in summary.attention:
-        groups.setdefault((one.state, one.query, one.reason), []).append(one)
+    groups: dict[tuple[str, str, str | None, str | None], list[Attention]] = {}
+    for some in alike(summary.attention):
+        for one in some:  # parts of an export are only alike if the same mends them
+            query, advice = (some[0].query, mend(one, site, program).advice) if len(some) > 1 else (one.query, None)
+            groups.setdefault((one.state, query, one.reason, advice), []).append(one)
     kinds = capped(
         list(groups.values()),
         lambda some: "\n".join(_kind(some, site, program)),
@@ -94,15 +109,21 @@ def _how_many(site: Site, summary: SiteSummary, program: str) -> str:
 
 def _kind(some: Sequence[Attention], site: Site, program: str) -> list[str]:
     """One kind of failure: how many units, the first of them, and how all are mended."""
-    first, more = some[0], len(some) - _MOST_OF_A_KIND
+    first, told = some[0], list(dict.fromkeys(map(_unit, some)))
+    more = len(told) - _MOST_OF_A_KIND
     mended = mend_all(list(some), site, program)
     return [
-        f"  {first.state}: {first.query} ({first.reason or 'no reason'}), {len(some)} units",
-        *(f"    {_unit(one)}" for one in some[:_MOST_OF_A_KIND]),
+        f"  {first.state}: {_queries(some)} ({first.reason or 'no reason'}), {len(some)} units",
+        *(f"    {one}" for one in told[:_MOST_OF_A_KIND]),
         *([f"    … and {more} more"] if more > 0 else []),
         *([f"    {mended.advice}"] if mended.advice else []),
         f"    then: {mended.command}" if mended.advice else f"    {mended.command}",
     ]
+
+
+def _queries(some: Sequence[Attention]) -> str:
+    """The query of these units, or those of the parts of an export."""
+    return some[0].query if len({one.query for one in some}) == 1 else queries_of(some)
 
 
 def _unit(one: Attention) -> str:

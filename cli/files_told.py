@@ -70,8 +70,6 @@ def warn_of_files(run: Run, site: str, taken: "Taken") -> None:
             "them: name those files too, with --from",
             "files_not_searched", site,
         )  # fmt: skip
-    if not taken.files:
-        voice.warn("there is no FHIR file", "files_none", site)
     if taken.patients:
         return
     if by == "medication":

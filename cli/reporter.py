@@ -8,11 +8,14 @@ import click
 import msgspec
 
 from dm_fhir.model.findings import by_severity, meaning_of, severity_of
+from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.summary import Attention, SiteSummary
 
 T = TypeVar("T")
 _STATES = {0: "complete", 3: "partial"}
 _MOST_LINES = 10
+#: So many parts of an export are named besides the first.
+_MOST_QUERIES = 2
 #: Up to so many sites each is told by itself.
 FEW = 10
 _MEND_AT_SOURCE = "mend it at its source and read it again"
@@ -87,7 +90,7 @@ def attention_lines(summary: SiteSummary) -> list[str]:
 
 def _attention_of(summary: SiteSummary) -> list[str]:
     lines = [f"  stopped: {in_a_line(summary.error)}"] if summary.error else []
-    lines += capped(summary.attention, _attention, "units that need attention", "dm-fhir failed")
+    lines += capped(alike(summary.attention), _attention, "units that need attention", "dm-fhir failed")
     lines += _held(summary)
     lines += [f"  {line}" for line in _why_set_aside(summary.set_aside)]
     lines += capped(
@@ -128,6 +131,9 @@ def _findings(summary: SiteSummary) -> list[str]:
 #: What is wrong with a thing that was set aside, by the ledger's word for it: one of them, several of them.
 _SET_ASIDE = {
     "invalid-utf-8": ("resource is not valid UTF-8", "resources are not valid UTF-8"),
+    "not-json": ("resource is no JSON", "resources are no JSON"),
+    "file-cut-off": ("file is cut off", "files are cut off"),
+    "file-damaged": ("file is damaged", "files are damaged"),
     "not-json-number": ("resource holds NaN or Infinity", "resources hold NaN or Infinity"),
     "ambiguous-json": ("resource is ambiguous JSON", "resources are ambiguous JSON"),
     "faulty-row": ("row of an imported table", "rows of imported tables"),
@@ -198,9 +204,27 @@ def _patients(patients: Mapping[str, int]) -> str:
     return ", ".join(part for part in (cases, apart) if part)
 
 
-def _attention(one: Attention) -> str:
+def alike(attention: Sequence[Attention]) -> list[list[Attention]]:
+    """What is open, the parts of an export together where the same is wrong with them; every other unit by itself."""
+    groups: dict[object, list[Attention]] = {}
+    for place, one in enumerate(attention):
+        is_of_export = one.query.startswith(BULK)
+        groups.setdefault((one.state, one.reason, one.message) if is_of_export else place, []).append(one)
+    return list(groups.values())
+
+
+def queries_of(some: Sequence[Attention]) -> str:
+    """`bulk: Condition`; of several `bulk: Condition, Observation, Patient and 7 more`."""
+    first, *others = some
+    names = [one.query.removeprefix(BULK) for one in others]
+    more = len(names) - _MOST_QUERIES
+    return f"{', '.join([first.query, *names[:_MOST_QUERIES]])}{f' and {more} more' if more > 0 else ''}"
+
+
+def _attention(some: Sequence[Attention]) -> str:
+    one = some[0]
     whose = f"{one.patient} " if one.patient else ""
-    return f"  {one.state}: {whose}{one.query}: {in_a_line(one.message or one.reason or '')}"
+    return f"  {one.state}: {whose}{queries_of(some)}: {in_a_line(one.message or one.reason or '')}"
 
 
 def in_a_line(text: str) -> str:

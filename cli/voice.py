@@ -21,6 +21,9 @@ _REFERENCE = re.compile(r"\b([A-Z][a-z][A-Za-z]*)/[A-Za-z0-9._~%|-]+")
 _HEADS = {"warning": "warning: ", "error": "error: "}
 Fact = int | float | str | None
 
+#: What a step is called where one word says too little.
+_SAID = {"wait": "waiting for the export", "prepare": "the server prepares the export", "spark": "Spark"}
+
 
 class Voice:
     """Speaks to a person on a terminal, in plain lines elsewhere, in JSON lines on request, and not at all when quiet.
@@ -91,7 +94,7 @@ class Voice:
 
         `unit` is what is counted, where the step does not say it.
         """
-        after = f" {unit}" if unit else ""
+        after, said = f" {unit}" if unit else "", _SAID.get(step, step)
 
         shown: dict[str, tuple[int, int]] = {}
 
@@ -100,7 +103,7 @@ class Voice:
                 return
             shown[site] = (done, total)
             if sys.stderr.isatty() and not self.as_json:
-                self._in_place(f"{step} {site}: {done} of {total}{after}", is_last=done == total)
+                self._in_place(f"{said} {site}: {done} of {total}{after}", is_last=done == total)
             elif (
                 done == total
                 or time.monotonic() - self._last_said.get(step + site, -_SECONDS_BETWEEN_LINES)
@@ -108,7 +111,7 @@ class Voice:
             ):
                 self._last_said[step + site] = time.monotonic()
                 facts: dict[str, Fact] = {"done": done, "total": total}
-                self._line("info", f"{step}: {done} of {total}{after}", f"{step}_progress", site, facts)
+                self._line("info", f"{said}: {done} of {total}{after}", f"{step}_progress", site, facts)
 
         return show
 

@@ -134,3 +134,44 @@ def test_a_unit_is_found_by_the_name_that_the_log_calls_it(study: Study) -> None
     ]
     unknown = study.type("failed", "--unit", "0123456789")
     assert (unknown.code, "no unit called '0123456789' needs attention" in unknown.err) == (2, True)
+
+
+def test_the_parts_of_an_export_are_told_together(study: Study) -> None:
+    parts = ("Condition", "Medication", "Observation", "Patient", "deleted")
+    for part in parts:
+        study.unit(
+            f"bulk: {part}", "partial", "", reason="export-running", message="it is preparing", not_before="2025-06-01T15:00:00Z"
+        )  # fmt: skip
+    study.unit("bulk: AdverseEvent", "failed", "", reason="not-delivered")
+    study.unit("bulk: MedicationStatement", "failed", "", reason="not-delivered")
+    lines = study.type("failed", "--site", "leon").lines
+    assert lines[0] == "leon: 7 units need attention"
+    running = lines.index("  partial: bulk: Condition, Medication, Observation and 2 more (export-running), 5 units")
+    assert lines[running + 1 : running + 4] == [
+        "    the site: it is preparing; never complete; not before 2025-06-01T15:00:00Z",
+        "    nothing is wrong: the server is preparing the export, and is asked again from 2025-06-01T15:00:00Z on",
+        "    then: dm-fhir pull --site leon",
+    ]
+    assert "  failed: bulk: AdverseEvent (not-delivered), 1 units" in lines  # each asks the hospital for another type
+    assert (
+        "  partial: bulk: Condition, Medication, Observation and 2 more: it is preparing" in study.type("status").lines
+    )
+
+
+def test_an_export_that_is_not_allowed(study: Study) -> None:
+    for query, reason in (("bulk: Patient", "refused"), ("bulk: Condition", "http-501"), ("bulk: deleted", "http-404")):
+        study.unit(query, "refused" if reason == "refused" else "failed", "", reason=reason, message=reason)
+    advice = [line for line in study.type("failed", "--site", "leon").lines if "whether this client may export" in line]
+    assert len(advice) == 3
+
+
+def test_of_many_sites_those_that_are_well_are_counted(study: Study) -> None:
+    more = "".join(f'[[site]]\nname = "more-{number}"\n' for number in range(10))
+    study.config.write_text(study.config.read_text(encoding="utf-8") + more, encoding="utf-8")
+    study.unit("Observation?patient", "partial", "Patient/7")
+    for number in range(9):
+        study.unit("Observation?patient", site=f"more-{number}")
+    lines = study.type("failed").lines
+    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == [
+        "leon", "madrid", "more-9", "at 9 sites nothing needs attention", "failed",
+    ]  # fmt: skip

@@ -158,6 +158,7 @@ def test_files_that_are_none_are_counted_in_the_log_and_listed_with_the_result(s
     (tmp_path / "in").mkdir()
     for name in ("Zwetschkenbaum.txt", "other.md"):
         (tmp_path / "in" / name).write_text("no FHIR", encoding="utf-8")
+    (tmp_path / "in" / "one.ndjson").write_text('{"resourceType":"Patient","id":"1"}\n', encoding="utf-8")
     ran = study.type("pull", "--site", "madrid", "--from", str(tmp_path / "in"))
     assert "2 files passed over" in ran.err
     assert "Zwetschkenbaum" not in ran.err

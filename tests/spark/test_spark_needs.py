@@ -1,5 +1,6 @@
 """What Spark needs and is not there is said in one line, with what to do; no Java is needed to say it."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -46,6 +47,16 @@ def test_no_pyspark(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 2
     assert "Apache Spark is not installed" in err
     assert 'pip install "dm-fhir[spark]"' in err
+
+
+def test_what_is_missing_here_opens_nothing(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(study.config.parents[1] / "a.ndjson")
+    assert study.type("pull", "--from", path).code == 0
+    before = json.loads(study.type("status", "--json").out)["sites"]
+    assert pull(study, "--master", "mesos://127.0.0.1")[0] == 2
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    assert pull(study)[0] == 2
+    assert json.loads(study.type("status", "--json").out)["sites"] == before
 
 
 @pytest.mark.parametrize(
@@ -116,7 +127,8 @@ def test_options_that_say_nothing_together(study: Study, arguments: tuple[str, .
 
 
 def test_without_pieces_nothing_is_begun(tmp_path: Path, mapper: SiteMapper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyspark", None)
+    monkeypatch.setattr("dm_fhir.sync.scan.spark.session", None)
+    monkeypatch.setenv("JAVA_HOME", a_java(tmp_path / "java", 'openjdk version "17.0.15"'))
     none: list[Piece] = []
     with on_spark(None, tmp_path / "log", lambda *_: None) as runner:
         assert list(runner(none, KeepAll(mapper))) == []

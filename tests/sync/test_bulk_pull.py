@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ..bulk.server import Reply
 from .exporting import STRANGER, exporting, two_and_a_stranger
 from .mocked import cdasi, infusion, person, treated
 
@@ -307,3 +308,13 @@ def test_everybody_in_the_export_may_be_the_cohort(tmp_path: Path) -> None:
         assert clinic.pull().code == 0
         assert clinic.members() == ["a", "b", "late", "stranger"]
         assert [bool(since) for since in clinic.since()] == [False, True, False]
+
+
+def test_an_export_that_is_refused_says_nothing_of_the_drugs_codes(clinic: Exporting) -> None:
+    for method in ("GET", "POST"):
+        clinic.server.fail(f"{method} fhir/Patient/$export", Reply(403), times=9)
+    ran = clinic.pull()
+
+    assert ran.code == 5
+    assert "0 patients in the cohort" in ran.out
+    assert "nobody was given" not in ran.err

@@ -242,11 +242,13 @@ def test_nobody_found_says_what_there_was(typed: Callable[..., Ran], tmp_path: P
     assert "the files hold 1 MedicationAdministration and 0 Medications" in ran.err
 
 
-def test_a_folder_without_files_is_said(typed: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_folder_without_files_is_no_pull(typed: Callable[..., Ran], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "read-me.txt").write_text("here is nothing")
     ran = typed("pull", "--from", str(tmp_path / "in"))
-    assert "there is no FHIR file" in ran.err
-    assert "  files: 0\n" in ran.out
+    assert ran.code == 2
+    assert f"there is no FHIR file in {tmp_path / 'in'}; passed over: 1 (not a FHIR file)" in ran.err
+    assert "is it mounted" in ran.err
 
 
 def test_everybody_is_not_asked_of_a_server(tmp_path: Path) -> None:

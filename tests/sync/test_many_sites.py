@@ -227,3 +227,16 @@ def _until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_doctor_tells_of_many_sites_only_what_does_not_work(tmp_path: Path) -> None:
+    with hospitals({f"site-{number:02}": "well" for number in range(11)}, patients=1) as here:
+        here.manners["site-03"] = "breaks"
+        study = here.study(tmp_path / "study")
+        ran = study.type("doctor")
+        lines = ran.out.splitlines()
+    assert ran.code == 3
+    assert lines[0].startswith("site-03: ")
+    assert any(line.startswith("  fails ") for line in lines)
+    assert not any(line.startswith("  works ") for line in lines)
+    assert "at 10 sites everything works; each check of one: dm-fhir doctor --site NAME" in lines

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
-from dm_fhir.errors import StoreError
+from dm_fhir.errors import ConfigError, StoreError
 from dm_fhir.fhir.listing import PassedOver, find_sources
 from dm_fhir.fhir.sources import STANDARD_INPUT, Source, source_of
 from dm_fhir.store import ledger
@@ -80,10 +80,12 @@ def pull_files(
 ) -> tuple[Taken, list[PassedOver]]:
     """Read all files behind `paths`: what came of it, and the files passed over.
 
-    `full`: files that are complete are read again. `listed` is told now and then how many were found. Raises ConfigError for a path that does not exist, StoreError where
-    standard input cannot be kept until it is read.
+    `full`: files that are complete are read again. `listed` is told now and then how many were found. Raises ConfigError for a path that does not exist, and where no path leads
+    to a FHIR file; StoreError where standard input cannot be kept until it is read.
     """
     found, passed_over = find_sources(paths, listed)
+    if not found:
+        raise _nothing_in(paths, passed_over)
     at_once = site.cohort.by == "everybody" and runner is in_turn
     with _spooled(db, found, at_once=at_once) as (sources, called):
 
@@ -99,6 +101,16 @@ def pull_files(
         with transaction(db):
             put_unit(db, replace(through, state="complete", reason=None, message=None, watermark=now()))
     return taken, passed_over
+
+
+def _nothing_in(paths: Sequence[str], passed_over: Sequence[PassedOver]) -> ConfigError:
+    """A folder that is empty may be a disk that is not mounted: nobody should take that for a pull that is complete."""
+    whys = Counter(one.why for one in passed_over)
+    over = f"; passed over: {', '.join(f'{count} ({why})' for why, count in whys.items())}" if whys else ""
+    return ConfigError(
+        f"there is no FHIR file in {', '.join(paths)}{over}",
+        hint="is it mounted, and is whoever writes it ready? Files are found by name: .ndjson, .jsonl or .json, also packed",
+    )
 
 
 def pull_sources(

@@ -38,7 +38,7 @@ _ADVICE = {
     "file-encrypted": "unpack it with its password, and name what was in it",
     "file-cut-off": "get the file again: it is cut off",
     "file-damaged": "get the file again: it is damaged",
-    "export-running": "the server prepares exports one at a time, and this one is not ready: not before {not_before}",
+    "export-running": "nothing is wrong: the server is preparing the export, and is asked again from {not_before} on",
     "export-too-long": "ask the hospital what keeps its export; longest_days of [site.bulk] says how long that may take",
     "export-errors": "show the hospital what the server says it could not export",
     "not-delivered": 'ask the hospital to export {type} (and to allow this client the scope "system/{type}.read")'
@@ -65,8 +65,10 @@ _UNSUPPORTED_CATEGORY = "name the categories that the hospital has: categories =
 _NEEDED = "no case can be made without these: ask the hospital to open the search (`dm-fhir doctor -o letter.md` writes the letter)"
 _UNSUPPORTED_COHORT = 'the server cannot search the cohort this way: choose another, [site.cohort] by = "condition", "group" or "patients"'
 
+_NO_EXPORT_REASONS = ("http-4", "http-501", "refused")
 _NO_EXPORT = (
-    "ask the hospital whether this client may export, at which level (level of [site.bulk]) and of which Group; "
+    "ask the hospital whether this client may export, with which scope (system/*.read is usual), at which level (level of "
+    "[site.bulk]) and of which Group; "
     'without an export: mode = "search" under [site.pull]'
 )
 
@@ -113,7 +115,7 @@ def _file(query: str) -> str | None:
 def _advice(one: Attention, site: Site, program: str) -> str | None:
     found = _TYPE.search(one.query.removeprefix(COHORT))
     type_name = found[0] if found else "Patient"
-    if one.query.startswith(BULK) and (one.reason or "").startswith("http-4"):
+    if one.query.startswith(BULK) and (one.reason or "").startswith(_NO_EXPORT_REASONS):
         return _NO_EXPORT
     if one.state == "unsupported":
         return _advice_on_unsupported(one, site, type_name)

@@ -24,7 +24,7 @@ from dm_fhir.sync.scan.runners import Runner
 from dm_fhir.sync.scan.scan import scan
 from dm_fhir.sync.scan.scanned import DECODER, ENCODER, Scanned
 from dm_fhir.sync.scan.spark_failures import HOW, TaskFailed, explained
-from dm_fhir.sync.scan.spark_session import session
+from dm_fhir.sync.scan.spark_session import check_setup, session
 
 if TYPE_CHECKING:
     from pyspark import Broadcast, SparkContext, StatusTracker
@@ -43,9 +43,10 @@ Tell = Callable[[int, int], None]
 def on_spark(master: str | None, log: Path, tell: Tell) -> Iterator[Runner]:
     """A Runner on the cluster at `master`; None: the one that spark-submit has chosen, or else this machine.
 
-    The session begins with the first pieces and ends with the block; what Spark says goes to `log`.
-    Raises ConfigError, ServerUnavailable and DmFhirError; the runner does too.
+    The session begins with the first pieces and ends with the block; what Spark says goes to `log`. What this machine lacks is
+    said before anything is begun. Raises ConfigError, ServerUnavailable and DmFhirError; the runner does too.
     """
+    check_setup(master)
     with ExitStack() as stack:
         begun: list[SparkContext] = []
 

@@ -38,24 +38,34 @@ _MAKES_SECRET = ("local", "yarn", "k8s://")
 _HERE_ALONE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
+def check_setup(master: str | None) -> None:
+    """Raises ConfigError where pyspark, Java or a setting is missing, or there is no such master; asks nobody."""
+    try:
+        import pyspark  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise ConfigError("Apache Spark is not installed", hint='pip install "dm-fhir[spark]"') from None
+    if _SUBMITTED not in os.environ:
+        _need_java()
+    if master is not None and not master.startswith("local"):
+        _addresses(master)
+
+
 @contextmanager
 def session(master: str | None, log: Path) -> Iterator["SparkContext"]:
     """A session with the master, None for what spark-submit has chosen or else this machine; what Spark says goes to `log`.
 
     Raises ConfigError where pyspark, Java or a setting is missing, ServerUnavailable if the master does not answer.
     """
-    try:
-        from pyspark import SparkConf, SparkContext
-        from pyspark.java_gateway import launch_gateway
-    except ImportError:
-        raise ConfigError("Apache Spark is not installed", hint='pip install "dm-fhir[spark]"') from None
+    check_setup(master)
+    from pyspark import SparkConf, SparkContext
+    from pyspark.java_gateway import launch_gateway
+
     is_submitted = _SUBMITTED in os.environ
     with _private(log) as said, _own_interrupts(), explained(log):
         if is_submitted:
             gateway = launch_gateway()  # type: ignore[no-untyped-call]  # Spark's has no types
             conf = _settle(SparkConf(_jvm=gateway.jvm), master)
         else:
-            _need_java()
             conf = _settle(SparkConf(loadDefaults=False), master)
             gateway = launch_gateway(conf, {"stdout": said, "stderr": said})  # type: ignore[no-untyped-call]
         context = SparkContext(conf=conf, gateway=gateway)
@@ -89,18 +99,24 @@ def _settle(conf: "SparkConf", master: str | None) -> "SparkConf":
 
 def _need_master(master: str) -> None:
     """Spark itself would try for minutes. Raises ServerUnavailable if nothing listens there, ConfigError for no master."""
+    addresses = _addresses(master)
+    if addresses and not any(map(_listens, addresses)):
+        raise ServerUnavailable(f"no Spark master answers at {master}", hint="is it running, and reachable from here?")
+
+
+def _addresses(master: str) -> list[str]:
+    """Where the master listens; none for YARN, whose configuration says it. Raises ConfigError for no master."""
     if master == "yarn":
         if not {"HADOOP_CONF_DIR", "YARN_CONF_DIR"} & os.environ.keys():
             raise ConfigError(
                 "YARN is not configured here", hint="set HADOOP_CONF_DIR to the folder with yarn-site.xml"
             )
-        return
-    addresses = re.fullmatch(r"spark://(\S+)|k8s://(\S+)", master)
-    if addresses is None:
+        return []
+    found = re.fullmatch(r"(?:spark|k8s)://(\S+)", master)
+    if found is None:
         wanted = "local[N], spark://HOST:PORT, k8s://https://HOST:PORT or yarn"
         raise ConfigError(f"{master} is no master of Spark", hint=f"give {wanted}")
-    if not any(_listens(one) for one in (addresses[1] or addresses[2]).split(",")):
-        raise ServerUnavailable(f"no Spark master answers at {master}", hint="is it running, and reachable from here?")
+    return found[1].split(",")
 
 
 def _listens(address: str) -> bool:

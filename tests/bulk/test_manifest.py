@@ -59,11 +59,13 @@ def test_a_bad_file_is_named_and_the_others_stay() -> None:
     output = [7, {"type": "Patient"}, {"type": "Patient", "url": "  "}, {"url": "https://fhir.test/9", "count": -1},
               {"type": "../../etc", "url": "https://fhir.test/8", "count": True}]  # fmt: skip
     manifest = read_manifest(written(output=output, deleted="none", error=None))
-    assert manifest.output == (ManifestFile("", "https://fhir.test/9"), ManifestFile("", "https://fhir.test/8"))
+    assert manifest.output == ()
     assert manifest.faults == (
         "output[0]: not an object",
         "output[1]: no url",
         "output[2]: no url",
+        "output[3]: no type",
+        "output[4]: no type",
         "deleted: not a list",
     )
 

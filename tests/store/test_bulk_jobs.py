@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from msgspec.structs import replace
 
 from dm_fhir.store.bulk_jobs import (
     BulkFile,
@@ -83,13 +84,32 @@ def test_the_addresses_of_an_ended_job_are_forgotten(db: sqlite3.Connection) -> 
 def test_what_was_downloaded_stays_so_when_files_are_listed_again(db: sqlite3.Connection) -> None:
     job = listed(db, begun(db), OUTPUT, BulkFile("error", 1, "OperationOutcome", "https://store.test/e"))
     note_download(db, job, OUTPUT, "Observation-1.ndjson", 70, 7)
-    signed_anew = BulkFile("output", 2, "Observation", "https://store.test/1.ndjson?signature=b", 7)
-    other = BulkFile("output", 1, "Observation", "https://store.test/0.ndjson?signature=b", 3)
-    job = listed(db, list_again(db, job), other, signed_anew)
+    signed_anew = BulkFile("output", 1, "Observation", "https://store.test/1.ndjson?signature=b", 7)
+    other = BulkFile("output", 2, "Observation", "https://store.test/0.ndjson?signature=b", 3)
+    job = listed(db, list_again(db, job), signed_anew, other)
     assert [(one.number, one.name, one.bytes, one.lines) for one in files_of(db, job)] == [
-        (1, None, None, None),
-        (2, "Observation-1.ndjson", 70, 7),
+        (1, "Observation-1.ndjson", 70, 7),
+        (2, None, None, None),
     ]
+
+
+def test_a_file_that_is_listed_at_another_place_gives_its_name_to_another(db: sqlite3.Connection) -> None:
+    other = BulkFile("output", 2, "Observation", "https://store.test/0.ndjson", 7)
+    job = listed(db, begun(db), OUTPUT, other)
+    note_download(db, job, OUTPUT, "Observation-1.ndjson", 70, 7)
+    job = listed(db, list_again(db, job), replace(other, number=1), replace(OUTPUT, number=2))
+    assert [one.name for one in files_of(db, job)] == [None, None]
+
+
+def test_files_that_only_a_query_tells_apart_are_not_each_other(db: sqlite3.Connection) -> None:
+    first, second = (replace(OUTPUT, number=n, url=f"https://store.test/get?file={n}") for n in (1, 2))
+    job = listed(db, begun(db), first, second)
+    note_download(db, job, second, "Observation-2.ndjson", 70, 7)
+    job = listed(db, list_again(db, job), first, second)
+    assert [one.name for one in files_of(db, job)] == [None, None]
+    note_download(db, job, second, "Observation-2.ndjson", 70, 7)
+    job = listed(db, list_again(db, job), replace(second, number=2))
+    assert [one.name for one in files_of(db, job)] == [None]
 
 
 def test_a_file_that_has_another_count_now_is_another_file(db: sqlite3.Connection) -> None:

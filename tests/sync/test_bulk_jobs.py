@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from ..bulk.server import Reply
 from .exporting import exporting, two_and_a_stranger
 from .mocked import cdasi, infusion
 
@@ -192,6 +194,49 @@ def test_an_expired_file_is_asked_for_again(clinic: Exporting) -> None:
     clinic.server.on_answer = lived
     assert len(clinic.server.jobs) == 1
     assert clinic.units() == {}
+
+
+def test_files_that_are_listed_in_another_order_are_not_mistaken_for_each_other(clinic: Exporting) -> None:
+    clinic.server.manners.lines_per_file, clinic.server.manners.counts = 2, False
+    clinic.server.fail("GET files/1/Observation-2", Reply(404))
+    listed = 0
+
+    def turned(reply: Reply) -> Reply:
+        nonlocal listed
+        listed += reply.status == 200
+        if reply.status != 200 or listed == 1:
+            return reply
+        document = json.loads(reply.body)
+        document["output"][:2] = document["output"][1::-1]
+        return replace(reply, body=json.dumps(document).encode())
+
+    clinic.server.spoil("GET jobs/1", turned, times=10)
+    assert clinic.pull().code == 0
+    assert (listed, len(clinic.held())) == (2, 8)
+
+
+def test_a_file_of_no_type_leaves_the_export_open(clinic: Exporting) -> None:
+    def untyped(reply: Reply) -> Reply:
+        return replace(reply, body=reply.body.replace(b'"type": "Observation"', b'"type": "observation/v1"'))
+
+    clinic.pull()
+    clinic.server.held.put(cdasi("a-later", "a", "2026-05-05", 8))
+    clinic.server.spoil("GET jobs/2", untyped, times=10)
+    assert clinic.pull().code == 3
+    assert clinic.units()["bulk: error"] == ("partial", "unusable-entries")
+    assert clinic.pull().code == 0
+    assert "Observation/a-later" in clinic.held()
+
+
+def test_what_was_noted_on_the_way_is_in_the_ledger(clinic: Exporting) -> None:
+    clinic.server.manners.requires_access_token = False
+    clinic.server.manners.refuses = ("_outputFormat",)
+    clinic.server.fail("GET files/1/Observation-1", Reply(401))
+    assert clinic.pull().code == 0
+    rows = clinic.study.ask("SELECT query, notes FROM unit WHERE query LIKE 'bulk: %' ORDER BY query")
+    found = {query: json.loads(notes) for query, notes in rows}
+    assert found["bulk: error"] == {"export_without:_outputFormat": 1}
+    assert found["bulk: Observation"]["login_after_all"] == 1
 
 
 def test_where_files_stay_expired_another_job_is_begun_once(clinic: Exporting) -> None:

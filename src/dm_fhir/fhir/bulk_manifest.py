@@ -19,7 +19,7 @@ _LISTS = ("output", "deleted", "error")
 
 
 class ManifestFile(msgspec.Struct, frozen=True):
-    """One file. `type` is a resource type, "" where the manifest names none; `url` is absolute, on the server's own origin or not.
+    """One file. `type` is a resource type, "" where the manifest names none for what is no output; `url` is absolute, on the server's own origin or not.
 
     `count` is how many lines it has by the manifest, None if that does not say.
     """
@@ -107,6 +107,8 @@ def _files(listed: object, name: str, faults: list[str]) -> Iterable[ManifestFil
             faults.append(f"{name}[{number}]: not an object")
         elif not isinstance(url := one.get("url"), str) or not url.strip():
             faults.append(f"{name}[{number}]: no url")
+        elif name == "output" and not _type(one.get("type")):  # nobody would know that it was asked for
+            faults.append(f"{name}[{number}]: no type")
         else:
             yield ManifestFile(_type(one.get("type")), url.strip(), _count(one.get("count")))
 

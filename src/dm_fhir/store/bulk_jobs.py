@@ -4,6 +4,7 @@ A site has one export under way at most. Its address is kept before it is first 
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -101,10 +102,15 @@ def note_files(
     faults: str | None,
 ) -> BulkJob:
     """The export is ready: its files are known. What was downloaded of an earlier list of the same files stays so."""
-    before = {(one.kind, one.type, _path(one.url)): one for one in files_of(db, job)}
+    files = list(files)
+    before = _by_path(files_of(db, job))
+    unique = _by_path(files).keys()
     db.execute("DELETE FROM bulk_file WHERE job = ?", (job.number,))
     for one in files:
-        had = before.get((one.kind, one.type, _path(one.url)))
+        key = _key(one)
+        had = before.get(key) if key in unique else None
+        if had and had.number != one.number:
+            had = None  # its file has the name that another's is going to have
         have = (had.name, had.bytes, had.lines) if had and had.expected == one.expected else (None, None, None)
         db.execute(
             "INSERT INTO bulk_file VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -117,9 +123,14 @@ def note_files(
     return replace(job, state="listed", transaction_time=transaction_time, needs_token=needs_token, faults=faults)
 
 
-def _path(url: str) -> str:
-    """What stays the same when the server gives out the file under a new signature."""
-    return url.partition("?")[0]
+def _by_path(files: Sequence[BulkFile]) -> dict[tuple[str, str, str], BulkFile]:
+    """The files by what stays the same under a new signature; without those that differ in nothing else than what may be one."""
+    count = Counter(map(_key, files))
+    return {_key(one): one for one in files if count[_key(one)] == 1}
+
+
+def _key(file: BulkFile) -> tuple[str, str, str]:
+    return file.kind, file.type, file.url.partition("?")[0]
 
 
 def files_of(db: sqlite3.Connection, job: BulkJob) -> list[BulkFile]:

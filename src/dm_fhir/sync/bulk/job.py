@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,15 @@ from dm_fhir.store import bulk_jobs
 from dm_fhir.store.bulk_jobs import BulkFile, BulkJob, files_of
 from dm_fhir.store.database import path_of
 from dm_fhir.store.ledger import Unit, forget_units, units
-from dm_fhir.sync.bulk.order import BULK, Order
+from dm_fhir.sync.bulk.order import BULK, ERROR, Order, unit_of
 from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.workers import Job, work_off
 
 #: How a step's progress is shown: `steps("download")(site, 3, 10)`, `steps("read", "MB")(site, 3, 10)`.
 Steps = Callable[..., Callable[[str, int, int], None]]
+#: What was noted while speaking with the server, by the query of the unit that says it.
+Notes = defaultdict[str, Counter[str]]
 #: Reasons of a RequestFailed: the server has prepared it for longer than it may take; a file is not handed out (any more).
 TOO_LONG, EXPIRED = "export-too-long", "file-expired"
 _PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)?\s?%")
@@ -61,12 +64,14 @@ def at_hand(puller: Puller, order: Order, remarks: list[str]) -> BulkJob | None:
     return job
 
 
-def begin(puller: Puller, order: Order, since: str | None, units: Mapping[str, Unit], remarks: list[str]) -> BulkJob:
+def begin(
+    puller: Puller, order: Order, since: str | None, units: Mapping[str, Unit], remarks: list[str], notes: Notes
+) -> BulkJob:
     """Ask for the export. Its address is on disk before anything else is asked."""
     with puller.writing() as db:
         job = bulk_jobs.begin_job(db, puller.name, order.asked, since, units, puller.run)
     try:
-        begun = kick_off(puller.connection, order.export(since))
+        begun = kick_off(puller.connection, order.export(since), notes[ERROR])
     except (RequestFailed, ServerUnavailable, LoginRefused):
         with puller.writing() as db:
             bulk_jobs.end_job(db, job)
@@ -77,7 +82,7 @@ def begin(puller: Puller, order: Order, since: str | None, units: Mapping[str, U
         return bulk_jobs.note_url(db, job, begun.url, None if "_since" in begun.left_out else since)
 
 
-def wait(puller: Puller, job: BulkJob, steps: Steps) -> BulkJob:
+def wait(puller: Puller, job: BulkJob, steps: Steps, notes: Notes) -> BulkJob:
     """The job with its files noted, as soon as the server has them.
 
     Raises ServerUnavailable when that takes longer than this run may wait, RequestFailed where the export is over.
@@ -95,7 +100,7 @@ def wait(puller: Puller, job: BulkJob, steps: Steps) -> BulkJob:
             steps("wait", "s")(puller.name, round(waited[0]), round(patience))
         waited[0] += found.seconds or 1
 
-    manifest = awaited(puller.connection, job.url or "", patience, tell)
+    manifest = awaited(puller.connection, job.url or "", patience, tell, notes[ERROR])
     listed: list[BulkFile] = []
     for kind in ("output", "deleted", "error"):
         files = getattr(manifest, kind)
@@ -111,7 +116,9 @@ def wait(puller: Puller, job: BulkJob, steps: Steps) -> BulkJob:
         )
 
 
-def download_all(puller: Puller, job: BulkJob, types: Sequence[str], steps: Steps) -> dict[str, list[RequestFailed]]:
+def download_all(
+    puller: Puller, job: BulkJob, types: Sequence[str], steps: Steps, notes: Notes
+) -> dict[str, list[RequestFailed]]:
     """Download every file that is not here yet, as many at a time as the site allows; by type, why some could not be.
 
     What of the manifest nobody asked for is left. Raises ServerUnavailable, LoginRefused, StoreError.
@@ -121,16 +128,19 @@ def download_all(puller: Puller, job: BulkJob, types: Sequence[str], steps: Step
         one.mkdir(mode=0o700, exist_ok=True)
     failures: dict[str, list[RequestFailed]] = {}
 
-    def fetch(file: BulkFile) -> Iterable[Job]:
+    def fetch(file: BulkFile, noted: Counter[str]) -> Iterable[Job]:
         try:
-            _fetched(puller, job, file, folder)
+            _fetched(puller, job, file, folder, noted)
         except RequestFailed as error:
             failures.setdefault(file.type if file.kind == "output" else file.kind, []).append(error)
         return []
 
     with puller.reading() as db:
         missing = [one for one in files_of(db, job) if is_wanted(one, types) and not _is_here(one, folder)]
-    work_off(puller, [partial(fetch, one) for one in missing], partial(steps("download"), puller.name))
+    fetching = [(one, Counter[str]()) for one in missing]  # each its own: they are fetched side by side
+    work_off(puller, [partial(fetch, *one) for one in fetching], partial(steps("download"), puller.name))
+    for one, noted in fetching:
+        notes[unit_of(one.type) if one.kind == "output" else ERROR].update(noted)
     return failures
 
 
@@ -144,11 +154,11 @@ def has_expired(failures: dict[str, list[RequestFailed]]) -> bool:
     return any(one.reason == EXPIRED for some in failures.values() for one in some)
 
 
-def _fetched(puller: Puller, job: BulkJob, file: BulkFile, folder: Path) -> None:
+def _fetched(puller: Puller, job: BulkJob, file: BulkFile, folder: Path, noted: Counter[str]) -> None:
     target = folder / f"{file.type if file.kind == 'output' else file.kind}-{file.number}.ndjson"
     for _ in range(_TRIES_OF_A_SHORT_FILE):
         target.unlink(missing_ok=True)  # whose content it was nobody has noted
-        found = download(puller.connection, file.url, target, needs_login=job.needs_token)
+        found = download(puller.connection, file.url, target, needs_login=job.needs_token, notes=noted)
         if file.expected is None or found.lines >= file.expected:
             break
     with puller.writing() as db:

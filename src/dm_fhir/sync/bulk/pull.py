@@ -5,6 +5,7 @@ run is killed the next one goes on with the same job. Types that are not exporte
 """
 
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
 
@@ -19,7 +20,7 @@ from dm_fhir.store.bulk_jobs import BulkJob
 from dm_fhir.store.ledger import Unit, get_unit, put_units
 from dm_fhir.store.members import members
 from dm_fhir.sync.bulk import job as jobs
-from dm_fhir.sync.bulk.job import EXPIRED, Steps
+from dm_fhir.sync.bulk.job import EXPIRED, Notes, Steps
 from dm_fhir.sync.bulk.order import MEDICATION, Order, begun_units, may_lack, order_of, since_of, unit_of
 from dm_fhir.sync.bulk.taking import take_in
 from dm_fhir.sync.cohort import Named, find_cohort, find_medications, known_members
@@ -125,12 +126,14 @@ def _bring(puller: Puller, order: Order, steps: Steps, remarks: list[str]) -> Bu
 def _carried_through(puller: Puller, order: Order, steps: Steps, remarks: list[str]) -> BulkJob:
     """A job with everything of it in the store: the one at hand, a new one, or another where that is gone from the server."""
     number = 1
+    notes: Notes = defaultdict(Counter)
     job = jobs.at_hand(puller, order, remarks)
     while True:
         since = None if job else since_of(puller, order)
         units = begun_units(puller, order, job)
         try:
-            return _taken(puller, order, job or jobs.begin(puller, order, since, units, remarks), units, steps)
+            begun = job or jobs.begin(puller, order, since, units, remarks, notes)
+            return _taken(puller, order, begun, units, steps, notes)
         except RequestFailed as error:
             job = None
             _give_up(puller, error)
@@ -140,20 +143,22 @@ def _carried_through(puller: Puller, order: Order, steps: Steps, remarks: list[s
         number += 1
 
 
-def _taken(puller: Puller, order: Order, job: BulkJob, units: Mapping[str, Unit], steps: Steps) -> BulkJob:
+def _taken(
+    puller: Puller, order: Order, job: BulkJob, units: Mapping[str, Unit], steps: Steps, notes: Notes
+) -> BulkJob:
     """The job, with everything of it in the store. Raises RequestFailed where its files are gone."""
     if job.state != "listed":
-        job = jobs.wait(puller, job, steps)
-    failures = jobs.download_all(puller, job, order.types, steps)
+        job = jobs.wait(puller, job, steps, notes)
+    failures = jobs.download_all(puller, job, order.types, steps, notes)
     if jobs.has_expired(failures):
         with puller.writing() as db:
             job = bulk_jobs.list_again(db, job)
-        job = jobs.wait(puller, job, steps)
-        failures = jobs.download_all(puller, job, order.types, steps)
+        job = jobs.wait(puller, job, steps, notes)
+        failures = jobs.download_all(puller, job, order.types, steps, notes)
         if jobs.has_expired(failures):
             raise RequestFailed("files of the export have expired", reason=EXPIRED)
     _find_drug(puller, order, job, units)
-    take_in(puller, order, job, units, failures, steps)
+    take_in(puller, order, job, units, failures, steps, notes)
     return job
 
 

@@ -44,10 +44,12 @@ def take_in(
     units: Mapping[str, Unit],
     failures: Mapping[str, Sequence[RequestFailed]],
     steps: Steps,
+    noted: Mapping[str, Counter[str]],
 ) -> None:
     """Take in what was downloaded, and judge every unit of the order; in one transaction with that the job is over.
 
-    `units` are the rows as this run began with them, `failures` says by type which files could not be downloaded.
+    `units` are the rows as this run began with them, `failures` says by type which files could not be downloaded,
+    `noted` by query what was noted on the way.
     """
     with puller.reading() as db:
         files = [one for one in bulk_jobs.files_of(db, job) if is_wanted(one, order.types)]
@@ -71,7 +73,7 @@ def take_in(
         else:
             since = moment_of(job.since)
             judged.append(judge_absent(puller, order, type_name, units[query], since))
-    _close(puller, job, judged, forgotten)
+    _close(puller, job, [_noted(unit, noted.get(unit.query, Counter())) for unit in judged], forgotten)
 
 
 def _read(puller: Puller, order: Order, job: BulkJob, files: Sequence[BulkFile], steps: Steps) -> Seen:
@@ -186,6 +188,11 @@ def _close(puller: Puller, job: BulkJob, judged: Sequence[Unit], forgotten: Sequ
             known = bulk_jobs.read_in_full(db, puller.name)
             bulk_jobs.note_read_in_full(db, puller.name, [one for one in cohort if job.since is None or one in known])
         bulk_jobs.is_over(db, job, "taken in")
+
+
+def _noted(unit: Unit, noted: Counter[str]) -> Unit:
+    every = Counter(unit.notes) + Counter({name: count for name, count in noted.items() if name != "retries"})
+    return replace(unit, notes=dict(sorted(every.items())), retries=noted["retries"])
 
 
 def _closed(unit: Unit, moment: str | None, full: str | None) -> Unit:

@@ -137,10 +137,10 @@ def download_all(
 
     with puller.reading() as db:
         missing = [one for one in files_of(db, job) if is_wanted(one, types) and not _is_here(one, folder)]
-    fetching = [(one, Counter[str]()) for one in missing]  # each its own: they are fetched side by side
-    work_off(puller, [partial(fetch, *one) for one in fetching], partial(steps("download"), puller.name))
-    for one, noted in fetching:
-        notes[unit_of(one.type) if one.kind == "output" else ERROR].update(noted)
+    fetching = [(file, Counter[str]()) for file in missing]  # each its own: they are fetched side by side
+    work_off(puller, [partial(fetch, file, noted) for file, noted in fetching], partial(steps("download"), puller.name))
+    for file, noted in fetching:
+        notes[unit_of(file.type) if file.kind == "output" else ERROR].update(noted)
     return failures
 
 

@@ -37,6 +37,10 @@ path = "store/dm-fhir.sqlite"   # relative to this file; in a folder of its own,
 # command = ["mail", "-s", "dm-fhir", "fhir-team@example.org"]
 # webhook = "https://chat.example.org/hooks/dm-fhir"
 
+# [sync]                          # for many sites
+# sites_at_a_time = 8             # so many are read side by side
+# most_requests = 32              # so many are under way at a time, of all sites together
+
 [[site]]
 name = "leon"
 endpoint = "https://fhir.example.org/r4"      # leave out for a hospital that only sends files
@@ -58,7 +62,7 @@ private_key = "file:keys/leon.pem"            # secrets: file:PATH or env:NAME, 
 scope = "system/*.read"         # writing outcomes back also needs system/Observation.write
 
 # [site.cohort]
-# by = "medication"                           # or "condition", "group" (and group = "Group/…"), "patients" (and a file)
+# by = "medication"                           # "condition", "group" (and group = "Group/…"), "patients" (and a file), "everybody"
 
 [site.pull]
 scope = "mapped"                # "all" also reads codes that no table knows
@@ -68,7 +72,8 @@ scope = "mapped"                # "all" also reads codes that no table knows
 # mode = "bulk"                               # by an export that the server prepares, instead of searches: docs/bulk.md
 
 # [site.bulk]                                 # only with mode = "bulk"
-# level = "group"                             # "group" (and group = "Group/…"), "patient" or "system"
+# level = "patient"                           # or "group" (and group = "Group/…"), or "system"
+# types = ["Patient", "Observation"]          # what the hospital exports; what is left out is searched for
 
 [site.push]
 enabled = false                 # true lets `dm-fhir push` and `sync` write outcomes to this hospital

@@ -106,7 +106,7 @@ def _held(summary: SiteSummary) -> list[str]:
     """Who is held back, in a line; in another who of them has no case yet."""
     found = [
         ("held back until their records are complete, with what they had", [*summary.held]),
-        ("of these never yet complete, and so without a case", summary.without_case),
+        ("of these still without a case", summary.without_case),
     ]
     return [f"  {what}: {number_of(len(some), 'patient')}: {_named(some)}" for what, some in found if some]
 

@@ -51,7 +51,7 @@ def _volume_claim(run: Scheduled) -> list[str]:
         "metadata:",
         f"  name: {run.name}",
         "spec:",
-        "  # A disk, no network share: SQLite's locks do not hold on NFS.",
+        '  # A disk, no network share: SQLite\'s locks do not hold on NFS. With mode = "bulk" a whole export must fit in too.',
         "  accessModes: [ReadWriteOnce]",
         "  resources:",
         "    requests: {storage: 10Gi}",

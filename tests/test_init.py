@@ -7,7 +7,7 @@ from dm_fhir.cli.init import CONFIG
 from dm_fhir.config import load_config
 
 #: What begins a line that is only there to be taken up.
-_EXAMPLES = re.compile(r"^# (?=\w+ = |\[(site\.|study\.|metrics|notify))", re.MULTILINE)
+_EXAMPLES = re.compile(r"^# (?=\w+ = |\[(site\.|study\.|metrics|notify|sync))", re.MULTILINE)
 
 
 def test_every_line_of_it_can_be_taken_up(tmp_path: Path) -> None:

@@ -92,6 +92,6 @@ def test_only_what_is_shown_is_put_into_words(study: Study, monkeypatch: pytest.
     names = ", ".join(f"Patient/{number:03}" for number in range(10))
     assert lines[11:] == [
         f"  held back until their records are complete, with what they had: 200 patients: {names} and 190 more: dm-fhir status --json",
-        f"  of these never yet complete, and so without a case: 200 patients: {names} and 190 more: dm-fhir status --json",
+        f"  of these still without a case: 200 patients: {names} and 190 more: dm-fhir status --json",
     ]
     assert len(study.type("status", "--json").json["sites"][0]["attention"]) == 200

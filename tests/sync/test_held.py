@@ -236,7 +236,7 @@ def test_a_hole_in_one_patients_records_leaves_the_others_alone(hospital: Hospit
     named = "held back until their records are complete, with what they had: 2 patients: Patient/new, Patient/p2"
     for ran in (computed, study.type("status")):
         assert named in ran.out
-        assert "of these never yet complete, and so without a case: 1 patient: Patient/new" in ran.out
+        assert "of these still without a case: 1 patient: Patient/new" in ran.out
     (site,) = json.loads(study.type("status", "--json").out)["sites"]
     assert site["held"].keys() == {"Patient/new", "Patient/p2"}
     assert (site["without_case"], site["patients"]) == (["Patient/new"], {"case": 3})

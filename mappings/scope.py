@@ -4,6 +4,7 @@ Adverse events are all kept, and so is a drug that stands in another resource: o
 """
 
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -87,9 +88,10 @@ class Scope:
         kind = _KINDS.get(type_name)
         if kind is None:
             return True
-        try:
+        with suppress(*_NOT_READABLE):  # it may be another element's, which says nothing here
             if concept and self._concept(kind, concept, without_codes=kind == "medication"):
                 return True
+        try:
             return self._knows(kind, _CODED.decode(body))
         except _NOT_READABLE:
             return True

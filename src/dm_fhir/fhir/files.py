@@ -68,8 +68,9 @@ def _items(file: BinaryIO, path: str) -> Iterator[Item]:
     body = b"".join((*head, file.read(LARGEST_BYTES + 1)))
     if len(body) > LARGEST_BYTES:
         yield Item(path, None, TOO_LARGE, b"")
-    else:
-        yield from read_document(body.strip(), path)
+        return
+    file.read(1)  # what breaks off says so only when more is asked of it
+    yield from read_document(body.strip(), path)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

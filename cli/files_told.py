@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dm_fhir.cli.reporter import counted, number_of
+from dm_fhir.cli.reporter import capped, counted, number_of
 from dm_fhir.cli.study import Run
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def file_lines(site: str, taken: "Taken", passed_over: "list[PassedOver]") -> li
     lines += [
         f"  of another type than its file is named for, read all the same: {place}" for place in taken.other_types
     ]
-    return lines + [f"  passed over, {one.why}: {one.path}" for one in passed_over]
+    over = capped(passed_over, lambda one: f"  passed over, {one.why}: {one.path}", "passed over", "pull --json")
+    return lines + over
 
 
 def file_details(site: str, taken: "Taken", passed_over: "list[PassedOver]") -> dict[str, Any]:

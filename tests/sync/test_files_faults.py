@@ -251,6 +251,16 @@ def test_a_folder_without_files_is_no_pull(typed: Callable[..., Ran], tmp_path: 
     assert "is it mounted" in ran.err
 
 
+def test_of_many_files_passed_over_the_first_are_named(typed: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "one.ndjson").write_text('{"resourceType":"Patient","id":"1"}\n')
+    for number in range(12):
+        (tmp_path / "in" / f"{number}.txt").write_text("here is nothing")
+    lines = typed("pull", "--from", str(tmp_path / "in")).out.splitlines()
+    assert sum(line.startswith("  passed over, ") for line in lines) == 10
+    assert "  … and 2 more passed over; all of them: pull --json" in lines
+
+
 def test_everybody_is_not_asked_of_a_server(tmp_path: Path) -> None:
     with serving(Hospital()) as hospital:
         study = new_study(tmp_path, hospital.endpoint, cohort='by = "everybody"')

@@ -124,3 +124,21 @@ def test_a_connection_that_is_nobody_elses_needs_no_turn() -> None:
     with alone(plain), transaction(plain):
         plain.execute("CREATE TABLE one (a)")
     plain.close()
+
+
+def test_whoever_keeps_the_store_waits_for_a_transaction_that_has_begun(db: sqlite3.Connection) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with transaction(db):
+            begun.set()
+            ended.wait(0.2)
+            db.execute("INSERT INTO seen VALUES (1, 1, 1)")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert begun.wait(WITHIN_SECONDS)
+    keep(db)
+    assert not db.in_transaction
+    assert db.execute("SELECT count(*) FROM seen").fetchone() == (1,)
+    thread.join()

@@ -1,9 +1,7 @@
 """Which engine reads the files of a pull, and the file that its work is kept in until the store has it."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import click
@@ -18,20 +16,19 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 class Engine(NamedTuple):
-    """What the options say: `name` is local or spark; `processes` of this machine; Spark's `master`, and where its `result` stays."""
+    """What the options say: `name` is local or spark; `processes` of this machine; Spark's `master`."""
 
     name: str
     processes: int | None
     master: str | None
-    result: Path | None
 
     def check(self, paths: Sequence[str]) -> None:
         """Raises ConfigError where the options say nothing together."""
         if not paths and (self.name != "local" or self.processes):
             option = "--processes" if self.processes else "--engine"
             raise ConfigError(f"{option} reads files", hint="say which with --from")
-        if self.name == "local" and (self.master or self.result):
-            raise ConfigError("--master and --result belong to --engine spark", hint="add --engine spark")
+        if self.name == "local" and self.master:
+            raise ConfigError("--master belongs to --engine spark", hint="add --engine spark")
         if self.name == "spark" and self.processes:
             raise ConfigError("--processes is this machine's; Spark has its own", hint="such as --master local[4]")
         if self.name == "spark" and "-" in paths:
@@ -39,12 +36,8 @@ class Engine(NamedTuple):
 
 
 def engine_options(command: F) -> F:
-    """`--processes`, `--engine`, `--master`, `--result`."""
+    """`--processes`, `--engine`, `--master`."""
     for option in (
-        click.option(
-            "--result", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-            help="With --engine spark: keep what the engine has read here, a private file.",
-        ),
         click.option(
             "--master", metavar="URL",
             help="With --engine spark: local[2], spark://…, k8s://… or yarn; else what spark-submit says, or local[*].",
@@ -67,7 +60,7 @@ def runner_of(engine: Engine, run: Run, site: str, paths: Sequence[str], *, agai
     """What reads the files. `again`: what a run that was killed has left of Spark's work is not used.
 
     What Spark has read lies in a private file beside the store, so that the next run need not ask for it again if this one is
-    killed; when the block ends well that is removed, or becomes the result that was asked for.
+    killed; when the block ends well that is removed.
     """
     from dm_fhir.sync.scan.runners import in_turn, on_this_machine
 
@@ -83,23 +76,4 @@ def runner_of(engine: Engine, run: Run, site: str, paths: Sequence[str], *, agai
         beside.unlink(missing_ok=True)
     with on_spark(engine.master, store.with_name(f"{store.name}.spark.log"), lambda *step: tell(site, *step)) as runner:
         yield kept_in(beside, Made(installed(), site), runner)
-    if engine.result is not None:
-        _copy(beside, engine.result)
     beside.unlink(missing_ok=True)
-
-
-def _copy(file: Path, place: Path) -> None:
-    """Also to another disk; never half of it under its name, and never for others to read."""
-    from shutil import copyfileobj
-
-    unfinished = place.with_name(f"{place.name}.part")
-    try:
-        unfinished.unlink(missing_ok=True)
-        private = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with file.open("rb") as source, os.fdopen(private, "wb") as copy:
-            copyfileobj(source, copy)
-        unfinished.replace(place)
-    except OSError as error:
-        raise ConfigError(
-            f"--result {place} cannot be written: {error.strerror}", hint=f"what it should hold is {file}"
-        ) from error

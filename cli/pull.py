@@ -49,7 +49,6 @@ def command(
     processes: int | None,
     engine: str,
     master: str | None,
-    result: Path | None,
     as_json: bool,
 ) -> int:
     """Read the cohort from the servers, or from files, into the store.
@@ -73,7 +72,7 @@ def command(
     wish = Wish(full, tuple(map(_reference, patients)), patient_file, retry_failed)
     if sum((bool(patients) or patient_file is not None, retry_failed, bool(paths))) > 1:
         raise ConfigError("--patient, --retry-failed and --from are different pulls", hint="give one of them")
-    reader = Engine(engine, processes, master, result)
+    reader = Engine(engine, processes, master)
     reader.check(paths)
     with opened(ctx, sites) as study, running(study, "pull", ("pull",)) as run:
         if patients or patient_file:

@@ -100,8 +100,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Members], 
 def nothing_kept() -> Iterator[None]:
     """No archive of another test is open, and none stays so."""
     yield
-    while archives._kept:
-        archives._kept.pop().stack.close()
+    archives.close_kept()
 
 
 def found(path: Path) -> tuple[list[Source], dict[str, str]]:
@@ -398,7 +397,7 @@ def test_a_name_without_end_takes_no_memory(tmp_path: Path, size: int) -> None:
 def test_a_list_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zipped([(f"{n:050}.ndjson", b"") for n in range(200)]))
-    monkeypatch.setattr(archives, "_LARGEST_LIST_BYTES", 2**14)
+    monkeypatch.setattr("dm_fhir.fhir.zip._LARGEST_LIST_BYTES", 2**14)
     assert read(found(path)[0]) == ["!file-too-large"]
 
 
@@ -406,7 +405,7 @@ def test_a_list_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.
 def test_members_without_end_are_cut_at_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     path = tmp_path / kind
     path.write_bytes(MAKERS[kind]([(f"{n}.ndjson", PATIENTS[:38]) for n in range(30)]))
-    monkeypatch.setattr(archives, "_MOST_MEMBERS", 20)
+    monkeypatch.setattr("dm_fhir.fhir.member._MOST_MEMBERS", 20)
     assert read(found(path)[0])[-1] == "!file-too-large"
 
 

@@ -17,7 +17,7 @@ from dm_fhir.fhir.files import read_file
 from dm_fhir.fhir.listing import find_sources
 from dm_fhir.fhir.sources import Source, opened, source_of
 from dm_fhir.sync.scan.piece import pieces_of
-from dm_fhir.sync.scan.questions import KeepAll
+from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.scan import scan
 
 LINE = b'{"resourceType":"Patient","id":"1"}\n'
@@ -204,7 +204,7 @@ def test_frames_of_zst(tmp_path: Path, tail: bytes, reason: str | None) -> None:
 def test_what_could_be_unpacked_before_the_break_is_read(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "a.ndjson.gz"
     path.write_bytes(pack(LINE * 500) + pack(LINE * 500)[:-2])
-    parcels = list(scan(0, pieces_of([source_of(str(path))])[0], KeepAll(None)))  # type: ignore[arg-type]  # no mapper is asked
+    parcels = list(scan(0, pieces_of([source_of(str(path))])[0], OfPatients(None, None, None)))  # type: ignore[arg-type]  # no mapper is asked
     assert [parcel.damage for parcel in parcels] == ["file-cut-off"]
     assert len(parcels[0].kept) >= 500
     assert not parcels[0].faulty

@@ -50,8 +50,7 @@ def way(s3: tuple[Way, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
     way.goes_wrong("", 0)
     way.asked.clear()
     yield way
-    while archives._kept:
-        archives._kept.pop().stack.close()
+    archives.close_kept()
     fsspec.filesystem("s3").clear_instance_cache()
 
 

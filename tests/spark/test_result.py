@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from dm_fhir.errors import ConfigError, StoreError
 from dm_fhir.mappings.site import SiteMapper
 from dm_fhir.sync.scan.cohort_questions import GivenDrug, Linked
 from dm_fhir.sync.scan.piece import Piece
-from dm_fhir.sync.scan.questions import KeepAll, Question
-from dm_fhir.sync.scan.result import Made, is_result, kept_in, taken_from
+from dm_fhir.sync.scan.questions import Question
+from dm_fhir.sync.scan.record_questions import OfPatients
+from dm_fhir.sync.scan.result import Made, kept_in
 from dm_fhir.sync.scan.runners import Runner, in_turn
 from dm_fhir.sync.scan.scanned import ENCODER, Scanned
 
@@ -43,7 +43,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_parcels_are_those_of_the_engine(path: Path, pieces: list[Piece], mapper: SiteMapper) -> None:
-    assert read(kept_in(path, MADE, in_turn), pieces, KeepAll(mapper)) == read(in_turn, pieces, KeepAll(mapper))
+    assert read(kept_in(path, MADE, in_turn), pieces, OfPatients(mapper, None, None)) == read(
+        in_turn, pieces, OfPatients(mapper, None, None)
+    )
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -51,21 +53,25 @@ def test_nobody_is_asked_twice(path: Path, pieces: list[Piece], mapper: SiteMapp
     first, second = Engine(), Engine()
     runner = kept_in(path, MADE, first)
     read(runner, pieces, GivenDrug(mapper))
-    here = read(runner, pieces, KeepAll(mapper))
+    here = read(runner, pieces, OfPatients(mapper, None, None))
     again = kept_in(path, MADE, second)
-    assert read(again, pieces, KeepAll(mapper)) == here
+    assert read(again, pieces, OfPatients(mapper, None, None)) == here
     assert read(again, pieces, GivenDrug(mapper)) == read(in_turn, pieces, GivenDrug(mapper))
-    assert (first.asked, second.asked) == (["GivenDrug", "KeepAll"], [])
+    assert (first.asked, second.asked) == (["GivenDrug", "OfPatients"], [])
 
 
 def test_some_of_the_pieces_are_known_too(path: Path, pieces: list[Piece], mapper: SiteMapper) -> None:
-    read(kept_in(path, MADE, in_turn), pieces, KeepAll(mapper))
+    read(kept_in(path, MADE, in_turn), pieces, OfPatients(mapper, None, None))
     engine = Engine()
     some = pieces[3:9:2]
-    assert read(kept_in(path, MADE, engine), some, KeepAll(mapper)) == read(in_turn, some, KeepAll(mapper))
+    assert read(kept_in(path, MADE, engine), some, OfPatients(mapper, None, None)) == read(
+        in_turn, some, OfPatients(mapper, None, None)
+    )
     assert engine.asked == []
-    assert read(kept_in(path, MADE, engine), some[::-1], KeepAll(mapper)) == read(in_turn, some[::-1], KeepAll(mapper))
-    assert engine.asked == ["KeepAll"]
+    assert read(kept_in(path, MADE, engine), some[::-1], OfPatients(mapper, None, None)) == read(
+        in_turn, some[::-1], OfPatients(mapper, None, None)
+    )
+    assert engine.asked == ["OfPatients"]
 
 
 def test_an_engine_that_dies_begins_its_pass_again(path: Path, pieces: list[Piece], mapper: SiteMapper) -> None:
@@ -75,14 +81,14 @@ def test_an_engine_that_dies_begins_its_pass_again(path: Path, pieces: list[Piec
     whole = path.stat().st_size
     dying.dies_after = 9
     with pytest.raises(KeyboardInterrupt):
-        read(runner, pieces, KeepAll(mapper))
+        read(runner, pieces, OfPatients(mapper, None, None))
     assert path.stat().st_size > whole
     engine = Engine()
     again = kept_in(path, MADE, engine)
     assert path.stat().st_size == whole
     read(again, pieces, GivenDrug(mapper))
-    assert read(again, pieces, KeepAll(mapper)) == read(in_turn, pieces, KeepAll(mapper))
-    assert engine.asked == ["KeepAll"]
+    assert read(again, pieces, OfPatients(mapper, None, None)) == read(in_turn, pieces, OfPatients(mapper, None, None))
+    assert engine.asked == ["OfPatients"]
 
 
 def test_wherever_the_file_ends_only_whole_passes_count(path: Path, pieces: list[Piece], mapper: SiteMapper) -> None:
@@ -91,7 +97,7 @@ def test_wherever_the_file_ends_only_whole_passes_count(path: Path, pieces: list
     first = path.stat().st_size
     read(runner, some, GivenDrug(mapper))
     second = path.stat().st_size
-    read(runner, some, KeepAll(mapper))
+    read(runner, some, OfPatients(mapper, None, None))
     content = path.read_bytes()
     for end in [*range(0, second + 5), *range(second + 5, len(content), 97), len(content) - 1]:
         path.write_bytes(content[:end])
@@ -104,13 +110,15 @@ def test_wherever_the_file_ends_only_whole_passes_count(path: Path, pieces: list
 
 @pytest.mark.parametrize("place", [3, 30, 300, -1, -40])
 def test_damage_is_noticed(path: Path, pieces: list[Piece], mapper: SiteMapper, place: int) -> None:
-    read(kept_in(path, MADE, in_turn), pieces, KeepAll(mapper))
+    read(kept_in(path, MADE, in_turn), pieces, OfPatients(mapper, None, None))
     content = bytearray(path.read_bytes())
     content[place] ^= 4
     path.write_bytes(content)
     engine = Engine()
-    assert read(kept_in(path, MADE, engine), pieces, KeepAll(mapper)) == read(in_turn, pieces, KeepAll(mapper))
-    assert engine.asked == ["KeepAll"]
+    assert read(kept_in(path, MADE, engine), pieces, OfPatients(mapper, None, None)) == read(
+        in_turn, pieces, OfPatients(mapper, None, None)
+    )
+    assert engine.asked == ["OfPatients"]
 
 
 def changes(pieces: list[Piece], mapper: SiteMapper) -> dict[str, tuple[Any, Any, list[Piece]]]:
@@ -138,26 +146,3 @@ def test_another_question_is_asked(path: Path, pieces: list[Piece], mapper: Site
     made, question, asked = changes(pieces, mapper)[what]
     read(kept_in(path, made, other), asked, question)
     assert (same.asked, len(other.asked)) == ([], 1)
-
-
-def test_a_result_is_taken_in_elsewhere(path: Path, pieces: list[Piece], mapper: SiteMapper) -> None:
-    made_here = kept_in(path, MADE, in_turn)
-    here = [read(made_here, pieces, question) for question in (GivenDrug(mapper), KeepAll(mapper))]
-    runner, known = taken_from(path, MADE)
-    assert known == pieces
-    assert [read(runner, known, question) for question in (GivenDrug(mapper), KeepAll(mapper))] == here
-    with pytest.raises(ConfigError, match="does not hold what this store asks"):
-        runner(pieces, Linked(mapper, frozenset()))
-    with pytest.raises(ConfigError, match=r"made by dm-fhir 0\.1\.0 abc for site leon; this is dm-fhir 9 x, site lugo"):
-        taken_from(path, Made("9 x", "lugo"))
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(StoreError, match="not finished"):
-        taken_from(path, MADE)
-
-
-def test_what_is_a_result_is_told_by_its_content(path: Path, pieces: list[Piece], mapper: SiteMapper) -> None:
-    assert not is_result(str(path))
-    kept_in(path, MADE, in_turn)
-    assert is_result(str(path))
-    path.write_bytes(b'{"resourceType":"Patient"}')
-    assert not is_result(str(path))

@@ -12,7 +12,8 @@ from dm_fhir.mappings.site import SiteMapper
 from dm_fhir.sync.scan import spark as runner
 from dm_fhir.sync.scan.cohort_questions import GivenDrug
 from dm_fhir.sync.scan.piece import Piece
-from dm_fhir.sync.scan.questions import KeepAll, Question
+from dm_fhir.sync.scan.questions import Question
+from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.runners import in_processes, in_turn
 from dm_fhir.sync.scan.scanned import ENCODER, Scanned
 
@@ -31,14 +32,14 @@ def on(spark: Spark, pieces: list[Piece], question: Question) -> list[Scanned]:
 
 
 def test_the_same_bytes_as_on_this_machine(spark: Spark, pieces: list[Piece], mapper: SiteMapper) -> None:
-    for question in (KeepAll(mapper), GivenDrug(mapper)):
+    for question in (OfPatients(mapper, None, None), GivenDrug(mapper)):
         here = encoded(in_turn(pieces, question))
         assert encoded(on(spark, pieces, question)) == here
         assert encoded(in_processes(pieces, question, 2)) == here
 
 
 def test_the_input_has_what_may_be_odd(pieces: list[Piece], mapper: SiteMapper) -> None:
-    found = list(in_turn(pieces, KeepAll(mapper)))
+    found = list(in_turn(pieces, OfPatients(mapper, None, None)))
     assert len({one.piece for one in found}) == len(pieces) > 20
     reasons = {faulty.reason for one in found for faulty in one.faulty}
     assert {"not-json", "no-id"} < reasons
@@ -53,8 +54,10 @@ def test_several_pieces_to_a_task(
 ) -> None:
     monkeypatch.setattr(runner, "MOST_TASKS", 3)
     seen: list[tuple[int, int]] = []
-    parcels = runner.parcels(spark.context, pieces, KeepAll(mapper), spark.log, lambda *step: seen.append(step))
-    assert encoded(parcels) == encoded(in_turn(pieces, KeepAll(mapper)))
+    parcels = runner.parcels(
+        spark.context, pieces, OfPatients(mapper, None, None), spark.log, lambda *step: seen.append(step)
+    )
+    assert encoded(parcels) == encoded(in_turn(pieces, OfPatients(mapper, None, None)))
     assert seen[-1] == (3, 3)
 
 
@@ -71,10 +74,10 @@ def test_a_task_that_is_begun_again_hands_nothing_over_twice(
 
 
 def test_who_stops_listening_stops_nothing_else(spark: Spark, pieces: list[Piece], mapper: SiteMapper) -> None:
-    parcels = runner.parcels(spark.context, pieces, KeepAll(mapper), spark.log, lambda *_: None)
+    parcels = runner.parcels(spark.context, pieces, OfPatients(mapper, None, None), spark.log, lambda *_: None)
     next(parcels)
     parcels.close()  # type: ignore[attr-defined]  # it is a generator
-    assert len(on(spark, pieces[:2], KeepAll(mapper))) == 2
+    assert len(on(spark, pieces[:2], OfPatients(mapper, None, None))) == 2
 
 
 def test_a_failure_says_where_and_nothing_of_a_patient(spark: Spark, pieces: list[Piece]) -> None:
@@ -95,9 +98,9 @@ def test_a_failure_says_where_and_nothing_of_a_patient(spark: Spark, pieces: lis
 
 def test_a_file_that_an_executor_cannot_read(spark: Spark, pieces: list[Piece], mapper: SiteMapper) -> None:
     gone = replace(pieces[0], source=replace(pieces[0].source, path="/nowhere/a.ndjson"))
-    got = on(spark, [gone, pieces[1]], KeepAll(mapper))
+    got = on(spark, [gone, pieces[1]], OfPatients(mapper, None, None))
     assert got[0].damage is not None
-    assert encoded(got) == encoded(in_turn([gone, pieces[1]], KeepAll(mapper)))
+    assert encoded(got) == encoded(in_turn([gone, pieces[1]], OfPatients(mapper, None, None)))
 
 
 def test_an_executor_without_this_package(
@@ -105,7 +108,7 @@ def test_an_executor_without_this_package(
 ) -> None:
     monkeypatch.setattr(spark.context, "pythonExec", bare_python())
     with pytest.raises(ConfigError, match="an executor has no dm-fhir") as failed:
-        on(spark, pieces, KeepAll(mapper))
+        on(spark, pieces, OfPatients(mapper, None, None))
     assert "docs/spark.md" in (failed.value.hint or "")
 
 
@@ -119,7 +122,7 @@ def test_an_executor_with_another_version(
 ) -> None:
     monkeypatch.setattr(runner, "installed", lambda: "0.0.9 0123456789abcdef")
     with pytest.raises(ConfigError, match="another dm-fhir than this machine, or other tables"):
-        on(spark, pieces, KeepAll(mapper))
+        on(spark, pieces, OfPatients(mapper, None, None))
 
 
 def test_another_python_there(
@@ -127,7 +130,7 @@ def test_another_python_there(
 ) -> None:
     monkeypatch.setattr(spark.context, "pythonVer", "3.8")
     with pytest.raises(ConfigError, match="another Python than this machine"):
-        on(spark, pieces, KeepAll(mapper))
+        on(spark, pieces, OfPatients(mapper, None, None))
 
 
 def test_too_little_memory_for_what_comes_back(spark: Spark, pieces: list[Piece], mapper: SiteMapper) -> None:
@@ -135,7 +138,7 @@ def test_too_little_memory_for_what_comes_back(spark: Spark, pieces: list[Piece]
     settings.set("spark.driver.maxResultSize", "1000")
     try:
         with pytest.raises(DmFhirError, match="Spark ran out of memory"):
-            on(spark, pieces, KeepAll(mapper))
+            on(spark, pieces, OfPatients(mapper, None, None))
     finally:
         settings.set("spark.driver.maxResultSize", "1g")
 

@@ -10,7 +10,7 @@ from dm_fhir.errors import ConfigError, DmFhirError, ServerUnavailable
 from dm_fhir.mappings.site import SiteMapper
 from dm_fhir.sync.scan import spark_session
 from dm_fhir.sync.scan.piece import Piece
-from dm_fhir.sync.scan.questions import KeepAll
+from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.spark import on_spark
 from dm_fhir.sync.scan.spark_failures import TaskFailed, explained
 
@@ -118,7 +118,6 @@ def test_a_master_that_is_none(
     [
         (("--engine", "spark"), "--engine reads files"),
         (("--from", "x", "--master", "local[2]"), "add --engine spark"),
-        (("--from", "x", "--result", "y"), "add --engine spark"),
     ],
 )
 def test_options_that_say_nothing_together(study: Study, arguments: tuple[str, ...], said: str) -> None:
@@ -131,7 +130,7 @@ def test_without_pieces_nothing_is_begun(tmp_path: Path, mapper: SiteMapper, mon
     monkeypatch.setenv("JAVA_HOME", a_java(tmp_path / "java", 'openjdk version "17.0.15"'))
     none: list[Piece] = []
     with on_spark(None, tmp_path / "log", lambda *_: None) as runner:
-        assert list(runner(none, KeepAll(mapper))) == []
+        assert list(runner(none, OfPatients(mapper, None, None))) == []
 
 
 @pytest.mark.parametrize(

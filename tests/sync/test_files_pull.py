@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,12 @@ def test_kill_9_between_parcels_and_the_same_again_gives_the_same_store(
     assert content(killed) == content(db)
     assert (row(killed, path).state, row(killed, path).unique) == ("complete", 30)
     killed.close()
+
+
+def test_no_archive_stays_open_after_a_pull(db: sqlite3.Connection, tmp_path: Path) -> None:
+    member, archive = tmp_path / "Observation.ndjson", tmp_path / "export.tar.gz"
+    member.write_text("".join(observation(n) for n in range(3)))
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(member, member.name)
+    assert pull(db, archive)[0] == {"Observation": 3}
+    assert archive not in {path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}

@@ -23,7 +23,8 @@ from dm_fhir.fhir.resource import NO_REFERENCE, Reference, Resource
 from dm_fhir.fhir.sources import source_of
 from dm_fhir.sync.scan import lines, piece, scanned
 from dm_fhir.sync.scan.piece import Piece, pieces_of
-from dm_fhir.sync.scan.questions import Head, KeepAll, Question
+from dm_fhir.sync.scan.questions import Head, Question
+from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.runners import in_turn
 from dm_fhir.sync.scan.scanned import Scanned
 
@@ -82,7 +83,7 @@ class Finals(NamedTuple):
             scanned.found.append(("final", resource.reference))
 
 
-QUESTIONS: tuple[Question, ...] = (KeepAll(FakeMapper()), OfOurs(), Finals())  # type: ignore[arg-type]
+QUESTIONS: tuple[Question, ...] = (OfPatients(FakeMapper(), None, None), OfOurs(), Finals())  # type: ignore[arg-type]
 
 
 class Came(NamedTuple):
@@ -215,7 +216,7 @@ def test_any_cut_gives_what_reading_line_by_line_gives(
 
 def _not_looked_at(expected: Came, question: Question) -> dict[str, Any]:
     """A scan does not look into the `meta` of what nobody asks for: such lines are counted there, and faulty to the oracle."""
-    if isinstance(question, KeepAll):
+    if isinstance(question, OfPatients):
         return {}
     decoder = msgspec.json.Decoder(question.head)
     types, faulty = Counter(expected.types), []

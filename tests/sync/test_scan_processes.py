@@ -19,7 +19,8 @@ from dm_fhir.fhir.resource import Resource
 from dm_fhir.sync.scan import piece, processes, runners
 from dm_fhir.sync.scan.piece import Piece, pieces_of
 from dm_fhir.sync.scan.processes import in_processes
-from dm_fhir.sync.scan.questions import Head, KeepAll
+from dm_fhir.sync.scan.questions import Head
+from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.runners import in_turn, on_this_machine
 from dm_fhir.sync.scan.scanned import ENCODER, Scanned
 
@@ -34,7 +35,7 @@ class FakeMapper:
         return b"written-by-us" in body
 
 
-EVERYTHING = KeepAll(FakeMapper())  # type: ignore[arg-type]
+EVERYTHING = OfPatients(FakeMapper(), None, None)  # type: ignore[arg-type]
 
 
 class Breaking(NamedTuple):
@@ -154,7 +155,7 @@ from pathlib import Path
 from dm_fhir.fhir.sources import source_of
 from dm_fhir.sync.scan.piece import Piece
 from dm_fhir.sync.scan.processes import in_processes
-from dm_fhir.sync.scan.questions import KeepAll
+from dm_fhir.sync.scan.record_questions import OfPatients
 class Mapper:
     def is_own(self, body):
         return False
@@ -164,7 +165,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, interrupted)
     path, ready = sys.argv[1], Path(sys.argv[2])
     try:
-        for number, parcel in enumerate(in_processes([Piece(source_of(path), True)] * 400, KeepAll(Mapper()), 2)):
+        for number, parcel in enumerate(in_processes([Piece(source_of(path), True)] * 400, OfPatients(Mapper(), None, None), 2)):
             if number == 3:
                 ready.touch()
     except KeyboardInterrupt:

@@ -10,7 +10,8 @@ from io import BufferedReader
 from typing import NamedTuple
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.fhir.archives import Archive, Member, is_archive, is_archive_name, opened_archive
+from dm_fhir.fhir.archives import is_archive, is_archive_name, opened_archive
+from dm_fhir.fhir.member import Archive, Member
 from dm_fhir.fhir.packed import BROKEN, UNREADABLE, Unreadable, packing
 from dm_fhir.fhir.sources import (
     INSIDE,

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError, StoreError
+from dm_fhir.fhir.archives import close_kept
 from dm_fhir.fhir.listing import PassedOver, find_sources
 from dm_fhir.fhir.sources import STANDARD_INPUT, Source, source_of
 from dm_fhir.store import ledger
@@ -29,8 +30,7 @@ from dm_fhir.sync.cohort import Named
 from dm_fhir.sync.file_cohort import SHOWN, find_members, looks
 from dm_fhir.sync.file_records import KEPT, NOT_KEPT, take_medications, take_records
 from dm_fhir.sync.file_types import named_type, other_places
-from dm_fhir.sync.file_units import FILE as FILE
-from dm_fhir.sync.file_units import Progress, Read, Reading, begun, unit_of_file
+from dm_fhir.sync.file_units import FILE, Progress, Read, Reading, begun, unit_of_file
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.runners import Runner, in_turn
 from dm_fhir.sync.scan.scanned import Scanned
@@ -80,12 +80,30 @@ def pull_files(
 ) -> tuple[Taken, list[PassedOver]]:
     """Read all files behind `paths`: what came of it, and the files passed over.
 
-    `full`: files that are complete are read again. `listed` is told now and then how many were found. Raises ConfigError for a path that does not exist, and where no path leads
-    to a FHIR file; StoreError where standard input cannot be kept until it is read.
+    `full`: files that are complete are read again. `listed` is told now and then how many were found. Raises ConfigError for
+    a path that does not exist, and where no path leads to a FHIR file; StoreError where standard input cannot be kept.
     """
-    found, passed_over = find_sources(paths, listed)
-    if not found:
-        raise _nothing_in(paths, passed_over)
+    try:
+        found, passed_over = find_sources(paths, listed)
+        if not found:
+            raise _nothing_in(paths, passed_over)
+        return _pull_found(db, site, found, mapper, run, progress, runner, full=full), passed_over
+    finally:
+        close_kept()  # an archive that was left open between two members
+
+
+def _pull_found(
+    db: sqlite3.Connection,
+    site: Site,
+    found: Sequence[Source],
+    mapper: Mapper,
+    run: int,
+    progress: Progress,
+    runner: Runner,
+    *,
+    full: bool,
+) -> Taken:
+    """The sources, within the unit that is complete when all of them have been gone through."""
     at_once = site.cohort.by == "everybody" and runner is in_turn
     with _spooled(db, found, at_once=at_once) as (sources, called):
 
@@ -100,7 +118,7 @@ def pull_files(
         )
         with transaction(db):
             put_unit(db, replace(through, state="complete", reason=None, message=None, watermark=now()))
-    return taken, passed_over
+    return taken
 
 
 def _nothing_in(paths: Sequence[str], passed_over: Sequence[PassedOver]) -> ConfigError:

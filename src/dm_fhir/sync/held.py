@@ -19,7 +19,8 @@ from dm_fhir.store.pushes import pushed
 from dm_fhir.store.resources import bodies_with, subjects
 from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
-from dm_fhir.sync.files import ALL_FILES, FILE
+from dm_fhir.sync.file_units import FILE
+from dm_fhir.sync.files import ALL_FILES
 from dm_fhir.sync.merges import people
 from dm_fhir.sync.pull import PLAN
 from dm_fhir.sync.references import waiting_for_medications

@@ -9,7 +9,8 @@ from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.file_cohort import PREFIXES
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
-from dm_fhir.sync.files import ALL_FILES, FILE
+from dm_fhir.sync.file_units import FILE
+from dm_fhir.sync.files import ALL_FILES
 from dm_fhir.sync.imports import FAULTY_ROWS, IMPORT, file_and_map
 from dm_fhir.sync.summary import Attention
 

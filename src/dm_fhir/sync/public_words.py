@@ -12,7 +12,8 @@ from dm_fhir.fhir.vendors import CATEGORIES
 from dm_fhir.sync.bulk.order import BULK, DELETED, ERROR
 from dm_fhir.sync.file_cohort import PREFIXES
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
-from dm_fhir.sync.files import ALL_FILES, FILE
+from dm_fhir.sync.file_units import FILE
+from dm_fhir.sync.files import ALL_FILES
 from dm_fhir.sync.imports import IMPORT
 from dm_fhir.sync.pull import PLAN
 from dm_fhir.sync.query import DATE_PARAMETERS

@@ -244,7 +244,7 @@ class _IdentifiedHead(Head, frozen=True):
 
 
 class _LinkedHead(Head, frozen=True, gc=False):
-    link: msgspec.Raw = msgspec.Raw()
+    link: msgspec.Raw = NOTHING
 
 
 class _Member(msgspec.Struct, frozen=True):
@@ -268,10 +268,6 @@ def _remember(remembered: dict[_Said, bool], said: Set[_Said], is_meant: Callabl
         remembered.clear()
     for one in said - remembered.keys():
         remembered[one] = is_meant(one)
-
-
-def _of_types(heads: Sequence[Head], types: Collection[str]) -> Sequence[int]:
-    return [index for index, head in enumerate(heads) if head.resourceType in types]
 
 
 def _said_of_drug(head: _DrugHead) -> bytes | tuple[bytes, ...]:

@@ -1,12 +1,11 @@
 """What is asked of every resource of a piece. A question travels to other processes: it holds data only."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from dm_fhir.fhir.resource import Filled, Resource
-from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.scanned import Scanned
 
 
@@ -30,25 +29,3 @@ class Question(Protocol):
     def head(self) -> type[Head]: ...
     def suspects(self, heads: Sequence[Any]) -> Sequence[int]: ...
     def answer(self, resource: Resource, scanned: Scanned) -> None: ...
-
-
-class KeepAll(NamedTuple):
-    """Everything is kept but what we wrote ourselves."""
-
-    mapper: Mapper
-
-    @property
-    def head(self) -> type[Head]:
-        """Type and id alone."""
-        return Head
-
-    def suspects(self, heads: Sequence[Head]) -> Sequence[int]:
-        """All of them."""
-        return range(len(heads))
-
-    def answer(self, resource: Resource, scanned: Scanned) -> None:
-        """Keep it."""
-        if resource.type == "Observation" and self.mapper.is_own(resource.body):
-            scanned.notes["own_outcome"] += 1
-        else:
-            scanned.keep(resource)

@@ -13,7 +13,6 @@ from typing import IO, Any, NamedTuple
 
 import msgspec
 
-from dm_fhir.errors import ConfigError, StoreError
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.piece import Piece
 from dm_fhir.sync.scan.questions import Question
@@ -45,13 +44,6 @@ class _Pass(NamedTuple):
     start: int
 
 
-def is_result(path: str) -> bool:
-    """Whether the file at `path` is a result."""
-    with suppress(OSError), Path(path).open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
-    return False
-
-
 def kept_in(path: Path, made: Made, runner: Runner) -> Runner:
     """The runner, whose parcels go through the file at `path`. What stands there for the same question is not asked for again.
 
@@ -72,38 +64,6 @@ def kept_in(path: Path, made: Made, runner: Runner) -> Runner:
         return _replayed(path, found, pieces)
 
     return keep
-
-
-def taken_from(path: Path, made: Made) -> tuple[Runner, list[Piece]]:
-    """The runner that knows what the result holds, and no more; and the pieces that it was made of.
-
-    Raises ConfigError if it was made by another dm-fhir or for another site, StoreError if it is damaged or not whole. The
-    runner raises ConfigError for a question that was not asked.
-    """
-    with path.open("rb") as file:
-        file.seek(len(_MAGIC))
-        found = _decoded(_frame(file), Made)
-    if found is None:
-        raise StoreError(f"{path} is damaged", hint="make it again, or copy it again")
-    if found != made:
-        raise ConfigError(
-            f"{path} was made by dm-fhir {found.program} for site {found.site}; this is dm-fhir {made.program}, site {made.site}",
-            hint="use the same version on both machines, and the site's name from the config there",
-        )
-    passes, end = _opened(path, made)
-    if not passes or end != path.stat().st_size:
-        raise StoreError(f"{path} is damaged, or was not finished", hint="make it again, or copy it again")
-
-    def known(pieces: Sequence[Piece], question: Question) -> Iterator[Scanned]:
-        found = _found(passes, _name(question), pieces)
-        if found is None:
-            raise ConfigError(
-                f"{path} does not hold what this store asks: it was made with another cohort, other tables or other settings",
-                hint="make it again with the same config, and with --patient-file for patients whom only this store knows",
-            )
-        return _replayed(path, found, pieces)
-
-    return known, list(dict.fromkeys(piece for one in passes for piece in one.numbers))
 
 
 def _begin(path: Path, made: Made) -> None:

@@ -22,7 +22,8 @@ _LINES, _QUICK_LINES, _COHORT, _ROUNDS = 5_000_000, 500_000, 50, 3
 #: The lines of an export of nobody but the cohort.
 _OWN_LINES, _QUICK_OWN_LINES = 200_000, 50_000
 _CORES = os.cpu_count() or 1
-_ONE, _ALL = "dm-fhir, one process", f"dm-fhir, {_CORES} processes"
+_ONE, _ALL, _SPARK = "dm-fhir, one process", f"dm-fhir, {_CORES} processes", f"dm-fhir on Spark, local[{_CORES}]"
+_IN_ONE, _IN_ALL = ("--processes", "1"), ("--processes", str(_CORES))
 _CAT, _BARE = "cat", "a bare msgspec loop and bare SQLite"
 _PEAK_MB, _FLAT = 100, 1.1
 Rounds = Mapping[str, Sequence[Run]]
@@ -45,13 +46,13 @@ def measure(bench: Bench) -> Found:
     runs = _rounds(whole, _ways(bench), rounds, bench)
     shutil.rmtree(whole.folder)
     tenth = written(bench.folder / "tenth", whole.lines // 10, _COHORT)
-    small = _run(Way(_ONE, _own(1)), tenth, bench.folder / "work")
+    small = _run(Way(_ONE, _own(*_IN_ONE)), tenth, bench.folder / "work")
     own = written(bench.folder / "own", _QUICK_OWN_LINES if bench.is_quick else _OWN_LINES, sys.maxsize)
-    taken = _rounds(own, [Way(_ONE, _own(1)), Way(_ALL, _own(_CORES)), Way(_BARE, _bare)], rounds, bench)
+    taken = _rounds(own, [Way(_ONE, _own(*_IN_ONE)), Way(_ALL, _own(*_IN_ALL)), Way(_BARE, _bare)], rounds, bench)
     about = (
         f"{whole.lines:,} lines, {whole.size_bytes / 1e9:.2f} GB, of {whole.patients:,} patients, {whole.cohort} of whom were given the drug; "
         f"and an export of {own.cohort:,} patients who all were, {own.lines:,} lines, {own.size_bytes / 1e6:.0f} MB. Whole processes, "
-        f"{rounds} rounds, PySpark in the first; the files are in memory."
+        f"{rounds} rounds, Spark in the first; the files are in memory."
     )
     tables = (_table("The few out of all:", whole, runs), _table("The cohort's own export, taken in:", own, taken))
     return Found(about, tuple(ratios(runs, small.peak_mb, taken)), tables)
@@ -62,6 +63,8 @@ def ratios(runs: Rounds, small_peak_mb: float, taken: Rounds) -> Iterator[Ratio]
     yield Ratio("times an orjson loop, in one process", _times(runs["orjson"], runs[_ONE]), "times", "more", 2)
     if "pyspark" in runs:
         yield Ratio("times PySpark, on all cores", _times(runs["pyspark"], runs[_ALL]), "times", "more", 5)
+    if _SPARK in runs:
+        yield Ratio("times dm-fhir on Spark, on all cores", _times(runs[_SPARK], runs[_ALL]), "times", "more")
     yield Ratio(
         "times one process, on all cores", _times(runs[_ONE], runs[_ALL]), "times", "more", 1.5 if _CORES > 1 else None
     )
@@ -85,22 +88,23 @@ def _ways(bench: Bench) -> list[Way]:
     peers = [Way(name, _peer(name)) for name in ("orjson", "msgspec")]
     if "JAVA_HOME" in os.environ or shutil.which("java"):
         peers.append(Way("pyspark", _peer("pyspark"), every_round=False))
+        peers.append(Way(_SPARK, _own("--engine", "spark", "--master", f"local[{_CORES}]"), every_round=False))
     else:
-        bench.say("no Java 17 on this machine (apt-get install openjdk-17-jre-headless): PySpark is left out")
-    return [Way(_CAT, _cat), Way(_ONE, _own(1)), Way(_ALL, _own(_CORES)), *peers]
+        bench.say("no Java 17 on this machine (apt-get install openjdk-17-jre-headless): Spark is left out")
+    return [Way(_CAT, _cat), Way(_ONE, _own(*_IN_ONE)), Way(_ALL, _own(*_IN_ALL)), *peers]
 
 
 def _cat(export: Path, _: Path) -> list[str | Path]:
     return ["sh", "-c", 'cat "$0"/*.ndjson | tail -c 0', export]
 
 
-def _own(processes: int) -> Start:
+def _own(*options: str) -> Start:
     """`dm-fhir pull --from` into a new store; the cohort is the default, whoever was given the drug."""
 
     def start(export: Path, work: Path) -> list[str | Path]:
         study = Computed.empty(work / "study", "http://127.0.0.1:9/fhir").folder
         config = ["--config", study / "dm-fhir.toml"]
-        return [_PROGRAM, *config, "pull", "--from", export, "--processes", str(processes), "--json"]
+        return [_PROGRAM, *config, "pull", "--from", export, *options, "--json"]
 
     return start
 

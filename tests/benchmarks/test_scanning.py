@@ -57,8 +57,8 @@ def test_the_bare_store_takes_every_line(
 
 def test_dm_fhir_finds_them_in_one_process_and_in_two(modules: SimpleNamespace, export: Any, tmp_path: Path) -> None:
     scanning = modules.scanning
-    for processes in (1, 2):
-        run = scanning._run(scanning.Way("dm-fhir", scanning._own(processes)), export, tmp_path / "work")
+    for processes in ("1", "2"):
+        run = scanning._run(scanning.Way("dm-fhir", scanning._own("--processes", processes)), export, tmp_path / "work")
         assert json.loads(run.output)["state"] == "complete"
     assert not (tmp_path / "work").exists()
 
@@ -82,22 +82,22 @@ def test_what_a_process_beside_it_took_is_its_own(modules: SimpleNamespace, expo
     assert 100 < run.cpu_seconds < 101
 
 
-def test_without_java_pyspark_is_left_out_and_that_is_said(
+def test_without_java_spark_is_left_out_and_that_is_said(
     modules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     scanning, said = modules.scanning, []
     given = scanning.Bench(tmp_path, True, said.append)
     monkeypatch.setenv("JAVA_HOME", "/java")
-    assert [way.name for way in scanning._ways(given) if not way.every_round] == ["pyspark"]
+    assert [way.name for way in scanning._ways(given) if not way.every_round] == ["pyspark", scanning._SPARK]
     assert said == []
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))
     ways = scanning._ways(given)
     assert all(way.every_round for way in ways)
-    assert "PySpark is left out" in said[0]
+    assert "Spark is left out" in said[0]
     runs = {way.name: [modules.processes.Run(1, 1, 1, 0, "")] for way in ways}
     taken = dict.fromkeys((scanning._ONE, scanning._ALL, scanning._BARE), runs[scanning._ONE])
-    assert not any("PySpark" in one.what for one in scanning.ratios(runs, 1, taken))
+    assert not any("Spark" in one.what for one in scanning.ratios(runs, 1, taken))
 
 
 def test_what_is_wanted_is_met_or_missed(modules: SimpleNamespace) -> None:

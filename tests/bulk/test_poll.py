@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -129,8 +130,27 @@ def test_the_wait_is_the_servers_and_has_a_limit(
 ) -> None:
     server.manners.retry_after = said
     connection = connect()
-    awaited(connection, begun(server, connection), 3600)
+    awaited(connection, begun(server, connection), 10**10)
     assert waits == [waited]
+
+
+def test_who_is_asked_for_more_than_there_is_patience_does_not_wait_at_all(
+    server: BulkServer, connect: Connect, waits: list[float]
+) -> None:
+    server.manners.retry_after = "3601"
+    connection = connect()
+    with pytest.raises(ServerUnavailable, match="not before") as raised:
+        awaited(connection, begun(server, connection), 3600)
+    assert raised.value.not_before is not None
+    assert 3500 < (datetime.fromisoformat(raised.value.not_before) - datetime.now(UTC)).total_seconds() <= 3601
+    assert waits == []
+
+
+def test_a_wait_beyond_every_calendar_is_told_as_one_of_years(server: BulkServer, connect: Connect) -> None:
+    server.manners.retry_after = "99999999999999999"
+    connection = connect()
+    with pytest.raises(ServerUnavailable, match=r"not before 20[0-9][0-9]-"):
+        awaited(connection, begun(server, connection), 3600)
 
 
 def test_days_of_202(server: BulkServer, connect: Connect, waits: list[float]) -> None:

@@ -136,7 +136,7 @@ def test_what_is_not_ready_ends_the_run_and_the_next_one_goes_on(clinic: Exporti
     clinic.server.manners.polls, clinic.server.manners.retry_after = 3, "7200"
     ran = clinic.pull()
     assert ran.code == 4
-    assert "asks to come back at" in ran.out
+    assert "still preparing the export: not before" in ran.out
     assert clinic.server.lines("DELETE") == []
     assert {state for state, _ in clinic.units().values()} == {"partial"}
     assert {reason for _, reason in clinic.units().values()} == {"export-running", "interrupted"}

@@ -22,7 +22,7 @@ from dm_fhir.fhir.bulk_kick_off import RUNNING
 from dm_fhir.fhir.bulk_manifest import Manifest, ManifestFile, read_manifest, together
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import NOT_READABLE
-from dm_fhir.fhir.retry_after import asked_to_wait
+from dm_fhir.fhir.retry_after import asked_to_wait, instant
 from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.transport import Answer
 
@@ -79,7 +79,7 @@ def awaited(
     """The manifest of the job, polled until it is there, as seldom as the server asks.
 
     A single wait is at most `longest_wait_seconds` of the site. Trouble on the way is sat out as long as its budget for waiting
-    allows. Raises what `poll` raises, and ServerUnavailable (RUNNING) when `patience_seconds` have been waited.
+    allows. Raises what `poll` raises, and ServerUnavailable (RUNNING) as soon as more than `patience_seconds` would have to be waited.
     """
     waited, troubled, pause = 0.0, 0.0, _FIRST_PAUSE_SECONDS
     while True:
@@ -87,15 +87,15 @@ def awaited(
         if isinstance(found, Manifest):
             return found
         tell(found)
-        seconds = pause if found.seconds is None else found.seconds
-        seconds = min(max(seconds, _SHORTEST_PAUSE_SECONDS), connection.limits.longest_wait_seconds)
+        asked = pause if found.seconds is None else found.seconds
+        seconds = min(max(asked, _SHORTEST_PAUSE_SECONDS), connection.limits.longest_wait_seconds)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         troubled = troubled + seconds if found.trouble else 0.0
         if found.trouble and troubled > connection.limits.waiting_budget_seconds:
             raise found.trouble
+        if waited + asked > patience_seconds:
+            raise _not_yet(asked)
         waited += seconds
-        if waited > patience_seconds:
-            raise _still_running(seconds)
         connection.pace.pause(seconds)
 
 
@@ -203,11 +203,11 @@ def _issues(body: bytes) -> set[str]:
     return {issue.code for issue in outcome.issue} or {""} if outcome.resourceType == "OperationOutcome" else set()
 
 
-def _still_running(seconds: float) -> ServerUnavailable:
+def _not_yet(seconds: float) -> ServerUnavailable:
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     return ServerUnavailable(
-        "the server is still preparing the export",
+        f"the server is still preparing the export: not before {until:%Y-%m-%d %H:%M} UTC",
         reason=RUNNING,
-        not_before=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        hint="run again later: the next run goes on with this export",
+        not_before=instant(until),
+        hint="run again then: the next run goes on with this export",
     )

@@ -12,7 +12,7 @@ import msgspec
 from dm_fhir.errors import RequestFailed, ServerUnavailable
 from dm_fhir.fhir.addresses import own_address, same_origin
 from dm_fhir.fhir.connection import Connection
-from dm_fhir.fhir.retry_after import asked_to_wait
+from dm_fhir.fhir.retry_after import asked_to_wait, instant
 from dm_fhir.fhir.search import LONGEST_ADDRESS, search_url
 from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.transport import Answer
@@ -190,11 +190,11 @@ def _not_begun(connection: Connection, answer: Answer) -> RequestFailed | Server
 
 def _already_running(connection: Connection, answer: Answer) -> ServerUnavailable:
     seconds, said = asked_to_wait(answer), server_says(answer.body, connection.secrets)
-    until = (datetime.now(UTC) + timedelta(seconds=seconds)) if seconds is not None and seconds < 10**8 else None
+    until = (datetime.now(UTC) + timedelta(seconds=seconds)) if seconds is not None else None
     return ServerUnavailable(
         f"the server begins no export now{f': {said}' if said else ''}{f'; not before {until:%Y-%m-%d %H:%M} UTC' if until else ''}",
         reason=RUNNING,
-        not_before=until.isoformat(timespec="seconds").replace("+00:00", "Z") if until else None,
+        not_before=instant(until) if until else None,
         hint="run again then; many servers prepare one export at a time, and an earlier one may have to be deleted there",
     )
 

@@ -23,7 +23,7 @@ from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUn
 from dm_fhir.fhir.addresses import same_origin
 from dm_fhir.fhir.credential import Login, NoLogin, blotted, secrets_in
 from dm_fhir.fhir.pace import Pace
-from dm_fhir.fhir.retry_after import standard_wait
+from dm_fhir.fhir.retry_after import instant, standard_wait
 from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.tls import session_for
 from dm_fhir.fhir.transport import Answer, Broken, Sink, exchange
@@ -336,7 +336,7 @@ class Connection:
             raise ServerUnavailable(
                 f"server asks to wait {_duration(asked)}, until {until:%Y-%m-%d %H:%M} UTC",
                 reason="retry-after-too-long",
-                not_before=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                not_before=instant(until),
                 hint="run again then",
             )
         return asked

@@ -17,6 +17,8 @@ _AMOUNT = re.compile(
 )
 #: A number as large as this is a date: seconds since 1970, from 2001 on; and from there on in milliseconds.
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10**9, 10**11
+#: Whatever is longer is a mistake: ten years, of which every calendar knows the end.
+_LONGEST_SECONDS = 10 * 366 * 86400.0
 
 
 def standard_wait(answer: Answer) -> float | None:
@@ -28,24 +30,34 @@ def standard_wait(answer: Answer) -> float | None:
     return max(0.0, (until - (answer.date or datetime.now(UTC))).total_seconds()) if until else None
 
 
+def instant(moment: datetime) -> str:
+    """A moment in UTC as the ledger writes it, to the second: `2026-05-04T03:02:01Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
 def asked_to_wait(answer: Answer) -> float | None:
     """The seconds for which the server wants to be left alone, however it says so; None if it does not say."""
     return seconds_asked(answer.headers.get("Retry-After", ""), answer.date or datetime.now(UTC))
 
 
 def seconds_asked(text: str, now: datetime) -> float | None:
-    """The seconds to wait that a Retry-After means, 0 or more; None if it means nothing. `now` is the server's clock."""
+    """The seconds to wait that a Retry-After means, 0 to ten years; None if it means nothing. `now` is the server's clock."""
+    seconds = _seconds_meant(text, now)
+    return None if seconds is None else min(max(0.0, seconds), _LONGEST_SECONDS)
+
+
+def _seconds_meant(text: str, now: datetime) -> float | None:
     text = text.strip().strip('"').strip()
     found = _AMOUNT.fullmatch(text)
     if found is None:
         until = http_date(text) or _iso_date(text)
-        return max(0.0, (until - now).total_seconds()) if until else None
+        return (until - now).total_seconds() if until else None
     amount = float(found["amount"])
     if found["unit"]:
         return amount * _UNITS["ms" if found["unit"].lower().startswith(("ms", "milli")) else found["unit"][0].lower()]
     if amount >= _EPOCH_MILLISECONDS:
-        return max(0.0, amount / 1000 - now.timestamp())
-    return max(0.0, amount - now.timestamp()) if amount >= _EPOCH_SECONDS else amount
+        return amount / 1000 - now.timestamp()
+    return amount - now.timestamp() if amount >= _EPOCH_SECONDS else amount
 
 
 def _iso_date(text: str) -> datetime | None:

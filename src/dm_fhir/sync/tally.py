@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
 from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource
+from dm_fhir.fhir.retry_after import instant
 from dm_fhir.store.audit import note_read
 from dm_fhir.store.ledger import Unit, now, put_unit
 from dm_fhir.store.resources import clear_set_aside, delete_resource, put_resources, set_aside
@@ -228,7 +229,7 @@ class Tally:
 
 def watermark(started: datetime | None) -> str:
     """How far a query that began at this time of the server's clock has been read completely."""
-    return ((started or datetime.now(UTC)) - OVERLAP).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return instant((started or datetime.now(UTC)) - OVERLAP)
 
 
 def begun(unit: Unit | None, site: str, patient: str, query: str, run: int, asked: str) -> Unit:

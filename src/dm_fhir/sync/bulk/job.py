@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dm_fhir.errors import LoginRefused, RequestFailed, ServerUnavailable
 from dm_fhir.fhir.bulk import Waiting, awaited, delete_job
-from dm_fhir.fhir.bulk_kick_off import RUNNING, kick_off
+from dm_fhir.fhir.bulk_kick_off import kick_off
 from dm_fhir.fhir.download import download
 from dm_fhir.store import bulk_jobs
 from dm_fhir.store.bulk_jobs import BulkFile, BulkJob, files_of
@@ -91,8 +91,6 @@ def wait(puller: Puller, job: BulkJob, steps: Steps, notes: Notes) -> BulkJob:
     waited = [0.0]
 
     def tell(found: Waiting) -> None:
-        if found.seconds is not None and waited[0] + found.seconds > patience:
-            raise _not_yet(found.seconds)
         percent = _PERCENT.search(found.progress)
         if percent and int(percent[1]) <= 100:
             steps("prepare", "%")(puller.name, int(percent[1]), 100)
@@ -222,13 +220,3 @@ def clear_spool(puller: Puller) -> None:
 def _spool(puller: Puller) -> Path:
     store = path_of(puller.db)
     return store.with_name(f"{store.name}.bulk") / puller.name
-
-
-def _not_yet(seconds: float) -> ServerUnavailable:
-    until = datetime.now(UTC) + timedelta(seconds=seconds)
-    return ServerUnavailable(
-        f"the server is preparing the export and asks to come back at {until:%Y-%m-%d %H:%M} UTC",
-        reason=RUNNING,
-        not_before=until.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        hint="run again then: the next run goes on with this export",
-    )

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
 from dm_fhir.fhir.bulk_kick_off import Export
+from dm_fhir.fhir.retry_after import instant
 from dm_fhir.store.bulk_jobs import BulkJob, not_read_in_full, transaction_times
 from dm_fhir.store.ledger import Unit, get_unit, put_units
 from dm_fhir.store.members import members
@@ -127,9 +128,7 @@ def moment_of(transaction_time: str | None) -> str | None:
     """The time as a watermark, never later than it is; None if it is no time."""
     try:
         moment = datetime.fromisoformat(transaction_time or "")
-        return (
-            moment.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z") if moment.tzinfo else None
-        )
+        return instant(moment) if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
 

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: demo test install lint types unit bench faults build schema findings examples clean help
+.PHONY: demo test install lint types unit bench faults build schema findings examples lock clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'

@@ -65,7 +65,7 @@ examples: install ## the examples in deploy, from dm-fhir schedule
 lock: ## deploy/requirements.lock, anew; LOCK=--upgrade for newer versions
 	$(PYTHON) -m venv .build/lock
 	.build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.build/lock/bin/uv pip compile pyproject.toml --extra report --extra export --universal --python-version 3.11 --generate-hashes \
+	.build/lock/bin/uv pip compile pyproject.toml --extra report --extra export --extra storage --universal --python-version 3.11 --generate-hashes \
 	  --custom-compile-command "make lock" --quiet $(LOCK) --output-file deploy/requirements.lock
 
 clean: ## what was built; not .venv

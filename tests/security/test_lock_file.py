@@ -15,6 +15,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "deploy" / "requirements.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: The extras of a container; the Job for Spark reads from object storage.
+IN_CONTAINERS = ("report", "export", "import", "storage")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -55,7 +57,7 @@ def versions(python: str) -> dict[str, Version]:
 def wanted() -> list[str]:
     """What the program itself asks for, with the extras that a container has."""
     extras = PROJECT["optional-dependencies"]
-    return [*PROJECT["dependencies"], *extras["report"], *extras["export"], *extras["import"]]
+    return [*PROJECT["dependencies"], *(one for name in IN_CONTAINERS for one in extras[name])]
 
 
 def needed(python: str) -> Iterator[tuple[str, Requirement]]:

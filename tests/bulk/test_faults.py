@@ -44,7 +44,8 @@ def spoilt(request: str, **more: Any) -> Fault:
 
 
 def short_tokens(clinic: Exporting) -> None:
-    """Every request needs a token, and each is good for two of them."""
+    """Every request needs a token, and each is good for two of them: one at a time, or another takes what was just got anew."""
+    clinic.configure("concurrency = 2", "concurrency = 1")
     clinic.server.manners.login, clinic.server.manners.token_requests = True, 2
     log_in(clinic)
 
@@ -161,3 +162,21 @@ def test_a_login_that_is_lost_for_good_leaves_the_job_for_the_next_run(
         code, _, said = forking.run(clinic.study, "pull")
         assert (code, len(clinic.server.jobs), left(clinic.server)) == (0, 1, []), said
         assert content(clinic) == undisturbed.content
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "reason"),
+    [(Reply(503, b"", {"Retry-After": "18000"}), 4, "retry-after-too-long"), (Reply(401), 5, "auth")],
+)
+def test_what_ends_the_download_is_what_the_run_says(
+    forking: Forks, undisturbed: Undisturbed, tmp_path: Path, reply: Reply, code: int, reason: str
+) -> None:
+    with clinic_in(tmp_path / "study") as clinic:
+        clinic.server.fail("GET files/", reply, times=99)
+        ended, _, said = forking.run(clinic.study, "pull")
+        assert (ended, "internal error" in said) == (code, False), said
+        assert {why for _, why in clinic.units().values()} >= {reason}
+        clinic.server._faults[-1].times = 0
+        assert forking.run(clinic.study, "pull")[0] == 0
+        assert content(clinic) == undisturbed.content
+        assert len(clinic.server.jobs) == 1

@@ -17,6 +17,7 @@ from dm_fhir.fhir.bulk import FAILED, GONE
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.store import bulk_jobs
 from dm_fhir.store.bulk_jobs import BulkJob
+from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import Unit, get_unit, put_units
 from dm_fhir.store.members import members
 from dm_fhir.sync.bulk import job as jobs
@@ -190,10 +191,14 @@ def _exported(puller: Puller, order: Order) -> frozenset[str]:
 def _note(
     puller: Puller, order: Order, reason: str, message: str, *, is_refused: bool = False, not_before: str | None = None
 ) -> None:
-    """Why the export came to nothing, in the row of each of its units."""
+    """Why the export came to nothing, in the row of each of its units.
+
+    It may be what has stopped the threads of the download: they can use the store no more, and this one still has to.
+    """
     state = "refused" if is_refused else "partial" if not_before else "failed"
     message = message.replace("\n ", ";")
-    with puller.writing() as db:
+    db = puller.db
+    with transaction(db):
         rows = [get_unit(db, puller.name, "", query) for query in order.units]
         begun = [
             row if row is not None else Unit(puller.name, "", query)

@@ -153,7 +153,7 @@ def test_a_signal_ends_it_and_its_java(tmp_path: Path) -> None:
     command = [PROGRAM, "--config", study.config, "pull", "--from", folder, "--engine", "spark", "--master", "local[1]"]
     with subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while "spark: 0 of" not in process.stderr.readline():
+        while "Spark: 0 of" not in process.stderr.readline():
             assert process.poll() is None
         assert _running(tmp_path)
         process.send_signal(signal.SIGTERM)

@@ -125,6 +125,7 @@ def _watched(context: "SparkContext", tasks: int, tell: Tell) -> Iterator[None]:
     """While a job is at work: tell how far it is, and end it if nobody takes up its tasks."""
     over, idle = threading.Event(), threading.Event()
     watcher = threading.Thread(target=_watch, args=(context, tasks, tell, over, idle), daemon=True)
+    tell(0, tasks)
     watcher.start()
     try:
         yield

@@ -1,7 +1,9 @@
 """What is asked of an export: its types, its level, when it is another one; and the times by which changes are asked for."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dm_fhir.config import Auth, Bulk, Cohort, Pull, Site
-from dm_fhir.sync.bulk.order import MEDICATION, may_lack, moment_of, order_of, said_as
+from dm_fhir.store.database import open_store
+from dm_fhir.store.ledger import Unit, begin_run, now, put_units
+from dm_fhir.sync.bulk.order import MEDICATION, may_lack, moment_of, order_of, said_as, since_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -101,3 +105,29 @@ def test_of_several_exports_in_one_second_the_first_is_gone_on_from() -> None:
     times = ["2026-01-01T00:00:00.1Z", "2026-01-01T01:00:01.2+01:00", "2026-01-01T00:00:01.7Z"]
     assert said_as("2026-01-01T00:00:01Z", times) == times[1]
     assert said_as("2026-01-01T00:00:02Z", times) is None
+
+
+def test_changes_are_asked_for_since_the_oldest_of_all_marks(tmp_path: Path) -> None:
+    """A type that was not complete in the last export keeps its mark: from there on its changes are not yet known."""
+    db = open_store(tmp_path / "store.sqlite", "anifrolumab")
+    run = begin_run(db, "pull")
+    order = order_of(site(), Tables())  # type: ignore[arg-type]
+    marks = dict.fromkeys(order.units, "2026-01-02T00:00:00Z") | {"bulk: Observation": "2026-01-01T00:00:00Z"}
+    put_units(
+        db,
+        [
+            Unit("leon", "", query, state="complete", reason=None, watermark=marks[query], run=run, asked=asked_, read_in_full=now())
+            for query, asked_ in order.units.items()
+        ],
+    )  # fmt: skip
+    for number, time in enumerate(("2026-01-01T00:00:00.5Z", "2026-01-02T00:00:00Z")):
+        db.execute(
+            "INSERT INTO bulk_job (number, site, asked, begun, run, state, transaction_time, marks) "
+            "VALUES (?, 'leon', '', '', ?, 'ended', ?, '{}')",
+            (number, run, time),
+        )
+    puller = SimpleNamespace(full=False, name="leon", site=order.site, reading=lambda: nullcontext(db), settings=None)
+    assert since_of(puller, order) == "2026-01-01T00:00:00.5Z"  # type: ignore[arg-type]
+    puller.full = True
+    assert since_of(puller, order) is None  # type: ignore[arg-type]
+    db.close()

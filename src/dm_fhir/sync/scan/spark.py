@@ -71,8 +71,7 @@ def parcels(
         asked = context.broadcast(question)
         read = context.parallelize(numbered, tasks).mapPartitions(partial(_read, installed(), asked))
         kept = read.persist(StorageLevel.DISK_ONLY)
-        with _watched(context, tasks, tell):
-            kept.count()
+        _watched(context, kept.count, tasks, tell)
         fetched = kept.toLocalIterator(prefetchPartitions=True)
     while True:
         with explained(log):
@@ -120,41 +119,38 @@ def _parts(folder: Traversable) -> Iterator[tuple[str, Traversable]]:
         yield from ((f"tables/{one.name}", one) for one in tables.iterdir() if one.name.endswith(".toml"))
 
 
-@contextmanager
-def _watched(context: "SparkContext", tasks: int, tell: Tell) -> Iterator[None]:
-    """While a job is at work: tell how far it is, and end it if nobody takes up its tasks."""
-    over, idle = threading.Event(), threading.Event()
-    watcher = threading.Thread(target=_watch, args=(context, tasks, tell, over, idle), daemon=True)
+def _watched(context: "SparkContext", job: Callable[[], object], tasks: int, tell: Tell) -> None:
+    """Carry out the job; tell how far it is, and end it if nobody takes up its tasks.
+
+    It runs in a thread beside: a signal that meets the main one on its way to Java would be told as a failure of Java's.
+    """
+    over = threading.Event()
+    failures: list[Exception] = []
+    threading.Thread(target=_carry_out, args=(job, failures, over), daemon=True).start()
     tell(0, tasks)
-    watcher.start()
-    try:
-        yield
-    except Exception:
-        if not idle.is_set():
-            raise
-        raise ServerUnavailable(
-            f"no executor took up a task within {IDLE_SECONDS:.0f} s",
-            hint="is the cluster full, or is more asked for an executor (memory, cores, image) than it can give?",
-        ) from None
-    finally:
-        over.set()
-    watcher.join()
+    tracker, waited, pause = context.statusTracker(), 0.0, min(0.5, IDLE_SECONDS)
+    while not over.wait(pause):
+        active, done = _at_work(tracker)
+        waited = 0.0 if active or done else waited + pause
+        tell(done, tasks)
+        if waited >= IDLE_SECONDS:
+            context.cancelAllJobs()
+            raise ServerUnavailable(
+                f"no executor took up a task within {IDLE_SECONDS:.0f} s",
+                hint="is the cluster full, or is more asked for an executor (memory, cores, image) than it can give?",
+            )
+    if failures:
+        raise failures[0]
     tell(tasks, tasks)
 
 
-def _watch(context: "SparkContext", tasks: int, tell: Tell, over: threading.Event, idle: threading.Event) -> None:
-    tracker, waited, pause = context.statusTracker(), 0.0, min(0.5, IDLE_SECONDS)
-    while not over.wait(pause):
-        try:
-            active, done = _at_work(tracker)
-            waited = 0.0 if active or done else waited + pause
-            tell(done, tasks)
-            if waited >= IDLE_SECONDS:
-                idle.set()
-                context.cancelAllJobs()
-                return
-        except Exception:  # noqa: BLE001  # the session has ended, as those hear who wait for it
-            return
+def _carry_out(job: Callable[[], object], failures: list[Exception], over: threading.Event) -> None:
+    try:
+        job()
+    except Exception as error:  # noqa: BLE001  # it is raised again in the thread that waits
+        failures.append(error)
+    finally:
+        over.set()
 
 
 def _at_work(tracker: "StatusTracker") -> tuple[int, int]:

@@ -122,9 +122,13 @@ def test_a_mistake_in_a_process_is_told_with_its_place_and_without_its_text(expo
 
 
 def _children() -> set[int]:
-    task = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8")
-    named = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in task.split()}
-    return {pid for pid, line in named.items() if b"spawn_main" in line}
+    """Those that read: they are begun by a process that itself was begun for that."""
+    servers = [pid for pid in _begun_by(os.getpid()) if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return {pid for server in servers for pid in _begun_by(server)}
+
+
+def _begun_by(process: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()]
 
 
 @pytest.mark.parametrize("after", [0, 5])

@@ -37,7 +37,8 @@ class _Worker(NamedTuple):
 
 def in_processes(pieces: Sequence[Piece], question: Question, processes: int) -> Iterator[Scanned]:
     """What `in_turn` gives, read in so many processes. Raises StoreError when one of them is ended from outside."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # one process is started anew, and what it has imported serves each pass
     taking, laying_out = context.Pipe(duplex=False)
     workers: list[_Worker] = []
     try:

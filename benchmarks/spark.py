@@ -69,7 +69,7 @@ def two_passes(folder: Path, runner: Runner) -> int:
 def on_this_machine(folder: Path) -> tuple[int, float]:
     """In as many processes as there are cores; the bytes, and the core-seconds of all processes."""
     size = two_passes(folder, partial(in_processes, processes=CORES))
-    return size, sum(os.times()[:4])
+    return size, sum(_core_seconds(os.getpid()))
 
 
 def on_local_spark(folder: Path) -> tuple[int, float]:
@@ -80,7 +80,7 @@ def on_local_spark(folder: Path) -> tuple[int, float]:
 
 
 def _core_seconds(process: int) -> Iterator[float]:
-    """Of a process and all that it has begun and that is still there: Spark's Python is nobody's to be waited for."""
+    """Of a process and all that it has begun and that is still there: nobody waits for Spark's Python, nor for what begins our readers."""
     ticks = os.sysconf("SC_CLK_TCK")
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     yield sum(map(int, fields[11:15])) / ticks

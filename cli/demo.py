@@ -169,7 +169,7 @@ def _load(study: Study, paper: _Paper) -> None:
 
 
 def _check(study: Study) -> None:
-    sites, code = examined(study.config, study.sites)
+    sites, code = examined(study.config, study.sites, study.voice)
     failed = [f"{one.site}: {check.what}: {check.said}" for one in sites for check in one.checks if not check.ok]
     if code:
         raise DmFhirError("the demo's servers do not answer as they should: " + "; ".join(failed))

@@ -1,7 +1,7 @@
 """dm-fhir doctor: what works at each site, what degrades, what to ask the hospital for."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,19 +11,23 @@ import click
 from dm_fhir.cli.private_file import write_private
 from dm_fhir.cli.reporter import FEW, document, number_of
 from dm_fhir.cli.study import chosen, json_option, site_option
+from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Config, Site, load_config
-from dm_fhir.errors import ConfigError, worst_exit_code
+from dm_fhir.errors import ConfigError, DmFhirError, unexpected, worst_exit_code
+from dm_fhir.fhir.budget import Budget
 from dm_fhir.mappings.site import SiteMapper, site_mapper
 from dm_fhir.store.looking import look
+from dm_fhir.sync.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from dm_fhir.sync.check import Check
     from dm_fhir.sync.doctor import Examination
 
+_LEFT_OPEN = 3
 _NEXT = {
     0: "complete",
     2: "mend the configuration",
-    3: "a pull or a push would leave open what fails above",
+    _LEFT_OPEN: "a pull or a push would leave open what fails above",
     4: "server unavailable: try again later",
     5: "login refused",
 }
@@ -41,7 +45,8 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     """Try everything that a pull of each site needs, and say what works, what degrades, and what to ask the hospital for.
 
     Endpoint, certificate, clocks, login, scopes, the cohort's search, each planned search with _count=1, and a sample of
-    records. Changes nothing, neither in the store nor on the server. Of more than ten sites only what does not work is shown.
+    records. Changes nothing, neither in the store nor on the server. Sites are tried side by side, as many at a time as a sync
+    works at; of more than ten only what does not work is shown.
 
     \b
     Examples:
@@ -54,7 +59,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     if output and len(asked) > 1:
         hint = f"name it with --site: {', '.join(site.name for site in asked)}"
         raise ConfigError("a letter is for one hospital", hint=hint)
-    found, code = examined(config, asked, ctx.obj[1].detail)
+    found, code = examined(config, asked, ctx.obj[1])
     if output:
         _write_letter(output, config, asked[0], found[0])
     if as_json:
@@ -64,28 +69,47 @@ def command(ctx: click.Context, sites: tuple[str, ...], output: Path | None, as_
     return code
 
 
-def examined(
-    config: Config, sites: Iterable[Site], detail: Callable[[str], None] = lambda _: None
-) -> tuple[list["Examination"], int]:
-    """What was tried at each site and what came of it; the exit code of the worst. `detail` hears of each check."""
-    found = [_examined(config, site, detail) for site in sites]
-    return found, worst_exit_code(one.exit_code for one in found)
+def examined(config: Config, sites: Sequence[Site], voice: Voice) -> tuple[list["Examination"], int]:
+    """What was tried at each site and what came of it, in the order of `sites`; the exit code of the worst.
+
+    They are tried side by side, within the budget of a run. Whoever asked for more hears of each check.
+    """
+    budget = Budget(config.most_requests)
+    found: dict[str, Examination] = {}
+    voice.of_many = len(sites) > FEW
+
+    def one(site: Site) -> None:
+        found[site.name] = _examined(config, site, voice, budget)
+
+    def look(ended: int) -> None:
+        would_stop = sum(done.exit_code not in (0, _LEFT_OPEN) for done in list(found.values()))
+        voice.sites_progress("doctor", ended, would_stop, len(sites))
+
+    side_by_side(sites, one, config.sites_at_a_time, budget.heard, look)
+    return [found[site.name] for site in sites], worst_exit_code(done.exit_code for done in found.values())
 
 
-def _examined(config: Config, site: Site, detail: Callable[[str], None]) -> "Examination":
+def _examined(config: Config, site: Site, voice: Voice, budget: Budget) -> "Examination":
+    """What came of one site; a fault of its own, or of this program, is a check of it and holds up no other site."""
     from dm_fhir.mappings.validity import faults_of
-    from dm_fhir.sync.doctor import Examination, examine, misconfigured
+    from dm_fhir.sync.doctor import Examination, examine, misconfigured, mistaken
+
+    def tell(check: "Check") -> None:
+        voice.detail(f"{check.what} {check.state}", site=site.name)
 
     try:
         mapper = site_mapper(config, site)
+        known = look(config.store_path, site.name, most_members=2)
+        examination = examine(site, config.drug, mapper, known, faults_of, tell, budget)
     except ConfigError as error:
         return Examination(site.name, [misconfigured(error)])
-    known = look(config.store_path, site.name, most_members=2)
-
-    def tell(check: "Check") -> None:
-        detail(f"{site.name}: {check.what} {check.state}")
-
-    examination = examine(site, config.drug, mapper, known, faults_of, tell)
+    except DmFhirError:
+        raise
+    except Exception as error:  # noqa: BLE001  # an odd answer of one server must not cost the others their check
+        internal = unexpected(error)
+        for frame in internal.frames:
+            voice.detail(frame, "internal_error", site.name)
+        return Examination(site.name, [mistaken(internal)])
     examination.checks[:0] = [_config_check(config, mapper), _files_check(config), *_shared_endpoint(config, site)]
     return examination
 

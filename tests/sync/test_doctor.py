@@ -194,7 +194,7 @@ def test_what_it_notes_while_it_is_at_work_holds_no_record(
 ) -> None:
     folder = tmp_path / "passing"
     folder.mkdir()
-    monkeypatch.setattr(doctor, "TemporaryDirectory", lambda prefix: nullcontext(str(folder)))
+    monkeypatch.setattr(doctor, "TemporaryDirectory", lambda **_: nullcontext(str(folder)))
     examine(spoiled())
 
     (path,) = folder.glob("*.sqlite")

@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
-from dm_fhir.errors import ConfigError, DmFhirError, worst_exit_code
+from dm_fhir.errors import ConfigError, DmFhirError, InternalError, worst_exit_code
+from dm_fhir.fhir.budget import Budget
 from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.login import connect
@@ -69,11 +70,17 @@ class Examination(msgspec.Struct):
 
 
 def examine(
-    site: Site, drug: str, mapper: Mapper, known: Known, faults_of: FaultsOf, tell: Callable[[Check], None]
+    site: Site,
+    drug: str,
+    mapper: Mapper,
+    known: Known,
+    faults_of: FaultsOf,
+    tell: Callable[[Check], None],
+    budget: Budget | None = None,
 ) -> Examination:
     """Try everything that a pull of the site needs, as far as it goes, and `tell` each check when it is over.
 
-    `known` is what the site's store tells.
+    `known` is what the site's store tells, `budget` what it shares with other sites that are tried meanwhile.
     """
     examination = Examination(site.name, [check_files(site)], facts=list(known.facts))
     if site.endpoint is None:
@@ -82,7 +89,7 @@ def examine(
         return examination
     try:
         vendor_of(Capability(), site.vendor)
-        connection = connect(_less_patient(site))
+        connection = connect(_less_patient(site), budget=budget)
     except ConfigError as error:
         examination.checks.append(misconfigured(error))
         return examination
@@ -96,6 +103,11 @@ def misconfigured(error: ConfigError) -> Check:
     return Check(
         "config", "fails", in_a_line(error), "nothing can be pulled", mend=error.hint, exit_code=error.exit_code
     )
+
+
+def mistaken(error: InternalError) -> Check:
+    """The check of a mistake of this program: of the site nothing more was tried."""
+    return Check("dm-fhir", "fails", error.message, "nothing more was tried here", exit_code=error.exit_code)
 
 
 def _examine_server(
@@ -169,7 +181,9 @@ def _found_now(db: sqlite3.Connection, site: str, known: Known) -> dict[str, str
 def _passing_store(drug: str, site: str, known: Known) -> Iterator[sqlite3.Connection]:
     """A store for as long as this takes, in which the server is known as in the study's own."""
     with (
-        TemporaryDirectory(prefix="dm-fhir-") as folder,
+        TemporaryDirectory(
+            prefix="dm-fhir-", ignore_cleanup_errors=True
+        ) as folder,  # a thread may be at work at the end
         closing(open_store(Path(folder) / "store.sqlite", drug)) as db,
     ):
         with transaction(db):

@@ -88,7 +88,7 @@ class Scope:
         kind = _KINDS.get(type_name)
         if kind is None:
             return True
-        with suppress(*_NOT_READABLE):  # it may be another element's, which says nothing here
+        with suppress(*_NOT_READABLE):  # it may be no concept: the whole record tells
             if concept and self._concept(kind, concept, without_codes=kind == "medication"):
                 return True
         try:

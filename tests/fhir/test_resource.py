@@ -107,6 +107,18 @@ def test_a_plain_page_is_read_in_one_go_with_what_each_is_about() -> None:
     assert [replace(one, concept=b"") for one in found] == [read_resource(body) for body in bodies]
 
 
+def test_an_element_of_another_type_says_nothing_of_what_a_resource_is_about() -> None:
+    bodies = [
+        b'{"resourceType":"Condition","id":"c","medicationCodeableConcept":{"text":"a"}}',
+        b'{"resourceType":"MedicationRequest","id":"r","code":{"text":"a"}}',
+        b'{"resourceType":"Medication","id":"m","code":{"text":"b"},"medicationCodeableConcept":{"text":"a"}}',
+    ]
+    found = plainly_read(page_of(*bodies), bodies)
+
+    assert found is not None
+    assert [one.concept for one in found] == [b"", b"", b'{"text":"b"}']
+
+
 @pytest.mark.parametrize(
     "odd",
     [

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dm_fhir.fhir.files import read_file
@@ -122,6 +122,12 @@ def _answers(parcels: Sequence[Scanned]) -> tuple[list[tuple[str, str]], list[by
 @pytest.mark.parametrize("name", QUESTIONS)
 @settings(deadline=None)
 @given(lines=_lines)
+@example(
+    lines=[
+        b'{"resourceType": "Condition", "id": "1", "medicationCodeableConcept": %s, "subject": {"reference": "Patient/1"}}'
+        % json.dumps(_concept(DISEASE)).encode()
+    ]
+)
 def test_nobody_is_lost(name: str, lines: list[bytes]) -> None:
     question: Question = QUESTIONS[name]()
     with TemporaryDirectory() as folder:

@@ -179,7 +179,7 @@ def plain_resources(heads: Sequence[PlainHead], bodies: Sequence[bytes]) -> list
             _plain_subject(h),
             body,
             sha256(body).hexdigest(),
-            bytes(h.code) or bytes(h.medicationCodeableConcept),
+            _plain_concept(h),
         )
         for h, body in zip(heads, bodies, strict=True)
     ]
@@ -192,6 +192,12 @@ def _plain_subject(head: PlainHead) -> str | None:
     if not reference or (reference.count("/") == 1 and reference[-1] != "/"):  # `Type/id`, as most write it
         return reference or None
     return local_reference(reference)
+
+
+def _plain_concept(head: PlainHead) -> bytes:
+    """What it is about; an element of that name that its type does not have says nothing."""
+    names_a_drug = head.resourceType.startswith("Medication") and head.resourceType != "Medication"
+    return bytes(head.medicationCodeableConcept if names_a_drug else head.code)
 
 
 def is_utf8(text: bytes) -> bool:

@@ -18,7 +18,6 @@ from dm_fhir.store.ledger import now
 Written = Literal["write", "retract"]
 #: What is done with the records of patients by a command that is no run: it reads the store and changes nothing in it.
 Looked = Literal["report", "export", "explain", "show"]
-_ROWS_PER_STATEMENT = 2000
 _OF_A_PATIENT = "Patient/"
 _USER_NAME = re.compile(r"[\w.@\\-]{1,64}")
 
@@ -79,7 +78,7 @@ def note_looked(
 
 
 def _add(db: sqlite3.Connection, rows: Sequence[tuple[object, ...]]) -> None:
-    for some in batched(rows, _ROWS_PER_STATEMENT):
+    for some in batched(rows):
         db.execute(
             f'INSERT INTO audit ("when", run, site, action, patient, reference) VALUES {marks(len(some), 6)}',
             list(chain.from_iterable(some)),

@@ -19,7 +19,7 @@ from dm_fhir.store.turns import SharedConnection, alone
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 30
-_CACHE_KIB = 32_000  # the indexes of a large store
+_CACHE_KIB = 8_000  # more of a large store's indexes the operating system keeps at hand
 _PAGE_BYTES = 16_384  # a block of compressed resources fits into a few
 _PAGES_BETWEEN_CHECKPOINTS = 4_000  # 64 MB: each checkpoint writes what was committed a second time
 _HINT = "is [store] path right, and the disk not full?"
@@ -97,14 +97,18 @@ def setting(db: sqlite3.Connection, name: str, default: str) -> str:
     return str(row[0])
 
 
+#: Long statements, since each gives other threads their turn; not longer, since each is kept ready, with its values, in memory.
+_ROWS_PER_STATEMENT = 500
+
+
 def marks(rows: int, columns: int) -> str:
     """`(?, ?), (?, ?)`: one statement for many rows, since each statement gives other threads their turn."""
     row = f"({', '.join('?' * columns)})"
     return ", ".join([row] * rows)
 
 
-def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in runs of at most `size`."""
+def batched(items: Sequence[T], size: int = _ROWS_PER_STATEMENT) -> Iterator[Sequence[T]]:
+    """The items in runs of at most `size`: as many as one statement takes, where nothing else is said."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 

@@ -48,7 +48,6 @@ _COLUMNS = (
     'site, patient, query, state, expected, received, "unique", pages, retries, reason, message, notes, watermark, run, '
     "ended, asked, read_in_full, not_before"
 )
-_ROWS_PER_STATEMENT = 1000
 
 
 def put_unit(db: sqlite3.Connection, unit: Unit) -> None:
@@ -59,7 +58,7 @@ def put_unit(db: sqlite3.Connection, unit: Unit) -> None:
 def put_units(db: sqlite3.Connection, units: Sequence[Unit]) -> None:
     """Write the rows, in the transaction of the page that they count."""
     ended = now()
-    for some in batched(units, _ROWS_PER_STATEMENT):
+    for some in batched(units):
         values = [value for unit in some for value in _values(unit, ended)]
         db.execute(
             f"INSERT OR REPLACE INTO unit ({_COLUMNS}) VALUES {marks(len(some), len(values) // len(some))}", values

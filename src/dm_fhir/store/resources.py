@@ -60,8 +60,6 @@ class _Current(NamedTuple):
 
 _COLUMNS = "site, type, id, version, last_updated, hash, subject, run, origin, block, start, length"
 _STORED = "type, id, version, last_updated, block, start, length"
-#: A statement is the time in which other threads work: few and long ones. (SQLite takes 32,766 values in one.)
-_ROWS_PER_STATEMENT = 2000
 _THIS = "WHERE site = ? AND type = ? AND id = ?"
 #: Left to itself SQLite takes the index that has the order and reads the whole site for every patient.
 _BY_SUBJECT = "resource INDEXED BY resource_by_subject"
@@ -138,7 +136,7 @@ def _insert(db: sqlite3.Connection, site: str, new: Sequence[Incoming], run: int
         )
         for one, (block, start, length) in zip(new, places, strict=True)
     ]
-    for some in batched(rows, _ROWS_PER_STATEMENT):
+    for some in batched(rows):
         values = list(chain.from_iterable(some))
         db.execute(f"INSERT INTO resource ({_COLUMNS}) VALUES {marks(len(some), len(some[0]))}", values)
 
@@ -147,7 +145,7 @@ def _known(db: sqlite3.Connection, site: str, incoming: Sequence[Incoming]) -> d
     found = {}
     for type_name in {resource.type for resource in incoming}:
         ids = [resource.id for resource in incoming if resource.type == type_name]
-        for some in batched(ids, _ROWS_PER_STATEMENT):
+        for some in batched(ids):
             rows = db.execute(
                 "SELECT id, hash, version, last_updated, deleted, origin FROM resource "
                 f"WHERE site = ? AND type = ? AND id IN {marks(1, len(some))}", (site, type_name, *some),
@@ -239,7 +237,7 @@ def ids_from_server(
     db: sqlite3.Connection, site: str, type_name: str, subjects: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
     """What we hold of these patients from the server, of one type: subject and id."""
-    for some in batched(subjects, _ROWS_PER_STATEMENT):
+    for some in batched(subjects):
         rows = db.execute(
             # the + keeps SQLite from going through everything of the type instead of these patients
             "SELECT subject, id FROM resource WHERE site = ? AND +type = ? AND origin = 'server' AND deleted IS NULL "
@@ -343,11 +341,11 @@ def stored_resource(db: sqlite3.Connection, site: str, reference: str) -> bytes 
 
 
 def bodies_with(db: sqlite3.Connection, site: str, type_name: str, text: str) -> Iterator[tuple[str, bytes]]:
-    """The current resources of a type whose bytes hold `text`: id and bytes."""
-    rows = db.execute(
+    """The current resources of a type whose bytes hold `text`: id and bytes, as they are when the first is asked for."""
+    rows = db.execute(  # SQLite sorts them before it gives the first, so what is written meanwhile changes none
         "SELECT id, block, start, length FROM resource WHERE site = ? AND type = ? AND deleted IS NULL ORDER BY block, start",
         (site, type_name),
-    ).fetchall()
+    )
     return kept_with(db, text.encode(), ((row[0], row[1:]) for row in rows))
 
 

@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from itertools import count
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from dm_fhir.config import Site
 from dm_fhir.fhir.packed import BROKEN, CUT_OFF, DAMAGE, damage_of
 from dm_fhir.fhir.sources import Source, check_unchanged, opened
 from dm_fhir.store.database import transaction
+from dm_fhir.store.distinct import forget_distinct, note_distinct
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, put_units
 from dm_fhir.store.resources import Origin, clear_set_aside, put_resources, set_aside
 from dm_fhir.sync.mapper import Mapper
@@ -28,6 +30,7 @@ from dm_fhir.sync.scan.scanned import Faulty, Scanned
 FILE = "file: "
 Progress = Callable[[str, int, int], None]
 _MB = 10**6
+_TALLIES = count()
 #: Whoever waits for a pass over so much wants to hear how far it is, also where it is only the search for the cohort.
 _LONG_PASS_BYTES = 100 * _MB
 
@@ -203,7 +206,7 @@ class _Unit:
         self._notes: Counter[str] = Counter()
         self._open = {source.path for source in sources}
         self._lines: Counter[str] = Counter()  # of each source, in the parcels before the one at hand
-        self._seen: set[int] = set()  # hashes of references: a file may hold millions
+        self._tally, self._unique = next(_TALLIES), 0
         self._damage: str | None = None
 
     @property
@@ -217,8 +220,8 @@ class _Unit:
         damage = parcel.damage or (_what_befell(source, parcel) if is_end else None)
         self.types += parcel.types
         self._notes.update(parcel.notes)
-        self._seen.update(hash(resource.reference) for resource in parcel.kept)
         with transaction(db):
+            self._unique += note_distinct(db, self._tally, [hash(resource.reference) for resource in parcel.kept])
             self._notes.update(put_resources(db, site, parcel.kept, run, self._reading.origin))
             self._wanted.within(parcel)
             if self._wanted.sets_aside:
@@ -229,6 +232,8 @@ class _Unit:
                 self._note_damage(damage, source)
             if is_end:
                 self._open.discard(source.path)
+            if not self._open:
+                forget_distinct(db, self._tally)
             self._write()
         self._lines[source.path] += parcel.lines
 
@@ -272,7 +277,7 @@ class _Unit:
             self._unit,
             state="partial" if reason else "complete",
             received=arrived,
-            unique=len(self._seen),
+            unique=self._unique,
             pages=1,
             reason=reason,
             notes=self.notes(),

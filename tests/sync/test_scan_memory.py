@@ -81,3 +81,50 @@ def test_the_peak_of_each_process_is_flat(tmp_path: Path, files: list[str], proc
     assert ours_at_ten - ours < NOISE_MB
     assert theirs_at_ten - theirs < NOISE_MB
     assert (theirs_at_ten > 0) is (processes > 1)
+
+
+PULL = """
+import sys
+from pathlib import Path
+from dm_fhir.cli.main import call
+code = call(["--config", sys.argv[1], "pull", "--from", sys.argv[2], "--json"])
+print(code, int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0]) / 1024, file=sys.stderr)
+"""
+CONFIG = """
+[study]
+title = "Memory"
+drug = "anifrolumab"
+timezone = "Europe/Madrid"
+
+[[site]]
+name = "leon"
+endpoint = "http://127.0.0.1:9/fhir"
+[site.auth]
+method = "none"
+[site.cohort]
+by = "everybody"
+[site.pull]
+scope = "all"
+"""
+
+
+def test_the_peak_is_flat_where_everything_is_kept(tmp_path: Path) -> None:
+    peaks_mb = []
+    for lines in (2_000, 60_000):
+        folder = tmp_path / str(lines)
+        folder.mkdir()
+        (folder / "dm-fhir.toml").write_text(CONFIG, encoding="utf-8")
+        (folder / "a.ndjson").write_bytes(
+            b"".join(
+                b'{"resourceType":"Observation","id":"o%d","subject":{"reference":"Patient/p%d"}}\n' % (n, n % 50)
+                for n in range(lines)
+            )
+        )
+        line = [sys.executable, "-c", PULL, folder / "dm-fhir.toml", folder / "a.ndjson"]
+        ran = subprocess.run(line, check=True, capture_output=True, text=True, timeout=120)
+        assert f'"new":{lines}' in ran.stdout.replace(" ", "")
+        code, peak_mb = ran.stderr.splitlines()[-1].split()
+        assert code == "0"
+        peaks_mb.append(float(peak_mb))
+    assert peaks_mb[1] < MOST_MB
+    assert peaks_mb[1] - peaks_mb[0] < NOISE_MB

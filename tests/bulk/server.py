@@ -23,7 +23,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import sleep
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from dm_fhir.testing.search import Resource
 from dm_fhir.testing.server import MockedServer
@@ -67,6 +67,8 @@ class Manners:
     file_lives: int | None = None
     expired_status: int = 404
     redirect_files: int | None = None
+    #: In the addresses of jobs and files, `…-jobs` and `…-files`: what lets in whoever has it. Refusals repeat it.
+    signed: str = ""
     #: Every request needs a token; each token serves so many requests (None: any number), or that is what it says in seconds.
     login: bool = False
     token_requests: int | None = None
@@ -204,6 +206,9 @@ class BulkServer:
                 fault.times -= 1
             honest = Reply() if fault and fault.instead else self._honest(method, path, asked, headers, body, address)
             reply = fault.change(honest) if fault else honest
+            if self.manners.signed and reply.status >= 400 and not reply.body:
+                said = f"no good: {self.root}/{path}?{urlencode(asked)} ({' '.join(given for _, given in asked)})"
+                reply = replace(reply, body=json.dumps(operation_outcome(said)).encode())
             self.log.append(Logged(method, path, asked, reply.status, headers, address))
         return reply
 
@@ -308,7 +313,8 @@ class BulkServer:
         for kind in ("output", "deleted", "error"):
             document[kind] = [self._listed(file) for file in shown if file.kind == kind]
         if page < manners.pages:
-            document["link"] = [{"relation": "next", "url": f"{self.root}/{job.path}?page={page + 1}"}]
+            more = self._signature(job.path).replace("?", "&")
+            document["link"] = [{"relation": "next", "url": f"{self.root}/{job.path}?page={page + 1}{more}"}]
         return document
 
     def _listed(self, file: File) -> dict[str, Any]:
@@ -316,9 +322,14 @@ class BulkServer:
         return {"type": file.type, "url": self._address(file.path, self.manners.file_urls), **count}
 
     def _address(self, path: str, how: str) -> str:
+        path += self._signature(path)
         return {"absolute": f"{self.root}/{path}", "relative": f"/{path}", "foreign": f"{self.store_root}/{path}"}.get(
             how, ""
         )
+
+    def _signature(self, path: str) -> str:
+        """What stands behind an address of a job or a file."""
+        return f"?X-Amz-Signature={self.manners.signed}-{path.partition('/')[0]}" if self.manners.signed else ""
 
     def _file(self, path: str, headers: dict[str, str]) -> Reply:
         manners = self.manners
@@ -327,7 +338,7 @@ class BulkServer:
         if file is None:
             return _refused(404, "no such file")
         if manners.redirect_files and headers.get("host") != self.store_host:
-            return Reply(manners.redirect_files, b"", {"Location": f"{self.store_root}/{path}"})
+            return Reply(manners.redirect_files, b"", {"Location": f"{self.store_root}/{path}{self._signature(path)}"})
         if manners.file_lives is not None and file.served >= manners.file_lives:
             return _refused(manners.expired_status, "the file has expired")
         file.served += 1

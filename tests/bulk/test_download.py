@@ -62,16 +62,6 @@ def test_it_is_kept_as_it_was_sent(server: BulkServer, connect: Connect, tmp_pat
     assert encodings == (["identity"] if how == "gz" else ["gzip"])
 
 
-def test_what_is_there_is_only_counted(server: BulkServer, connect: Connect, tmp_path: Path) -> None:
-    connection = connect()
-    url, content = file_of(server, connection)
-    first = download(connection, url, tmp_path / "a.ndjson")
-    assert download(connection, url, tmp_path / "a.ndjson") == first
-    assert len(server.lines(FILE)) == 1
-    (tmp_path / "a.ndjson").write_bytes(gzip.compress(content)[:-9])
-    assert download(connection, url, tmp_path / "a.ndjson") == first
-
-
 def test_a_part_is_only_the_owners(server: BulkServer, connect: Connect, tmp_path: Path) -> None:
     connection = connect(tries=1)
     url, _ = file_of(server, connection)
@@ -150,6 +140,62 @@ def test_a_part_that_does_not_fit_begins_again(
     server._faults[-1].times = 1
     download(connection, url, tmp_path / "a.ndjson")
     assert (tmp_path / "a.ndjson").read_bytes() == content
+
+
+def test_a_part_goes_on_under_a_new_signature_and_at_no_other_address(
+    server: BulkServer, connect: Connect, tmp_path: Path
+) -> None:
+    connection = connect(tries=1)
+    url, content = file_of(server, connection)
+    for number, (first, then) in enumerate(
+        [
+            ("?id=1&sig=first", "?id=1&sig=other"),
+            ("?id=1", "?id=2"),
+            ("?X-Amz-Date=1&X-Amz-Signature=a", ""),
+            ("", "?x"),
+        ]
+    ):
+        server.cut(FILE, 1000)
+        with pytest.raises(AnswerUnusable):
+            download(connection, url + first, tmp_path / f"{number}.ndjson")
+        assert "sig" not in (tmp_path / f"{number}.ndjson.tag").read_text(encoding="utf-8").partition(" ")[0]
+        download(connection, url + then, tmp_path / f"{number}.ndjson")
+        assert (tmp_path / f"{number}.ndjson").read_bytes() == content
+    assert ["range" in asked.headers for asked in server.log if asked.line == f"{FILE}.ndjson"][1::2] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_part_of_another_content_is_not_put_behind_the_first(
+    server: BulkServer, connect: Connect, tmp_path: Path
+) -> None:
+    connection = connect(tries=1)
+    url, content = file_of(server, connection)
+    server.cut(FILE, 1000)
+    with pytest.raises(AnswerUnusable):
+        download(connection, url, tmp_path / "a.ndjson")
+    span = {"Content-Range": f"bytes 1000-{len(content) - 1}/{len(content)}", "ETag": '"another"'}
+    server.fail(FILE, Reply(206, content[1000:].replace(b"x", b"y"), span))  # If-Range means nothing to some
+    with pytest.raises(AnswerUnusable, match="another place"):
+        download(connection, url, tmp_path / "a.ndjson")
+    download(connection, url, tmp_path / "a.ndjson")
+    assert (tmp_path / "a.ndjson").read_bytes() == content
+
+
+@pytest.mark.parametrize("location", ["http://[1", "//[", "http://x:y/", "ftp://127.0.0.1/x"])
+def test_a_redirect_to_what_is_no_address(server: BulkServer, connect: Connect, tmp_path: Path, location: str) -> None:
+    connection = connect(tries=1)
+    url, _ = file_of(server, connection)
+    server.fail(FILE, Reply(302, b"", {"Location": location}))
+    server.fail("GET fhir/Patient/1", Reply(302, b"", {"Location": location}))
+    with pytest.raises(RequestFailed) as raised:
+        download(connection, url, tmp_path / "a.ndjson")
+    with pytest.raises(RequestFailed) as again:
+        connection.get("Patient/1")
+    assert (raised.value.reason, again.value.reason) == ("foreign-redirect", "foreign-redirect")
 
 
 def test_a_weak_tag_is_no_reason_to_go_on(server: BulkServer, connect: Connect, tmp_path: Path) -> None:

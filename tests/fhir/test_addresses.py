@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_fhir.fhir.addresses import own_address, same_origin
+from dm_fhir.fhir.addresses import is_this_machine, own_address, same_origin, secrets_of, unsigned
 
 ENDPOINT = "https://ehr.test:8443/r4"
 JOB = f"{ENDPOINT}/status/7?a=b"
@@ -57,3 +57,34 @@ def test_no_link_breaks_it_and_none_pretends_to_be_ours(link: str) -> None:
     assert found is None or found.startswith(("https://", "http://"))
     if found and found.startswith("https://ehr.test:8443/"):
         assert same_origin(found, ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        ("https://h/j?X-Amz-Signature=abcdefgh&page=12345678", {"abcdefgh"}),
+        ("https://h/j?sv=2&sig=ab%2Fcdefg%3D", {"ab%2Fcdefg%3D", "ab/cdefg="}),
+        ("https://h/j?access_token=abcdefgh#x", {"abcdefgh"}),
+        ("https://h/j?token=short", set()),
+        ("https://h/Patient?identifier=abcdefgh", set()),
+        ("https://h/j", set()),
+    ],
+)
+def test_what_of_an_address_lets_in(url: str, secrets: set[str]) -> None:
+    assert set(secrets_of(url)) == secrets
+
+
+@pytest.mark.parametrize(("url", "same"), [
+    ("https://h/f?id=1&X-Amz-Date=2&X-Amz-Signature=a", "https://h/f?X-Amz-Date=3&id=1&X-Amz-Signature=b"),
+    ("https://h/f", "https://h/f?token=a"),
+])  # fmt: skip
+def test_an_address_that_is_signed_anew_is_the_same(url: str, same: str) -> None:
+    assert unsigned(url) == unsigned(same) != unsigned(url.replace("/f", "/g"))
+
+
+@pytest.mark.parametrize(("host", "is_this"), [
+    ("localhost", True), ("127.0.0.1", True), ("127.8.0.2", True), ("::1", True), ("10.0.0.1", False), ("localhost.example", False),
+    ("files.example", False), ("", False), (None, False),
+])  # fmt: skip
+def test_what_stays_on_this_machine(host: str | None, is_this: bool) -> None:
+    assert is_this_machine(host) == is_this

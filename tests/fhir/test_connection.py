@@ -393,10 +393,19 @@ def test_what_the_server_says_is_one_line_of_200_characters() -> None:
         (b"", ""),
         (b'{"issue":[{"diagnostics":"\xff\xfe"}]}', ""),
         (b'{"issue":' + b"[" * 100_000, ""),
+        (
+            outcome("no Patient?identifier=urn:x|Eulalia&_count=1; see (https://a.b/c?sig=x%2Fy)."),
+            "no Patient?identifier=…&_count=…; see (https://a.b/c?sig=…).",
+        ),
+        (outcome("is it right? a=b"), "is it right? a=b"),
     ],
 )
 def test_the_sentence_that_helps(body: bytes, said: str) -> None:
     assert server_says(body) == said
+
+
+def test_of_two_secrets_that_begin_alike_nothing_is_left() -> None:
+    assert server_says(outcome("it was abcdefgh, then abcdefghijk"), ["abcdefgh", "abcdefghijk"]) == "it was …, then …"
 
 
 @pytest.fixture

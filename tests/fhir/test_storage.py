@@ -285,7 +285,9 @@ def test_an_object_that_was_replaced_is_not_mixed_with_the_one_before(
 @pytest.mark.parametrize(
     "address",
     [f"s3://key:{SECRET}@bucket/x", f"s3://{SECRET}@bucket/x", f"abfs://box@account.dfs.core.windows.net/x?sv=1&sig={SECRET}",
-     f"abfs://box:{SECRET}@account/x", f"s3://bucket/x?X-Amz-Signature={SECRET}", f"s3://bucket/x?aws_secret_access_key={SECRET}"],
+     f"abfs://box:{SECRET}@account/x", f"s3://bucket/x?X-Amz-Signature={SECRET}", f"s3://bucket/x?aws_secret_access_key={SECRET}",
+     f"s3://key:with/{SECRET}@bucket/x", f"s3a://AKIAEXAMPLE:{SECRET}", f"gs://bucket/x?X-Goog-Signature={SECRET}",
+     f"hdfs://user:{SECRET}@name:8020/x"],
 )  # fmt: skip
 def test_an_address_with_a_login_is_refused_and_not_repeated(
     study: Path, capsys: pytest.CaptureFixture[str], address: str
@@ -298,10 +300,12 @@ def test_an_address_with_a_login_is_refused_and_not_repeated(
         assert SECRET not in "\n".join(db.iterdump())
 
 
-def test_a_user_of_azure_is_no_login() -> None:
-    assert (
-        storage.address_of("abfss://box@account.dfs.core.windows.net/x") == "abfss://box@account.dfs.core.windows.net/x"
-    )
+@pytest.mark.parametrize(
+    "address",
+    ["abfss://box@account.dfs.core.windows.net/x", "hdfs://name:8020/x", "s3://arn:aws:s3:us-east-1:1:accesspoint/name/x", "s3://b/a@b:c"],
+)  # fmt: skip
+def test_what_is_no_login(address: str) -> None:
+    assert storage.address_of(address) == address
 
 
 @pytest.mark.parametrize(

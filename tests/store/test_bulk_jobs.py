@@ -112,6 +112,15 @@ def test_files_that_only_a_query_tells_apart_are_not_each_other(db: sqlite3.Conn
     assert [one.name for one in files_of(db, job)] == [None]
 
 
+@pytest.mark.parametrize("time", ["2026-02-02T00:00:01.5+01:00", None])
+def test_files_as_of_another_moment_are_other_files(db: sqlite3.Connection, time: str | None) -> None:
+    job = listed(db, begun(db))
+    note_download(db, job, OUTPUT, "Observation-1.ndjson", 70, 7)
+    job = note_files(db, list_again(db, job), time, [OUTPUT], needs_token=None, faults=None)
+    assert [one.name for one in files_of(db, job)] == [None]
+    assert open_job(db, "leon") == job
+
+
 def test_a_file_that_has_another_count_now_is_another_file(db: sqlite3.Connection) -> None:
     job = listed(db, begun(db))
     note_download(db, job, OUTPUT, "Observation-1.ndjson", 70, 7)

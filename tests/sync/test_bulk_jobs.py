@@ -241,6 +241,84 @@ def test_what_was_noted_on_the_way_is_in_the_ledger(clinic: Exporting) -> None:
     assert found["bulk: Observation"]["login_after_all"] == 1
 
 
+def test_addresses_that_live_shorter_than_all_downloads_take_are_asked_for_as_often_as_files_come(
+    clinic: Exporting,
+) -> None:
+    clinic.configure("concurrency = 2", "concurrency = 1")
+    clinic.server.manners.polls, clinic.server.manners.lines_per_file = 0, 2
+    served = 0
+
+    def expire(line: str) -> None:
+        """Each list of files is good for two of them."""
+        nonlocal served
+        served = 0 if line.startswith("GET jobs/1") else served + line.startswith("GET files/")
+        clinic.server.manners.file_lives = None if served <= 2 else 0
+
+    clinic.server.on_request = expire
+    ran = clinic.pull()
+    assert (ran.code, len(clinic.server.jobs)) == (0, 1), ran.err
+    files = len(clinic.server.jobs[0].files)
+    assert files > 4
+    assert len(clinic.server.lines("GET jobs/1")) == -(-files // 2)
+    assert len(clinic.held()) == 8
+
+
+def test_an_export_that_is_as_of_another_moment_when_its_files_are_listed_again_is_downloaded_whole(
+    clinic: Exporting,
+) -> None:
+    """Patient was downloaded as of the first moment; what came after it would be missing, and the mark beyond it."""
+    clinic.configure("concurrency = 2", "concurrency = 1")
+    clinic.server.manners.polls = 0
+    clinic.server.fail("GET files/1/Observation-1", Reply(404))
+
+    def later(reply: Reply) -> Reply:
+        document = json.loads(reply.body)
+        document["transactionTime"] = "2031-01-01T00:00:00Z"
+        return replace(reply, body=json.dumps(document).encode())
+
+    clinic.server.spoil("GET jobs/1", lambda reply: reply)
+    clinic.server.spoil("GET jobs/1", later)
+    assert clinic.pull().code == 0
+    assert len(clinic.server.lines("GET files/1/Patient-1")) == 2
+    assert set(clinic.watermarks().values()) == {"2031-01-01T00:00:00Z"}
+
+
+def test_what_a_server_says_of_a_job_that_is_gone_is_not_in_the_log(clinic: Exporting) -> None:
+    said = json.dumps({"resourceType": "OperationOutcome", "issue": [{"diagnostics": "Eulalia's export is gone"}]})
+    clinic.server.fail("GET jobs/1", Reply(410, said.encode()))
+    ran = clinic.pull()
+    assert ran.code == 0
+    assert "the server knows no such export any more; it was asked for anew" in ran.err
+    assert "Eulalia" not in ran.err
+
+
+@pytest.mark.parametrize(("how", "code"), [("given-up", 3), ("gone", 3), ("done", 0), ("too-long", 3)])
+def test_a_deletion_that_does_not_get_through_is_tried_once_more_and_hides_no_reason(
+    clinic: Exporting, how: str, code: int
+) -> None:
+    broken = json.dumps({"resourceType": "OperationOutcome", "issue": [{"code": "not-supported"}]}).encode()
+    reason = {"given-up": "export-failed", "gone": "export-gone", "done": None, "too-long": "export-too-long"}[how]
+    if how == "too-long":
+        clinic.server.manners.polls, clinic.server.manners.retry_after = 1000, "7200"
+        clinic.pull()
+        clinic.configure("enabled = false\n", "enabled = false\n[site.bulk]\nlongest_days = 0.000001\n")
+    elif how != "done":
+        clinic.server.fail("GET jobs/1", Reply(500, broken) if how == "given-up" else Reply(404))
+    clinic.server.fail("DELETE", Reply(drop=True), times=2)
+    ran = clinic.pull()
+    assert ran.code == code, ran.err
+    assert {why for _, why in clinic.units().values()} == ({reason} if reason else set())
+    assert "the next run does" in ran.err
+    assert clinic.spool() == [], "nobody needs the files of everybody any more"
+    if how == "too-long":
+        clinic.configure("longest_days = 0.000001", "longest_days = 1")
+        clinic.server.manners.polls = 0
+    ran = clinic.pull()
+    assert (ran.code, len(clinic.server.jobs)) == (0, 2)
+    assert "again the server could not be told" in ran.err
+    assert clinic.server.lines("DELETE") == ["DELETE jobs/1", "DELETE jobs/2"]
+
+
 def test_where_files_stay_expired_another_job_is_begun_once(clinic: Exporting) -> None:
     clinic.server.manners.file_lives = 0
     ran = clinic.pull()

@@ -255,6 +255,29 @@ def test_a_list_of_deletions_that_is_not_readable_is_set_aside(clinic: Exporting
     assert clinic.pull("--full").code == 0
 
 
+@pytest.mark.parametrize("entry", [
+    {"method": "PUT", "url": "Observation/a-before"}, {"method": "DELETE", "url": "Patient?identifier=7"}, {"method": "DELETE"}, {},
+])  # fmt: skip
+def test_what_is_no_deletion_of_one_resource_is_set_aside_and_the_others_count(
+    clinic: Exporting, entry: dict[str, str]
+) -> None:
+    clinic.pull()
+    clinic.server.delete("Observation/a-after")
+
+    def mixed(reply: Reply) -> Reply:
+        document = json.loads(reply.body)
+        document["entry"].insert(0, {"request": entry})
+        return replace(reply, body=json.dumps(document).encode() + b"\n")
+
+    clinic.server.spoil("GET files/2/deleted-1", mixed)
+    assert clinic.pull().code == 3
+    assert clinic.held() >= {"Observation/a-before", "Patient/a"}
+    assert "Observation/a-after" not in clinic.held()
+    assert clinic.study.ask("SELECT query, place, reason FROM quarantine") == [
+        ("bulk: deleted", "deleted-1.ndjson:1", "unreadable")
+    ]
+
+
 def test_a_list_of_deletions_that_does_not_come_keeps_the_mark(clinic: Exporting) -> None:
     clinic.pull()
     clinic.server.delete("Observation/a-after")

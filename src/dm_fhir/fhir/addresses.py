@@ -3,7 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from ipaddress import ip_address
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
+
+#: How a parameter is called whose value lets in whoever has it: the signature of an object storage, a token, a key.
+LETS_IN = r"(?:[\w-]*(?:sig|secret|token|key|password|credential)[\w-]*|x-(?:amz|goog)-[\w-]+)"
+#: Less than this is no such value, and blotting it out would take a text apart.
+FEWEST_BLOTTED = 8
 
 
 def same_origin(url: str, endpoint: str) -> bool:
@@ -18,6 +24,28 @@ def same_origin(url: str, endpoint: str) -> bool:
 
 def _port(url: SplitResult) -> int | None:
     return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
+def is_this_machine(host: str | None) -> bool:
+    """Whether what is sent there stays on this machine."""
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:  # another name
+        return False
+
+
+def secrets_of(url: str) -> list[str]:
+    """What in the address lets in whoever has it, as it is written there and as it is meant."""
+    found = re.findall(rf"[?&]{LETS_IN}=([^&#]+)", url, re.IGNORECASE)
+    meant = [value for name, value in parse_qsl(urlsplit(url).query) if re.fullmatch(LETS_IN, name, re.IGNORECASE)]
+    return [one for one in {*found, *meant} if len(one) >= FEWEST_BLOTTED]
+
+
+def unsigned(url: str) -> str:
+    """The address without what a signature is made of: the same when it is signed anew."""
+    path, _, query = url.partition("?")
+    kept = [one for one in query.split("&") if not re.fullmatch(LETS_IN, one.partition("=")[0], re.IGNORECASE)]
+    return f"{path}?{'&'.join(kept)}"
 
 
 def rewritten(link: str, rules: Mapping[str, str]) -> str:

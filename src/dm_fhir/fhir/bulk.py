@@ -167,7 +167,7 @@ def _with_addresses(connection: Connection, base: str, manifest: Manifest, notes
 def _address_of_file(connection: Connection, base: str, link: str, notes: Counter[str]) -> str | None:
     """A host that the site names for files is no inner address of the server, whatever its paths look like."""
     target = joined(base, link)
-    if target is not None and connection.is_allowed(target.geturl()):
+    if target is not None and connection.others.allow(target.geturl()):
         return target.geturl()
     return own_address(connection.endpoint, connection.rewrite, base, link, notes)
 

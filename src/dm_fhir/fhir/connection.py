@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import requests
@@ -20,12 +20,13 @@ import tenacity
 
 from dm_fhir.config import Pull, Site
 from dm_fhir.errors import AnswerUnusable, LoginRefused, RequestFailed, ServerUnavailable, WriteUnsettled
-from dm_fhir.fhir.addresses import same_origin
+from dm_fhir.fhir.addresses import joined, same_origin, secrets_of
 from dm_fhir.fhir.credential import Login, NoLogin, blotted, secrets_in
+from dm_fhir.fhir.other_hosts import OtherHosts
 from dm_fhir.fhir.pace import Pace
 from dm_fhir.fhir.retry_after import instant, standard_wait
 from dm_fhir.fhir.server_says import server_says
-from dm_fhir.fhir.tls import session_for
+from dm_fhir.fhir.tls import Session, session_for
 from dm_fhir.fhir.transport import Answer, Broken, Sink, exchange
 
 T = TypeVar("T")
@@ -80,8 +81,8 @@ class Connection:
         self.server_date: datetime | None = None
         self.pace = Pace(limits, sleep, within)
         self._site = site
-        self._redirect_hosts = site.redirect_hosts if site else ()
-        self._session = session or requests.Session()
+        self.others = OtherHosts(site.redirect_hosts if site else (), limits.allow_plain_http)
+        self._session = session or Session()
         self._session.trust_env = False
         self._strangers: requests.Session | None = None
         self._counting = threading.Lock()
@@ -156,7 +157,7 @@ class Connection:
         be on a host of `redirect_hosts`. Raises LoginRefused, ServerUnavailable, RequestFailed,
         AnswerUnusable, and for a write WriteUnsettled; their texts hold no query and no credential.
         """
-        target = url if sink and self.is_allowed(url) else self.absolute(url)
+        target = url if sink and self.others.allow(url) else self.absolute(url)
         attempt = _Attempt(method, target, body, accept, headers or {}, Counter() if notes is None else notes,
                            place or self._place(method, url), anonymous, only_reads or method in ("GET", "HEAD"), sink)  # fmt: skip
         most = tries or self.limits.tries
@@ -183,11 +184,6 @@ class Connection:
         if not same_origin(url, self.endpoint):
             raise RequestFailed("the server points to another host", reason="foreign-address")
         return url
-
-    def is_allowed(self, url: str) -> bool:
-        """Whether `url` is on another host where files may be read, without any credential: one of `redirect_hosts`."""
-        target = urlsplit(url)
-        return target.scheme in ("http", "https") and target.netloc in self._redirect_hosts
 
     def _once(self, attempt: "_Attempt", read: Callable[[Answer], T]) -> T:
         answer, sent = self._answer(attempt)
@@ -233,25 +229,24 @@ class Connection:
         url, headers, session = attempt.url, {**self.own_headers, **attempt.headers, **credential}, self._session
         for _ in range(_MOST_REDIRECTS):
             if not same_origin(url, self.endpoint):
-                self._check_host(url, attempt.place)
+                self.others.check(url, f"{attempt.place} redirects to", "foreign-redirect")
                 headers, session = dict(attempt.headers), self._for_strangers()
             answer = self._sent(attempt, url, headers, session)
             target = answer.headers.get("Location", "")
             if answer.status not in (301, 302, 303, 307, 308) or not target or attempt.method != "GET":
                 return answer
-            url = urljoin(url, target)
+            there = joined(url, target)
+            if there is None:
+                raise RequestFailed(f"{attempt.place} redirects to an unusable address", reason="foreign-redirect")
+            url = there.geturl()
         raise RequestFailed(f"{attempt.place} redirects in a circle", reason="foreign-redirect")
-
-    def _check_host(self, url: str, place: str) -> None:
-        """Raises RequestFailed for a host where nothing may be read."""
-        if not self.is_allowed(url):
-            host = urlsplit(url).netloc.rpartition("@")[2]
-            hint = f'if the host is the hospital\'s, add redirect_hosts = ["{host}"] to the site'
-            raise RequestFailed(f"{place} redirects to {host}", reason="foreign-redirect", hint=hint)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What has been sent and must not come back in a message: a server may repeat it anywhere."""
+        """What has been sent and must not come back in a message: logins, and what in an address lets in whoever has it.
+
+        A server may repeat it anywhere.
+        """
         with self._counting:
             return tuple(self._secrets)
 
@@ -259,23 +254,24 @@ class Connection:
         """A session without our client certificate."""
         with self._counting:
             if self._strangers is None:
-                self._strangers = session_for(self._site, anonymous=True) if self._site else requests.Session()
+                self._strangers = session_for(self._site, anonymous=True) if self._site else Session()
             return self._strangers
 
     def _sent(self, attempt: "_Attempt", url: str, headers: dict[str, str], session: requests.Session) -> Answer:
         sent = {**_HEADERS, **headers, **(attempt.sink.headers() if attempt.sink else {})}
+        secrets = [*secrets_in(sent), *secrets_of(url)]
         if attempt.body is not None:
             sent.setdefault("Content-Type", "application/fhir+json")
         with self.pace.turn():
             with self._counting:
-                self._secrets.update(secrets_in(sent))
+                self._secrets.update(secrets)
                 self.requests_sent += 1
                 self.writes_sent += not attempt.only_reads
             try:
                 answer = exchange(
                     session, attempt.method, url, attempt.body, sent, self.limits, attempt.place, attempt.sink
                 )
-                return blotted(answer, secrets_in(sent)) if answer.status >= 400 else answer
+                return blotted(answer, secrets) if answer.status >= 400 else answer
             except Broken as error:
                 raise attempt.may_pass(error.cause, is_certain=error.is_unsent) from None
 
@@ -284,7 +280,7 @@ class Connection:
         status, place = answer.status, attempt.place
         if 200 <= status < 300 or status in attempt.accept:
             return
-        text = server_says(answer.body, hide=secrets_in(sent))
+        text = server_says(answer.body, hide=[*secrets_in(sent), *self.secrets])
         said = f": {text}" if text else ""
         if status in TRY_AGAIN:
             if status in _TOO_MUCH:

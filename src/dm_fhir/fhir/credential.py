@@ -4,9 +4,8 @@ import base64
 from collections.abc import Iterable
 from typing import Protocol
 
+from dm_fhir.fhir.addresses import FEWEST_BLOTTED
 from dm_fhir.fhir.transport import Answer
-
-_FEWEST_BLOTTED = 8
 
 
 class Login(Protocol):
@@ -58,6 +57,6 @@ def blotted(answer: Answer, secrets: Iterable[str]) -> Answer:
     One of a few letters would take the refusal apart; it is blotted out of what is told of it.
     """
     body = answer.body
-    for secret in (one for one in secrets if len(one) >= _FEWEST_BLOTTED):
+    for secret in (one for one in secrets if len(one) >= FEWEST_BLOTTED):
         body = body.replace(secret.encode(), "…".encode())
     return answer._replace(body=body)

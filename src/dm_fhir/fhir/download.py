@@ -9,12 +9,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 from dm_fhir.errors import AnswerUnusable, FileExpired, RequestFailed, StoreError
-from dm_fhir.fhir.addresses import same_origin
+from dm_fhir.fhir.addresses import same_origin, unsigned
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.lines import Lines
 
@@ -46,7 +47,7 @@ def download(
     needs_login: bool | None = None,
     notes: Counter[str] | None = None,
 ) -> Downloaded:
-    """The file at `url` as `target`, mode 0600, in a folder that is there. A `target` that is there already is only counted.
+    """The file at `url` as `target`, mode 0600, in a folder that is there. It takes the place of one that is there already.
 
     `needs_login` is what the manifest says (`requiresAccessToken`), None if nothing. Our own origin alone ever gets a credential;
     another host must be one of the site's `redirect_hosts`.
@@ -55,12 +56,10 @@ def download(
     """
     notes = Counter() if notes is None else notes
     place = f"file {target.name}"
-    if known := _known(target, place):
-        return known
     is_own = same_origin(url, connection.endpoint)
-    if not is_own and not connection.is_allowed(url):
-        raise _foreign(url, place)
-    part = _Part(target, place)
+    if not is_own:
+        connection.others.check(url, f"{place} is at another host,", "foreign-address")
+    part = _Part(target, place, url)
     anonymous = not is_own or needs_login is False
     while True:
         before = part.size_bytes
@@ -89,10 +88,14 @@ def download(
 
 
 class _Part:
-    """The file as far as it has come (a Sink), in a file of its own, with the tag that says which content it is of."""
+    """The file as far as it has come (a Sink), in a file of its own, with the tag that says which content it is of.
 
-    def __init__(self, target: Path, place: str) -> None:
+    A tag holds for one address: another's content may have the same. What is signed in an address may change.
+    """
+
+    def __init__(self, target: Path, place: str, url: str) -> None:
         self._target, self._place = target, place
+        self._address = sha256(unsigned(url).encode()).hexdigest()[:16]
         self._path = target.with_name(f"{target.name}.part")
         self._tag_path = target.with_name(f"{target.name}.tag")
         self._lines = Lines(place)
@@ -115,10 +118,11 @@ class _Part:
         encoding = headers.get("Content-Encoding", "").strip().lower()
         if encoding not in _ENCODINGS:
             raise AnswerUnusable(f"{self._place} comes in an encoding that nobody asked for", reason="body-corrupt")
-        if status == 206 and not headers.get("Content-Range", "").startswith(f"bytes {self.size_bytes}-"):
+        if status == 206 and not self._goes_on(headers):
             self.forget()
             raise AnswerUnusable(
-                f"{self._place} comes from another place on than was asked for", reason="body-incomplete"
+                f"{self._place} comes from another place on than was asked for, or of another content",
+                reason="body-incomplete",
             )
         try:
             expected = _length(headers)
@@ -160,7 +164,7 @@ class _Part:
         self.forget()
         if tag.startswith('"'):  # a weak one says nothing of the bytes
             _private(self._tag_path).close()
-            self._tag_path.write_text(tag, encoding="utf-8")
+            self._tag_path.write_text(f"{self._address} {tag}", encoding="utf-8")
         return _private(self._path)
 
     def _feed(self, chunk: bytes) -> None:
@@ -182,9 +186,15 @@ class _Part:
 
     def _tag(self) -> str:
         try:
-            return self._tag_path.read_text(encoding="utf-8")
+            address, _, tag = self._tag_path.read_text(encoding="utf-8").partition(" ")
         except (FileNotFoundError, UnicodeDecodeError):
             return ""
+        return tag if address == self._address else ""
+
+    def _goes_on(self, headers: Mapping[str, str]) -> bool:
+        """Whether a part that comes is what follows: of the same content, also where If-Range means nothing to a server."""
+        is_next = headers.get("Content-Range", "").startswith(f"bytes {self.size_bytes}-")
+        return is_next and headers.get("ETag", self._tag()) == self._tag()
 
     def _check_space(self, needed: int | None) -> None:
         if needed and needed > shutil.disk_usage(self._target.parent).free:
@@ -219,19 +229,6 @@ def _length(headers: Mapping[str, str]) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and "Transfer-Encoding" not in headers else None
 
 
-def _known(path: Path, place: str) -> Downloaded | None:
-    """The file that an earlier run has left; None if there is none, or it has been damaged since."""
-    lines = Lines(place)
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_READ_BYTES):
-                lines.feed(chunk)
-        lines.finish()
-    except (FileNotFoundError, AnswerUnusable):
-        return None
-    return Downloaded(path, path.stat().st_size, lines.unpacked_bytes, lines.count)
-
-
 def _private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
@@ -246,9 +243,3 @@ def _to_disk(folder: Path) -> None:
 
 def _expired(place: str, status: int) -> FileExpired:
     return FileExpired(f"{place} is not handed out ({status})", reason="file-expired", status=status)
-
-
-def _foreign(url: str, place: str) -> RequestFailed:
-    host = urlsplit(url).netloc.rpartition("@")[2]
-    hint = f'if the host is the hospital\'s, add redirect_hosts = ["{host}"] to the site; it gets no credential'
-    return RequestFailed(f"{place} is at another host, {host}", reason="foreign-address", hint=hint)

@@ -7,6 +7,9 @@ import msgspec
 
 from dm_fhir.fhir.resource import NOT_READABLE
 
+#: The value of a parameter in an address: a signature, a token, a patient's number.
+_VALUE = re.compile(r"([?&][\w.:%-]+=)[^\s&;,\"'<>()\[\]]+")
+
 
 class _Text(msgspec.Struct, frozen=True):
     text: str | None = None
@@ -28,7 +31,8 @@ class _Said(msgspec.Struct, frozen=True):
 def server_says(body: bytes, hide: Sequence[str] = ()) -> str:
     """The sentence of an OperationOutcome or an OAuth error that helps, on one line, at most 200 characters; or nothing.
 
-    A server may repeat what it was sent; `hide` is blotted out, and so is what looks like an identifier: five digits or more.
+    A server may repeat what it was sent; `hide` is blotted out, and so is what looks like an identifier (five digits or more) and
+    the values in the query of an address.
     """
     try:
         said = msgspec.json.decode(body, type=_Said)
@@ -36,7 +40,8 @@ def server_says(body: bytes, hide: Sequence[str] = ()) -> str:
         return ""
     texts = [(issue.details.text if issue.details else None) or issue.diagnostics or issue.code for issue in said.issue]
     text = next((text for text in (*texts, said.error_description, said.error) if text), "")
-    for secret in filter(None, hide):
+    for secret in sorted(filter(None, hide), key=len, reverse=True):  # one may begin as another does
         text = text.replace(secret, "…")
+    text = _VALUE.sub(r"\1…", text)
     text = re.sub(r"\d(?:[\d-]{3,})\d", "…", text)
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:200]

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import tenacity
 
 from dm_fhir.errors import ConfigError, DmFhirError, LoginRefused, ServerUnavailable
+from dm_fhir.fhir.addresses import LETS_IN
 from dm_fhir.fhir.packed import CHANGED, UNREADABLE, Unreadable
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ _OPTIONS = {
 _LONGEST_WAIT_SECONDS = 10
 #: What changes with an object's content, as the stores call it, the best first.
 _MARKS = ("ETag", "etag", "generation", "mtime", "LastModified", "last_modified", "updated", "created")
-_SECRET = re.compile(
-    r"[?&](sig|signature|token|[a-z_-]*(secret|token|key|password|credential)[a-z_-]*|x-amz-[a-z-]+|awsaccesskeyid)=",
-    re.I,
-)
+#: A parameter that lets in whoever has it.
+_SECRET = re.compile(rf"[?&]{LETS_IN}=", re.IGNORECASE)
+#: What may stand behind a colon there: a port, the rest of an access point's name. A key may hold a slash, so that the @ comes later.
+_NO_LOGIN = re.compile(r"[^:@]*(?::\d{1,5})?|arn:[^@]*")
 _LOGIN = ("Credential", "Token", "SSO", "RefreshError", "ClientAuthentication", "Unauthorized")
 _REGION = ("AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraint", "301", "NoRegion")
 _BUSY = ("SlowDown", "ServiceUnavailable", "Throttl", "TooManyRequests", "503", "429")
@@ -73,8 +74,8 @@ def address_of(path: str) -> str:
             )
         raise ConfigError(f"nothing is read from {scheme}://", hint=hint)
     host = rest.partition("/")[0]
-    is_user_wanted = scheme.startswith("abfs")  # container@account
-    if (":" in host.rpartition("@")[0]) or ("@" in host and not is_user_wanted) or _SECRET.search(rest):
+    box, _, account = host.rpartition("@") if scheme.startswith("abfs") else ("", "", host)  # container@account
+    if ":" in box or not _NO_LOGIN.fullmatch(account) or _SECRET.search(rest):
         raise ConfigError(
             f"the {scheme}:// address holds a login, which others could read there",
             hint="leave it out: credentials are found in the environment or in the machine's own (see docs/storage.md)",

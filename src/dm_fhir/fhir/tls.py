@@ -37,13 +37,20 @@ _NOT_OURS = (
 )
 
 
+class Session(requests.Session):
+    """A session that leaves redirects to us, unread: the library fails at a Location that is no address."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere."""
+
+
 def session_for(site: Site, *, anonymous: bool = False) -> requests.Session:
     """A session that knows the site's certificates and proxy, ignores the environment, and never keeps a cookie.
 
     `anonymous`: without the client certificate, for hosts that must not get it. Raises ConfigError naming the key and the
     file if one of them is missing or cannot be used.
     """
-    tls, session = site.tls, requests.Session()
+    tls, session = site.tls, Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=site.pull.concurrency)

@@ -3,10 +3,9 @@
 from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
-import requests
-
 from dm_fhir.config import Pull, Tls
 from dm_fhir.errors import ConfigError, RequestFailed
+from dm_fhir.fhir.tls import Session
 from dm_fhir.fhir.transport import Broken, exchange
 
 _SECONDS = 10.0
@@ -25,7 +24,7 @@ def post(address: str, document: bytes, token: str | None = None, tls: Tls = _NO
     """
     url = _checked(address)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    with requests.Session() as session:
+    with Session() as session:
         session.trust_env = False
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         if tls.ca_bundle:

@@ -101,9 +101,12 @@ def note_files(
     needs_token: bool | None,
     faults: str | None,
 ) -> BulkJob:
-    """The export is ready: its files are known. What was downloaded of an earlier list of the same files stays so."""
+    """The export is ready: its files are known. What was downloaded of an earlier list of the same files stays so.
+
+    Files that are as of another moment now are others: of two moments together something would be missing.
+    """
     files = list(files)
-    before = _by_path(files_of(db, job))
+    before = _by_path(files_of(db, job)) if transaction_time == job.transaction_time else {}
     unique = _by_path(files).keys()
     db.execute("DELETE FROM bulk_file WHERE job = ?", (job.number,))
     for one in files:

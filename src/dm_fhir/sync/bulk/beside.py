@@ -59,7 +59,7 @@ class Said(NamedTuple):
 def bury(puller: Puller, paths: Sequence[Path], notes: Counter[str]) -> None:
     """Turn what the `deleted` files name into tombstones, as far as we hold it: `notes` counts them.
 
-    A line that is no Bundle of deletions is set aside. A file that is cut off is counted as that.
+    A line that is no Bundle of deletions, or not of these alone, is set aside. A file that is cut off is counted as that.
     """
     for path in paths:
         named: list[str] = []
@@ -68,13 +68,13 @@ def bury(puller: Puller, paths: Sequence[Path], notes: Counter[str]) -> None:
                 bundle = msgspec.json.decode(line, type=_Bundle)
             except NOT_READABLE:
                 bundle = _Bundle()
-            if bundle.resourceType != "Bundle":
+            found = [_deleted(entry) for entry in bundle.entry] if bundle.resourceType == "Bundle" else [None]
+            named += filter(None, found)
+            if None in found:
                 notes["set_aside"] += 1
                 with puller.writing() as db:
                     place = f"{path.name}:{number}"
                     set_aside(db, puller.name, "", DELETED, place, "unreadable", line, puller.run)
-                continue
-            named += [reference for entry in bundle.entry if (reference := _deleted(entry))]
             if len(named) >= _TOMBSTONES_AT_A_TIME:
                 _bury(puller, named, notes)
                 named = []

@@ -3,8 +3,8 @@
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ Notes = defaultdict[str, Counter[str]]
 #: Reasons of a RequestFailed: the server has prepared it for longer than it may take; a file is not handed out (any more).
 TOO_LONG, EXPIRED = "export-too-long", "file-expired"
 _PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)?\s?%")
+#: States of a job of which nothing is wanted any more.
+_OVER = ("taken in", "given up")
 #: A file with fewer lines than announced may have been cut at the end of one: it is downloaded once more.
 _TRIES_OF_A_SHORT_FILE = 2
 
@@ -43,8 +45,11 @@ def at_hand(puller: Puller, order: Order, remarks: list[str]) -> BulkJob | None:
     if job is None:
         clear_spool(puller)
         return None
-    if job.state in ("taken in", "given up"):
-        end(puller, job)
+    if job.state in _OVER:
+        if not end(puller, job):
+            remarks.append(
+                "again the server could not be told that an earlier export is no longer needed; it may still keep it"
+            )
         return None
     if job.url is None:
         remarks.append(
@@ -59,7 +64,8 @@ def at_hand(puller: Puller, order: Order, remarks: list[str]) -> BulkJob | None:
         return None
     days = puller.site.bulk.longest_days
     if job.state == "preparing" and datetime.now(UTC) - datetime.fromisoformat(job.begun) > timedelta(days=days):
-        give_up(puller, job)
+        with told_later(remarks):
+            give_up(puller, job)
         raise RequestFailed(f"the server has not finished the export in {days:g} days; it is given up", reason=TOO_LONG)
     return job
 
@@ -176,17 +182,39 @@ def give_up(puller: Puller, job: BulkJob) -> None:
     end(puller, job)
 
 
-def end(puller: Puller, job: BulkJob) -> None:
-    """Tell the server that it may forget the job, and remove its files. Raises ServerUnavailable: then a later run does."""
-    if job.url is not None:
-        delete_job(puller.connection, job.url)
+def end(puller: Puller, job: BulkJob) -> bool:
+    """Remove the job's files, and tell the server that it may forget it. Raises ServerUnavailable: then the next run does.
+
+    False: that was the next run, and the server, which answers otherwise, could not be told again. No more is tried: an export that
+    cannot be deleted must not keep every later one from being begun.
+    """
     if not puller.site.bulk.keep_files:
         shutil.rmtree(spool_of(puller, job), ignore_errors=True)
         for folder in (_spool(puller), _spool(puller).parent):
             with suppress(OSError):  # there is something else in it, or nothing was ever downloaded
                 folder.rmdir()
+    is_told = True
+    try:
+        if job.url is not None:
+            delete_job(puller.connection, job.url)
+    except ServerUnavailable:
+        if job.state not in _OVER:
+            raise
+        is_told = False
     with puller.writing() as db:
         bulk_jobs.end_job(db, job)
+    return is_told
+
+
+@contextmanager
+def told_later(remarks: list[str]) -> Iterator[None]:
+    """The block in which a job is ended: where the server cannot be told that is a remark, since the next run does it."""
+    try:
+        yield
+    except ServerUnavailable as error:
+        remarks.append(
+            f"the server could not be told that its export is no longer needed; the next run does: {error.message}"
+        )
 
 
 def leave(puller: Puller) -> None:

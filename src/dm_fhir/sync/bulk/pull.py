@@ -31,8 +31,9 @@ from dm_fhir.sync.puller import Puller
 
 #: One of changes, one of everything for who has just joined.
 _MOST_EXPORTS = 2
-#: A server may forget a job, or its files may be gone before they were read.
+#: A server may forget a job, or its files may be gone before they were read. In words of ours: the log has none of a server's.
 _MOST_JOBS_PER_EXPORT = 2
+_ANEW = {GONE: "the server knows no such export any more", EXPIRED: "files of the export have expired"}
 
 
 def pull_bulk(
@@ -115,12 +116,8 @@ def _bring(puller: Puller, order: Order, steps: Steps, remarks: list[str]) -> Bu
     except LoginRefused as error:
         _note(puller, order, "auth", error.message)
         raise
-    try:
+    with jobs.told_later(remarks):
         jobs.end(puller, job)
-    except ServerUnavailable as error:
-        remarks.append(
-            f"the server could not be told that its export is no longer needed; the next run does: {error.message}"
-        )
     return job
 
 
@@ -137,10 +134,10 @@ def _carried_through(puller: Puller, order: Order, steps: Steps, remarks: list[s
             return _taken(puller, order, begun, units, steps, notes)
         except RequestFailed as error:
             job = None
-            _give_up(puller, error)
-            if error.reason not in (GONE, EXPIRED) or number == _MOST_JOBS_PER_EXPORT:
+            is_over = _is_given_up(puller, error, remarks)
+            if error.reason not in _ANEW or not is_over or number == _MOST_JOBS_PER_EXPORT:
                 raise
-            remarks.append(f"{error.message}; it was asked for anew")
+            remarks.append(f"{_ANEW[error.reason]}; it was asked for anew")
         number += 1
 
 
@@ -151,13 +148,15 @@ def _taken(
     if job.state != "listed":
         job = jobs.wait(puller, job, steps, notes)
     failures = jobs.download_all(puller, job, order.types, steps, notes)
-    if jobs.has_expired(failures):
+    missing: int | None = None
+    while jobs.has_expired(failures):  # their addresses may live shorter than all downloads take
+        before, missing = missing, sum(map(len, failures.values()))
+        if before is not None and missing >= before:
+            raise RequestFailed(_ANEW[EXPIRED], reason=EXPIRED)
         with puller.writing() as db:
             job = bulk_jobs.list_again(db, job)
         job = jobs.wait(puller, job, steps, notes)
         failures = jobs.download_all(puller, job, order.types, steps, notes)
-        if jobs.has_expired(failures):
-            raise RequestFailed("files of the export have expired", reason=EXPIRED)
     _find_drug(puller, order, job, units)
     take_in(puller, order, job, units, failures, steps, notes)
     return job
@@ -173,12 +172,15 @@ def _find_drug(puller: Puller, order: Order, job: BulkJob, units: Mapping[str, U
         find_medications(puller)
 
 
-def _give_up(puller: Puller, error: RequestFailed) -> None:
-    """Of a job that the server has given up or forgotten nothing more can be had."""
+def _is_given_up(puller: Puller, error: RequestFailed, remarks: list[str]) -> bool:
+    """Of a job that the server has given up or forgotten nothing more can be had. Whether none is left now."""
     with puller.reading() as db:
         job = bulk_jobs.open_job(db, puller.name)
     if job is not None and error.reason in (GONE, EXPIRED, FAILED):
-        jobs.give_up(puller, job)
+        with jobs.told_later(remarks):
+            jobs.give_up(puller, job)
+    with puller.reading() as db:
+        return bulk_jobs.open_job(db, puller.name) is None
 
 
 def _exported(puller: Puller, order: Order) -> frozenset[str]:

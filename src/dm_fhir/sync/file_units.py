@@ -8,7 +8,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from itertools import count
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,7 +16,7 @@ from dm_fhir.config import Site
 from dm_fhir.fhir.packed import BROKEN, CUT_OFF, DAMAGE, damage_of
 from dm_fhir.fhir.sources import Source, check_unchanged, opened
 from dm_fhir.store.database import transaction
-from dm_fhir.store.distinct import forget_distinct, note_distinct
+from dm_fhir.store.distinct import forget_distinct, new_tally, note_distinct
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, put_units
 from dm_fhir.store.resources import Origin, clear_set_aside, put_resources, set_aside
 from dm_fhir.sync.mapper import Mapper
@@ -30,7 +29,6 @@ from dm_fhir.sync.scan.scanned import Faulty, Scanned
 FILE = "file: "
 Progress = Callable[[str, int, int], None]
 _MB = 10**6
-_TALLIES = count()
 #: Whoever waits for a pass over so much wants to hear how far it is, also where it is only the search for the cohort.
 _LONG_PASS_BYTES = 100 * _MB
 
@@ -206,7 +204,7 @@ class _Unit:
         self._notes: Counter[str] = Counter()
         self._open = {source.path for source in sources}
         self._lines: Counter[str] = Counter()  # of each source, in the parcels before the one at hand
-        self._tally, self._unique = next(_TALLIES), 0
+        self._tally, self._unique = new_tally(reading.db), 0
         self._damage: str | None = None
 
     @property
@@ -221,7 +219,7 @@ class _Unit:
         self.types += parcel.types
         self._notes.update(parcel.notes)
         with transaction(db):
-            self._unique += note_distinct(db, self._tally, [hash(resource.reference) for resource in parcel.kept])
+            self._unique += note_distinct(db, self._tally, [resource.reference for resource in parcel.kept])
             self._notes.update(put_resources(db, site, parcel.kept, run, self._reading.origin))
             self._wanted.within(parcel)
             if self._wanted.sets_aside:

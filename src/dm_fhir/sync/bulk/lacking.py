@@ -1,13 +1,13 @@
 """What an export should have held but did not: types of which it has no file, and resources that earlier ones had."""
 
 from collections import Counter
-from collections.abc import Collection
 
 from msgspec.structs import replace
 
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.search import Parameters, Search, count
 from dm_fhir.store.database import batched
+from dm_fhir.store.distinct import not_noted
 from dm_fhir.store.ledger import Unit
 from dm_fhir.store.members import members
 from dm_fhir.store.resources import ids_from_server, stored_resource
@@ -48,29 +48,34 @@ def judge_absent(puller: Puller, order: Order, type_name: str, unit: Unit, since
     )
 
 
-def find_missing(puller: Puller, order: Order, type_name: str, seen: Collection[str], notes: Counter[str]) -> None:
-    """After a full export: whatever we hold of the cohort and it does not is asked for by id, and is deleted or counted."""
+def find_missing(puller: Puller, order: Order, type_name: str, kept: int, notes: Counter[str]) -> None:
+    """After a full export: whatever we hold of the cohort and it does not is asked for by id, and is deleted or counted.
+
+    `kept` is the tally of what was kept of it.
+    """
     if type_name == MEDICATION or any(one.startswith(f"{type_name}?") for one in order.site.bulk.type_filters):
         return
     with puller.reading() as db:
-        held = [id_ for _, id_ in ids_from_server(db, puller.name, type_name, members(db, puller.name))]
-    missing = [one for one in held if f"{type_name}/{one}" not in seen and _is_asked_for(puller, type_name, one)]
+        ids = ids_from_server(db, puller.name, type_name, members(db, puller.name))
+        missing = list(not_noted(db, kept, (f"{type_name}/{id_}" for _, id_ in ids)))
+    missing = [one for one in missing if _is_asked_for(puller, one)]
     unreadable = 0
-    for number, id_ in enumerate(missing):
+    for number, reference in enumerate(missing):
         if unreadable == _ENOUGH_UNREADABLE:
             notes["missing_not_readable"] += len(missing) - number
             return
         before = notes["missing_not_readable"]
-        notes["missing_from_export"] += reread(puller, f"{type_name}/{id_}", notes)
+        notes["missing_from_export"] += reread(puller, reference, notes)
         unreadable = unreadable + 1 if notes["missing_not_readable"] > before else 0
 
 
-def _is_asked_for(puller: Puller, type_name: str, id_: str) -> bool:
+def _is_asked_for(puller: Puller, reference: str) -> bool:
     """Whether the tables still know it: what they do not is not kept of an export either."""
+    type_name = reference.partition("/")[0]
     if puller.site.pull.scope == "all" or type_name == PATIENT.type:
         return True
     with puller.reading() as db:
-        body = stored_resource(db, puller.name, f"{type_name}/{id_}")
+        body = stored_resource(db, puller.name, reference)
     return body is not None and puller.mapper.is_mapped(type_name, body)
 
 

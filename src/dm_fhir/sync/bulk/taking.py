@@ -1,5 +1,6 @@
 """The files of an export into the store, and what each unit of it then is."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +10,7 @@ from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.sources import Source, source_of
 from dm_fhir.store import bulk_jobs
 from dm_fhir.store.bulk_jobs import BulkFile, BulkJob
+from dm_fhir.store.distinct import forget_distinct, new_tally, note_distinct
 from dm_fhir.store.ledger import Unit, forget_units, get_unit, now, put_units
 from dm_fhir.store.members import members
 from dm_fhir.store.resources import clear_set_aside
@@ -25,16 +27,17 @@ WRONG_TYPE, ERRORS, UNUSABLE_ENTRIES, CHANGES_ONLY = "wrong-type", "export-error
 
 
 class Seen:
-    """What came of the files, by the query of their unit: the types that they held, and the references that were kept."""
+    """What came of the files: the types that they held, by the query of their unit, and in the tally `kept` the references that were kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, db: sqlite3.Connection) -> None:
         self.types: dict[str, set[str]] = {}
-        self.kept: set[str] = set()
+        self.kept = new_tally(db)
+        self._db = db
 
     def note(self, query: str, parcel: Scanned) -> None:
         """Note a parcel, maybe again: where the cohort grows on the way, files are read once more."""
         self.types.setdefault(query, set()).update(parcel.types)
-        self.kept.update(resource.reference for resource in parcel.kept)
+        note_distinct(self._db, self.kept, [resource.reference for resource in parcel.kept])
 
 
 def take_in(
@@ -73,12 +76,13 @@ def take_in(
         else:
             since = moment_of(job.since)
             judged.append(judge_absent(puller, order, type_name, units[query], since))
+    forget_distinct(puller.db, seen.kept)
     _close(puller, job, [_noted(unit, noted.get(unit.query, Counter())) for unit in judged], forgotten)
 
 
 def _read(puller: Puller, order: Order, job: BulkJob, files: Sequence[BulkFile], steps: Steps) -> Seen:
     """Read the files of resources, each type one unit of the ledger."""
-    folder, seen = spool_of(puller, job), Seen()
+    folder, seen = spool_of(puller, job), Seen(puller.db)
     sources: list[Source] = []
     query_of: dict[str, str] = {}
     expected: dict[str, int] = {}

@@ -7,13 +7,24 @@ import click
 import msgspec
 
 from dm_fhir.cli.outside import program_of
-from dm_fhir.cli.reporter import FEW, alike, capped, closing_line, document, in_a_line, number_of, queries_of
+from dm_fhir.cli.reporter import (
+    FEW,
+    alike,
+    capped,
+    closing_line,
+    document,
+    in_a_line,
+    number_of,
+    queries_of,
+    stop_line,
+)
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError, worst_exit_code
 from dm_fhir.mappings.patient import merges
+from dm_fhir.store.stops import Stop
 from dm_fhir.store.unit_names import Naming, unit_names
-from dm_fhir.sync.mending import mend, mend_all
+from dm_fhir.sync.mending import mend, mend_all, mended_with
 from dm_fhir.sync.summary import Attention, SiteSummary, summarise
 
 _STEPS = ("pull",)
@@ -58,7 +69,7 @@ def _only(name: str, found: list[tuple[Site, SiteSummary]], name_of: Naming) -> 
     for site, summary in found:
         for one in summary.attention:
             if name_of(site.name, one.patient, one.query) == name:
-                return [(site, msgspec.structs.replace(summary, attention=[one], set_aside={}))]
+                return [(site, msgspec.structs.replace(summary, attention=[one], set_aside={}, stops=[]))]
     raise ConfigError(f"no unit called '{name}' needs attention", hint="it may be complete by now: dm-fhir failed")
 
 
@@ -69,7 +80,10 @@ def _for_machines(site: Site, summary: SiteSummary, program: str, name_of: Namin
         | mend(one, site, program)._asdict()
         for one in summary.attention
     ]
-    return {"site": site.name, "units": summary.units, "set_aside": len(summary.set_aside), "failed": units}
+    stopped = [msgspec.structs.asdict(stop) | {"command": _mended_with(stop, site, program)} for stop in summary.stops]
+    return {
+        "site": site.name, "units": summary.units, "set_aside": len(summary.set_aside), "stopped": stopped, "failed": units,
+    }  # fmt: skip
 
 
 def _of_sites(found: Sequence[tuple[Site, SiteSummary]], program: str) -> list[str]:
@@ -81,7 +95,7 @@ def _of_sites(found: Sequence[tuple[Site, SiteSummary]], program: str) -> list[s
 
 
 def _needs_somebody(summary: SiteSummary) -> bool:
-    return bool(summary.attention or summary.set_aside or not summary.units)
+    return bool(summary.stops or summary.attention or summary.set_aside or not summary.units)
 
 
 def _lines(site: Site, summary: SiteSummary, program: str) -> list[str]:
@@ -98,10 +112,24 @@ def _lines(site: Site, summary: SiteSummary, program: str) -> list[str]:
         f"{program} failed --site {site.name} --json",
     )
     aside = f"  set aside: {len(summary.set_aside)}; {program} quarantine --site {site.name}"
-    return [f"{site.name}: {_how_many(site, summary, program)}", *kinds, *([aside] if summary.set_aside else [])]
+    stopped = [line for stop in summary.stops for line in _stopped(stop, site, program)]
+    head = f"{site.name}: {_how_many(site, summary, program)}"
+    return [head, *stopped, *kinds, *([aside] if summary.set_aside else [])]
+
+
+def _stopped(stop: Stop, site: Site, program: str) -> list[str]:
+    """What stopped the site, and the command that says more or tries again."""
+    return [stop_line(stop), f"    {_mended_with(stop, site, program)}"]
+
+
+def _mended_with(stop: Stop, site: Site, program: str) -> str:
+    again = f"{program} {stop.step} --site {site.name}"
+    return mended_with(stop.exit_code, stop.reason, site.name, program) or again
 
 
 def _how_many(site: Site, summary: SiteSummary, program: str) -> str:
+    if not summary.units and summary.stops:
+        return "never pulled"
     if not summary.units:
         return f"never pulled; {program} pull --site {site.name}{'' if site.endpoint else ' --from PATH'}"
     return f"{len(summary.attention)} units need attention" if summary.attention else "nothing needs attention"

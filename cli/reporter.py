@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from dm_fhir.model.findings import by_severity, meaning_of, severity_of
+from dm_fhir.store.stops import Stop
 from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.summary import Attention, SiteSummary
 
@@ -89,7 +90,7 @@ def attention_lines(summary: SiteSummary) -> list[str]:
 
 
 def _attention_of(summary: SiteSummary) -> list[str]:
-    lines = [f"  stopped: {in_a_line(summary.error)}"] if summary.error else []
+    lines = _stopped(summary)
     lines += capped(alike(summary.attention), _attention, "units that need attention", "dm-fhir failed")
     lines += _held(summary)
     lines += [f"  {line}" for line in _why_set_aside(summary.set_aside)]
@@ -100,6 +101,19 @@ def _attention_of(summary: SiteSummary) -> list[str]:
         "dm-fhir quarantine",
     )
     return lines + capped(summary.unreadable, lambda one: f"  unreadable: {one}; {_MEND_AT_SOURCE}", "unreadable")
+
+
+def _stopped(summary: SiteSummary) -> list[str]:
+    """What was given up at a site when it was last tried, or by a run that could not keep it."""
+    lines = list(map(stop_line, summary.stops))
+    is_kept = any(stop.message == summary.error for stop in summary.stops)
+    return lines if is_kept or not summary.error else [f"  stopped: {in_a_line(summary.error)}", *lines]
+
+
+def stop_line(stop: Stop) -> str:
+    """What was given up at a site, at which step, and since when that is so."""
+    since = stop.tried if stop.since == stop.tried else f"since {stop.since}, last tried {stop.tried}"
+    return f"  stopped: {in_a_line(stop.message)} ({stop.step}, {since})"
 
 
 def _held(summary: SiteSummary) -> list[str]:

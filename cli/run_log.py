@@ -6,21 +6,16 @@ from collections.abc import Mapping, Sequence
 from dm_fhir.cli.reporter import number_of
 from dm_fhir.cli.voice import Voice
 from dm_fhir.config import Site
-from dm_fhir.errors import DmFhirError, NotConfirmed
+from dm_fhir.errors import DmFhirError
 from dm_fhir.store.ledger import Unit, needs_attention, open_units
 from dm_fhir.store.pushes import counts_by_state
 from dm_fhir.store.resources import quarantined
 from dm_fhir.store.unit_names import unit_names
+from dm_fhir.sync.mending import mended_with
 from dm_fhir.sync.public_words import query_said, reason_said
 from dm_fhir.sync.summary import stopped_by
 
 _MOST_UNITS = 200
-#: What to type where a site was stopped: by why, or by the exit code of what stopped it.
-_MENDED_BY = {
-    NotConfirmed.reason: "dm-fhir push --dry-run --site {site}",
-    2: "dm-fhir doctor --site {site}",
-    5: "dm-fhir doctor --site {site}",
-}
 #: By state of a written outcome: the event, and what is said of so many.
 _OUTCOMES = {
     "conflict": (
@@ -44,10 +39,9 @@ def tell_open(
     for site in sites:
         error = errors.get(site.name)
         if error is not None:
-            word = reason_said(getattr(error, "reason", None))
-            text = f"stopped: {stopped_by(error)}"
-            mended_by = _MENDED_BY.get(word or "") or _MENDED_BY.get(error.exit_code)
-            text += f"; {mended_by.format(site=site.name)}" if mended_by else ""
+            reason = getattr(error, "reason", None)
+            word, mended_by = reason_said(reason), mended_with(error.exit_code, reason, site.name)
+            text = f"stopped: {stopped_by(error.exit_code, reason)}{f'; {mended_by}' if mended_by else ''}"
             voice.error(text, "site_stopped", site.name, exit_code=error.exit_code, reason=word)
         if "pull" in steps:
             _tell_units(voice, db, site, run)

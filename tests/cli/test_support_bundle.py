@@ -35,6 +35,7 @@ from dm_fhir.store.facts import remember
 from dm_fhir.store.ledger import STATES, Unit, begin_run, now, put_unit
 from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.store.resources import put_resources, set_aside
+from dm_fhir.store.stops import note_stop
 from dm_fhir.sync import public_words as words
 from dm_fhir.sync.metrics import PUSH_STATES
 from dm_fhir.sync.support import PACKAGES, TABLES
@@ -116,6 +117,10 @@ KEYS = {
     "resources",
     "set_aside",
     "set_aside_and_acknowledged",
+    "stopped",
+    "step",
+    "since",
+    "tried",
     "units",
     "unit",
     "patient",
@@ -169,7 +174,7 @@ def unknown(files: dict[str, str]) -> list[str]:
         patterns = {
             "unit": _UNIT, "site": _SITE, "name": _SITE, "reason": _REASON, "value": re.compile(r"\d{1,5}"), "python": _VERSION,
             "dm_fhir": _VERSION, "sqlite": _VERSION, "release": _VERSION, **dict.fromkeys(PACKAGES, _VERSION),
-            **dict.fromkeys(("started", "ended", "watermark", "read_in_full", "not_before", "all_read_until"), _TIME),
+            **dict.fromkeys(("started", "ended", "watermark", "read_in_full", "not_before", "all_read_until", "since", "tried"), _TIME),
         }  # fmt: skip
         return key in patterns and patterns[key].fullmatch(text) is not None
 
@@ -307,6 +312,8 @@ def hostile(study: Study) -> Study:
             "leon", f"{patient}-{number}", query, reason=NAME, message=NAME, notes={NAME: 1, f"filter_ignored:{NAME}": 2},
             watermark=f"{BORN}T00:00:00Z", run=1, asked=NAME, read_in_full=BORN, not_before=NAME, expected=19611123,
         ))  # fmt: skip
+    note_stop(db, "leon", "pull", 5, NAME, NAME, 1)
+    db.execute("UPDATE stop SET since = ?", (f"{BORN}T00:00:00Z",))
     set_aside(db, "leon", patient, f"file: {NAME}", f"{NAME}.json:1", NAME, NAME.encode(), 1)
     put_case(
         db, "leon", CaseRow(patient, NAME, NAME.encode()), NAME, 1, [OutcomeRow(patient, NAME, BORN, NAME.encode())],
@@ -371,6 +378,8 @@ def test_nothing_of_a_hostile_store_is_in_it(hostile: Study) -> None:
     text = "\n".join(files.values()).lower()
     assert [one for one in ("zwetschke", "eulalia", "1961", BORN, "19611123") if one in text] == []
     assert unknown(files) == []
+    (stop,) = json.loads(files["ledger.json"])[0]["stopped"]
+    assert (stop["step"], stop["exit_code"], stop["reason"], stop["since"]) == ("pull", 5, "other", "other")
     (unit, *_) = json.loads(files["ledger.json"])[0]["units"]
     assert (unit["reason"], unit["watermark"], unit["expected"], unit["notes"]) == ("other", "other", "other", {"filter_ignored": 2, "other": 1})  # fmt: skip
     assert [(one["fact"], one["value"]) for one in json.loads(files["servers.json"])[0]["facts"]] == [

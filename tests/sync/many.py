@@ -124,6 +124,7 @@ def hospitals(manners: dict[str, Manner], patients: int = 2) -> Iterator[Hospita
 _OF_THE_RUN = {
     "run", "ended", "started", "pid", "when", "number", "block", "start", "length", "learned", "watermark", "read_in_full",
     "transmission", "recorded", "provenance", "seconds", "joined",
+    "since", "tried",
 }  # fmt: skip
 _NOT_COMPARED = ("run", "block", "setting", "sqlite_sequence")
 

@@ -131,11 +131,13 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         head, *lines, last = ran.lines
         assert head == "pulled: 28 sites, 28 patients in their cohorts"
         assert "40 sites: 28 complete, 12 failed" in lines
-        assert "at 3 sites: stopped: login refused: nobody-0, nobody-1, nobody-2" in lines
-        assert (
-            "at 3 sites: stopped: server unavailable, try later (unreachable): refuses-0, refuses-1, refuses-2" in lines
-        )
-        assert sum(line.startswith("at ") for line in lines) == 4
+        grouped = [
+            "at 3 sites: stopped: login refused: nobody-0, nobody-1, nobody-2; all new",
+            "at 3 sites: stopped: server unavailable, try later (unreachable): refuses-0, refuses-1, refuses-2; all new",
+            "at 3 sites: stopped: a request failed (http-500): breaks-0, breaks-1, breaks-2; all new",
+            "at 3 sites: stopped: a request failed (read-timeout): hangs-0, hangs-1, hangs-2; all new",
+        ]
+        assert [line for line in lines if line.startswith("at ")] == grouped
         assert re.match("complete: 28 sites, all of them until 20", lines[-1])
         assert len(lines) < 20
         assert re.match(r"sync: units: \d+ complete; outcomes: \d+ written, .* s; exit 5 ", last)
@@ -160,7 +162,8 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         assert [line.partition(":")[0] for line in of_sites] == [one["site"] for one in stopped]
         assert "28 more sites with nothing to see to" in told
         status = study.type("status")
-        assert status.lines[1] == "40 sites: 28 complete, 12 never pulled"
+        assert status.code == 5
+        assert status.lines[1:6] == ["40 sites: 28 complete, 12 failed", *grouped]
         assert len(status.lines) < 20
         each = study.type("status", "--all")
         assert len([line for line in each.lines if re.match(r"[a-z]+-\d+: ", line)]) == 40

@@ -12,7 +12,7 @@ from dm_fhir.store.pushes import Pushed, put_push
 from dm_fhir.store.resources import acknowledge, quarantined, set_aside
 from dm_fhir.sync.summary import SiteSummary, summarise
 
-LEON = Site("leon", "https://fhir.test/r4", "UTC", (), {}, Auth(), Pull(optional_types=("AdverseEvent",)), False)
+LEON = Site("leon", "https://fhir.test/r4", "UTC", (), {}, Auth(), Pull(optional_types=("AdverseEvent",)))
 UNTIL = "2025-06-01T10:00:00Z"
 
 

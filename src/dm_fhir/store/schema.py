@@ -174,6 +174,13 @@ CREATE TABLE bulk_file (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE bulk_patient (site TEXT NOT NULL, patient TEXT NOT NULL, PRIMARY KEY (site, patient)) STRICT, WITHOUT ROWID;
 """
+#: What stopped a step of a site when it was last tried.
+_SIXTH = """
+CREATE TABLE stop (
+  site TEXT NOT NULL, step TEXT NOT NULL CHECK (step IN ('pull', 'compute', 'push')), exit_code INTEGER NOT NULL, reason TEXT,
+  message TEXT NOT NULL, since TEXT NOT NULL, tried TEXT NOT NULL, run INTEGER NOT NULL REFERENCES run, PRIMARY KEY (site, step)
+) STRICT, WITHOUT ROWID;
+"""
 _MOVED = (
     ("resource", "site, type, id, version, last_updated, hash, subject, run, origin, deleted"),
     ("resource_version", "site, type, id, version, last_updated, hash, run"),
@@ -199,6 +206,7 @@ _MIGRATIONS: tuple[tuple[str, Callable[[sqlite3.Connection], None] | None], ...]
     (_THIRD, _move_bodies),
     (_FOURTH, None),
     (_FIFTH, None),
+    (_SIXTH, None),
 )
 SCHEMA_VERSION = len(_MIGRATIONS)
 

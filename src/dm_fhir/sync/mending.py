@@ -5,6 +5,7 @@ import shlex
 from typing import NamedTuple
 
 from dm_fhir.config import Site
+from dm_fhir.errors import NotConfirmed
 from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.file_cohort import PREFIXES
@@ -15,6 +16,8 @@ from dm_fhir.sync.imports import FAULTY_ROWS, IMPORT, file_and_map
 from dm_fhir.sync.summary import Attention
 
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
+#: With these exit codes a site was stopped by what only a person mends: its config, its login.
+_ASK_THE_DOCTOR = (2, 5)
 _IF_IT_STAYS = "if it stays so, show the hospital the message"
 #: By reason, what may help. The braces are filled with the site's name, the resource type, and when to ask again.
 _ADVICE = {
@@ -91,6 +94,13 @@ def mend_all(some: list[Attention], site: Site, program: str = "dm-fhir") -> Men
     first = mend(some[0], site, program)
     patients = {one.patient for one in some}
     return first if len(patients) == 1 else first._replace(command=f"{program} pull --site {site.name} --retry-failed")
+
+
+def mended_with(exit_code: int, reason: str | None, site: str, program: str = "dm-fhir") -> str | None:
+    """What to type where a site was stopped, by why; None where nobody need do anything yet."""
+    if reason == NotConfirmed.reason:
+        return f"{program} push --dry-run --site {site}"
+    return f"{program} doctor --site {site}" if exit_code in _ASK_THE_DOCTOR else None
 
 
 def _command(one: Attention, site: Site, program: str) -> str:

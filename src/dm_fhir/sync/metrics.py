@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 from dm_fhir import __version__
 from dm_fhir.config import Site
+from dm_fhir.errors import worst_exit_code
 from dm_fhir.model.findings import KINDS, severity_of
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.sync.public_words import OTHER, PATIENT_STATES, TYPES, said
+from dm_fhir.sync.summary import stops_of
 
 #: The states in which a written outcome can be.
 PUSH_STATES = ("blocked", "sending", "confirmed", "rejected", "conflict", "retracted")
@@ -30,6 +32,7 @@ _HELP = {
     "run_step_seconds": "How long each step of the last run took.",
     "site_complete": "1 if nothing of the site is open, else 0.",
     "site_complete_until_timestamp_seconds": "Until when everything of the site has been read; missing while something never was.",
+    "site_stopped": "The exit code of what stopped the site when a step was last tried there, 0 if nothing did.",
     "units": "Queries of the ledger, by state.",
     "resources": "Resources in the store, by type.",
     "patients": "Patients, by what becomes of them.",
@@ -101,6 +104,7 @@ def _of_site(db: sqlite3.Connection, site: Site) -> Iterator[_Sample]:
     open_things = sum(one.acknowledged is None for one in aside)
     is_complete = ledger.complete_until(db, name, optional) is not None and not open_things
     yield "site_complete", label, int(is_complete)
+    yield "site_stopped", label, worst_exit_code(stop.exit_code for stop in stops_of(db, site))
     until = ledger.read_until(db, name, optional)
     if until is not None:
         yield "site_complete_until_timestamp_seconds", label, _seconds(until)

@@ -15,7 +15,10 @@ import msgspec
 from dm_fhir.config import NOTIFIED_OF, Notify, Site
 from dm_fhir.errors import EXIT_CODES
 from dm_fhir.store import ledger, pushes, resources
+from dm_fhir.sync.mending import mended_with
 from dm_fhir.sync.metrics import LastRun
+from dm_fhir.sync.public_words import reason_said
+from dm_fhir.sync.summary import stopped_by, stops_of
 
 RECOVERED = NOTIFIED_OF[0]
 #: Up to so many sites each is told of; of more, so many of those that somebody must see to.
@@ -102,14 +105,20 @@ def _site(db: sqlite3.Connection, site: Site, program: str) -> tuple[dict[str, o
         f"outcomes: {_counted(outcomes)}" if outcomes else "",
         f"all read until {until}" if until else "not everything was ever read",
     ]
+    stops = stops_of(db, site)
     commands = [
+        *(mended_with(stop.exit_code, stop.reason, name, program) or "" for stop in stops),
         f"{program} failed --site {name}" if open_units else "",
         f"{program} quarantine --site {name}" if aside else "",
         f"{program} push --dry-run --site {name}" if outcomes.keys() & {"conflict", "rejected", "sending"} else "",
     ]
-    counts = {"site": name, "units": units, "set_aside": aside, "outcomes": outcomes, "complete_until": until}
+    counts = {
+        "site": name, "units": units, "set_aside": aside, "outcomes": outcomes, "complete_until": until,
+        "stopped": [{"step": one.step, "exit_code": one.exit_code, "reason": reason_said(one.reason), "since": one.since} for one in stops],
+    }  # fmt: skip
     lines = [
         f"{name}: {'; '.join(part for part in parts if part)}",
+        *(f"  {stop.step} stopped: {stopped_by(stop.exit_code, stop.reason)}, since {stop.since}" for stop in stops),
         *(f"  {command}" for command in commands if command),
     ]
     return counts, lines

@@ -10,10 +10,11 @@ from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from dm_fhir.config import Site
-from dm_fhir.errors import DmFhirError, unexpected
+from dm_fhir.errors import DmFhirError, StoreError, unexpected
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.store.database import note_growth, quick_commits, size_bytes, transaction
 from dm_fhir.store.pushes import forget, note_made_from
+from dm_fhir.store.stops import clear_stop, note_stop
 from dm_fhir.store.transmissions import open_transmissions
 from dm_fhir.store.turns import Stopped, keep
 from dm_fhir.sync.bulk.pull import pull_bulk
@@ -28,8 +29,11 @@ from dm_fhir.sync.push.repair import Copies, copies_of, repair_site
 from dm_fhir.sync.push.result import Result, unsent
 from dm_fhir.sync.push.verify import Verified, verify_site
 from dm_fhir.sync.side_by_side import side_by_side
+from dm_fhir.sync.summary import STEPS
 
 Connect = Callable[[Site], Connection]
+#: What the store keeps a stop under, by the step at which it happens: what waits for a yes is a push that waits.
+_STEPS = {"pull": "pull", "compute": "compute", "plan": "push", "push": "push"}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -212,7 +216,7 @@ def _side_by_side(work: Pass, sites: Sequence[Site], one: Callable[[Site], T], s
     found: dict[str, T] = {}
 
     def attempt(site: Site) -> None:
-        _attempt(work, site, one, found)
+        _attempt(work, site, one, step, found)
 
     def look(ended: int) -> None:
         work.look(step, ended, len(work.errors), len(going))
@@ -232,12 +236,12 @@ def _each(
     found: dict[str, T] = {}
     for ended, site in enumerate(sites, start=1):
         if even_stopped or site.name not in work.errors:
-            _attempt(work, site, one, found)
+            _attempt(work, site, one, step, found)
         work.look(step, ended, len(work.errors), len(sites))
     return found
 
 
-def _attempt(work: Pass, site: Site, one: Callable[[Site], T], found: dict[str, T]) -> None:
+def _attempt(work: Pass, site: Site, one: Callable[[Site], T], step: str, found: dict[str, T]) -> None:
     """Note what the site came to, or the error that stopped it, be it a mistake of ours: the others go on.
 
     What befalls the store befalls all of them.
@@ -245,8 +249,21 @@ def _attempt(work: Pass, site: Site, one: Callable[[Site], T], found: dict[str, 
     try:
         found[site.name] = one(site)
     except DmFhirError as error:
-        work.errors.setdefault(site.name, error)
+        _stopped(work, site, step, error)
     except (sqlite3.Error, Stopped):
         raise
     except Exception as error:  # noqa: BLE001  # one site's odd record must not cost the others their sync
-        work.errors.setdefault(site.name, unexpected(error))
+        _stopped(work, site, step, unexpected(error))
+    else:
+        if step in STEPS:
+            clear_stop(work.db, site.name, step)
+
+
+def _stopped(work: Pass, site: Site, step: str, error: DmFhirError) -> None:
+    """Note what stopped the site, for this run and for whoever looks at the store later. A full disk takes no note."""
+    work.errors.setdefault(site.name, error)
+    if step in _STEPS and not isinstance(error, StoreError):
+        with transaction(work.db):
+            note_stop(
+                work.db, site.name, _STEPS[step], error.exit_code, getattr(error, "reason", None), str(error), work.run
+            )

@@ -8,6 +8,7 @@ from dm_fhir.config import Site
 from dm_fhir.errors import EXIT_CODES, DmFhirError, worst_exit_code
 from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.ledger import Unit
+from dm_fhir.store.stops import Stop, stops
 from dm_fhir.sync.held import Merges, held
 from dm_fhir.sync.public_words import reason_said
 from dm_fhir.sync.pull import PLAN
@@ -41,7 +42,8 @@ class SiteSummary(msgspec.Struct, frozen=True):
     counts, by type, the records that name no patient and so are in no case. `notes` sums what was noted while reading,
     `server_messages` what the server said along with complete answers, and of how many units. `held` are the patients who
     are held back, each with why; whoever of them is in `without_case` was never complete, the others keep what they had.
-    `error` is what stopped this run there, `stopped_by` the same in a few words without anything of the site.
+    `stops` are the steps that were given up here when they were last tried. `error` is what stopped this run here, `stopped_by`
+    the same in a few words without anything of the site.
     """
 
     site: str
@@ -63,12 +65,13 @@ class SiteSummary(msgspec.Struct, frozen=True):
     held: dict[str, str] = {}
     without_case: list[str] = []
     all_refused: bool = False
+    stops: list[Stop] = []
     error: str | None = None
     stopped_by: str | None = None
 
     def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
-        """The code that the ledger asks for, as far as these steps answer for it."""
-        codes = [3 if self.held else 0]
+        """The code that the ledger, and what was given up, ask for, as far as these steps answer for it."""
+        codes = [3 if self.held else 0, *(stop.exit_code for stop in self.stops if stop.step in steps)]
         if "pull" in steps:
             codes += [3] if self.attention or self.set_aside or not self.units else []
             codes += [5] if self.all_refused else []
@@ -110,15 +113,22 @@ def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: DmFhirE
         held=back,
         without_case=[patient for patient in back if patient not in known],
         all_refused=0 < units.get("refused", 0) == sum(units.values()) - plan,
+        stops=stops_of(db, site),
         error=None if error is None else str(error),
-        stopped_by=None if error is None else stopped_by(error),
+        stopped_by=None if error is None else stopped_by(error.exit_code, getattr(error, "reason", None)),
     )
 
 
-def stopped_by(error: DmFhirError) -> str:
+def stops_of(db: sqlite3.Connection, site: Site) -> list[Stop]:
+    """The steps that were given up at the site when they were last tried, as far as its config has them still."""
+    asked = {"pull": site.endpoint is not None, "push": site.push.enabled}
+    return [stop for stop in stops(db, site.name) if asked.get(stop.step, True)]
+
+
+def stopped_by(exit_code: int, reason: str | None) -> str:
     """What stopped a site, in words that are the same wherever it is the same: `server unavailable, try later (unreachable)`."""
-    word = reason_said(getattr(error, "reason", None))
-    what = "a request failed" if error.exit_code == _PARTIAL else EXIT_CODES.get(error.exit_code, "failed")
+    word = reason_said(reason)
+    what = "a request failed" if exit_code == _PARTIAL else EXIT_CODES.get(exit_code, "failed")
     return f"{what}{f' ({word})' if word else ''}"
 
 

@@ -28,6 +28,7 @@ from dm_fhir.store import cases, ledger, pushes, resources
 from dm_fhir.store.facts import facts
 from dm_fhir.store.ledger import Unit
 from dm_fhir.store.schema import SCHEMA_VERSION
+from dm_fhir.store.stops import Stop, stops
 from dm_fhir.store.unit_names import Naming
 from dm_fhir.sync.metrics import PUSH_STATES
 from dm_fhir.sync.public_words import OTHER, PATIENT_STATES, TYPES, fact_said, note_said, query_said, reason_said, said
@@ -42,7 +43,7 @@ PACKAGES = (
 #: The tables of the store, whose rows are counted.
 TABLES = (
     "audit", "block", "bulk_file", "bulk_job", "bulk_patient", "case_document", "cohort_member", "finding", "outcome", "push", "quarantine", "query_mark", "resource",
-    "resource_version", "run", "server_fact", "setting", "transmission", "unit",
+    "resource_version", "run", "server_fact", "setting", "stop", "transmission", "unit",
 )  # fmt: skip
 COMMANDS = ("pull", "import", "compute", "push", "sync", "demo")
 #: A number that a server announced and that is larger counts nothing.
@@ -165,8 +166,16 @@ def _ledger(db: sqlite3.Connection, site: Site, shown: Shown) -> Json:
         "resources": _counted(resources.counts_by_type(db, site.name), TYPES),
         "set_aside": _reasons(one.reason for one in aside if one.acknowledged is None),
         "set_aside_and_acknowledged": _reasons(one.reason for one in aside if one.acknowledged is not None),
+        "stopped": [_stop(stop, times) for stop in stops(db, site.name)],
         "units": [_unit(unit, numbers, times, shown) for unit in units],
     }
+
+
+def _stop(stop: Stop, times: _Times) -> Json:
+    return {
+        "step": stop.step, "exit_code": stop.exit_code, "reason": reason_said(stop.reason), "since": times.shown(stop.since),
+        "tried": times.shown(stop.tried), "run": stop.run,
+    }  # fmt: skip
 
 
 def _unit(unit: Unit, numbers: Mapping[str, int], times: _Times, shown: Shown) -> Json:

@@ -15,7 +15,7 @@ from dm_fhir.errors import ConfigError
 from dm_fhir.fhir import listing
 from dm_fhir.fhir.files import read_file
 from dm_fhir.fhir.listing import find_sources
-from dm_fhir.fhir.sources import Source, opened, source_of
+from dm_fhir.fhir.sources import Source, opened, printable, source_of
 from dm_fhir.sync.scan.piece import pieces_of
 from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.scan import scan
@@ -154,12 +154,38 @@ def test_a_file_that_may_not_be_read_is_a_unit_of_its_own(somebody: Path) -> Non
         found(somebody / "a.ndjson")
 
 
+def test_what_a_pattern_matches_and_cannot_be_read_spares_the_others(somebody: Path) -> None:
+    for name in ("a.ndjson", "b.ndjson"):
+        (somebody / name).write_bytes(LINE)
+    (somebody / "a.ndjson").chmod(0)
+    os.mkfifo(somebody / "c.ndjson")
+    (somebody / "d.ndjson").symlink_to(somebody / "nothing")
+    sources, passed_over = find_sources([f"{somebody}/*.ndjson"])
+    assert [next(read_file(one)).reason for one in sources] == ["file-not-readable", None, "file-not-readable"]
+    assert [(one.path, one.why) for one in passed_over] == [(f"{somebody}/c.ndjson", "a pipe")]
+
+
+def test_a_name_steers_no_terminal(tmp_path: Path) -> None:
+    name = "\x1b[2Ja\nb\u202e\xa0é.ndjson"
+    (tmp_path / name).write_bytes(LINE)
+    (tmp_path / f"{name}.txt").write_bytes(LINE)
+    (path,), passed_over = found(tmp_path)
+    assert path == f"{tmp_path}/{name}"
+    shown = f"{tmp_path}/\ufffd[2Ja\ufffdb\ufffd\xa0é.ndjson"
+    assert (printable(path), passed_over) == (shown, {f"{shown}.txt": "not a FHIR file"})
+
+
 def test_a_folder_that_may_not_be_read_stops_everything_before_it_begins(somebody: Path) -> None:
-    (somebody / "closed").mkdir()
-    (somebody / "closed").chmod(0)
-    with pytest.raises(ConfigError, match="closed cannot be read: Permission denied"):
+    closed = somebody / "smith john"
+    closed.mkdir()
+    closed.chmod(0)
+    with pytest.raises(ConfigError, match=r"a folder in .* cannot be read: Permission denied") as inside:
         found(somebody)
-    (somebody / "closed").chmod(0o700)
+    assert "smith" not in f"{inside.value}{inside.value.__cause__}", "it goes into the log"
+    assert f"find {somebody} > /dev/null" in (inside.value.hint or "")
+    with pytest.raises(ConfigError, match="smith john cannot be read: Permission denied"):
+        found(closed)
+    closed.chmod(0o700)
 
 
 def test_many_files_are_told_of_while_they_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

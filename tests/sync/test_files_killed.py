@@ -3,6 +3,9 @@
 import os
 import signal
 import sqlite3
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from dm_fhir.sync.scan import scanned
 
 from ..servers.records import ck, infusion, person, record
 from .exports import Pulls, by_reference, export, medication, write
+from .mocked import new_study
 
 #: Which row of the ledger must be complete before a question need not be asked again of a file. (Links are another question
 #: whenever somebody has joined by them.)
@@ -137,3 +141,30 @@ def test_killed_again_and_again_it_still_gets_through(tmp_path: Path, folder: Pa
     assert kills > 3
     db = open_store(study / "study.sqlite", "anifrolumab")
     assert content(db) == content(whole.db)
+
+
+def test_what_a_killed_pull_of_standard_input_leaves_is_private_and_goes_with_the_next_pull(tmp_path: Path) -> None:
+    study = new_study(tmp_path / "study", {"leon": "http://127.0.0.1:9/fhir"})
+    spool = study.config.with_name("dm-fhir.sqlite.stdin")
+    command = [
+        sys.executable,
+        "-c",
+        "from dm_fhir.cli.main import run; run()",
+        "--config",
+        str(study.config),
+        "pull",
+        "--from",
+        "-",
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, umask=0
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'{"resourceType":"Patient","id":"1"}\n' * 100_000)
+        process.stdin.flush()
+        while not (spool.exists() and spool.stat().st_size):
+            assert process.poll() is None
+        process.kill()
+    assert stat.S_IMODE(spool.stat().st_mode) == 0o600
+    assert study.type("pull").code == 4
+    assert not spool.exists()

@@ -1,6 +1,7 @@
 """Which FHIR files lie behind a path: in a folder, an archive, a store; and what lies there and is not read."""
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from dm_fhir.fhir.sources import (
     Source,
     content_of,
     plain_name,
+    printable,
     raw,
     version_of,
 )
@@ -71,9 +73,7 @@ def find_sources(
         if number % _FILES_BETWEEN_TELLING == 0:
             listed(number)
     return list(found.values()), [
-        one._replace(path=os.fsencode(path).decode("utf-8", "replace"))
-        for path, one in passed_over.items()
-        if path not in found
+        one._replace(path=printable(path)) for path, one in passed_over.items() if path not in found
     ]
 
 
@@ -115,7 +115,7 @@ def _on_disk(path: str) -> Iterator[_Found | PassedOver]:
             if os.path.isdir(one):
                 yield from sorted(_in_folder(one))
             elif not _is_hidden(os.path.basename(one)):
-                yield _named(one)
+                yield _matching(one)
     else:
         raise ConfigError(
             f"{path} does not exist", hint="give a file, a folder, an archive, an address, or - for standard input"
@@ -137,6 +137,15 @@ def _named(path: str) -> _Found:
     return _Found(path, is_named=True)
 
 
+def _matching(path: str) -> _Found | PassedOver:
+    """A file that a pattern has found: nobody has given its name, so what is wrong with it spares the others."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # reading it says what is wrong with it
+        return _Found(path, is_named=True)
+    return _Found(path, is_named=True) if stat.S_ISREG(mode) else PassedOver(path, _kind(mode))
+
+
 def _in_folder(folder: str) -> Iterator[_Found | PassedOver]:
     """Every file below the folder. Nothing but ordinary files is ever opened there: a link may lead anywhere, a pipe to nowhere."""
     waiting = [folder]
@@ -145,9 +154,7 @@ def _in_folder(folder: str) -> Iterator[_Found | PassedOver]:
         try:
             entries = list(os.scandir(this))
         except OSError as error:
-            raise ConfigError(
-                f"{this} cannot be read: {error.strerror}", hint="let this user read and enter the folder"
-            ) from error
+            raise _not_readable(folder, this, error) from None
         for entry in entries:
             mode = entry.stat(follow_symlinks=False).st_mode
             if _is_hidden(entry.name):
@@ -158,6 +165,14 @@ def _in_folder(folder: str) -> Iterator[_Found | PassedOver]:
                 yield _Found(entry.path, is_named=False)
             else:
                 yield PassedOver(entry.path, _kind(mode))
+
+
+def _not_readable(folder: str, this: str, error: OSError) -> ConfigError:
+    """Names what was given, and how to find what lies in it: an error is in the log, and a name in there may be a patient's."""
+    if this == folder:
+        return ConfigError(f"{folder} cannot be read: {error.strerror}", hint="let this user read and enter the folder")
+    hint = f"let this user read and enter each folder that this names: find {shlex.quote(folder)} > /dev/null"
+    return ConfigError(f"a folder in {folder} cannot be read: {error.strerror}", hint=hint)
 
 
 def _kind(mode: int) -> str:

@@ -6,6 +6,7 @@ archive is a source of its own: `export.zip!/Patient.ndjson`.
 
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ LINES = (".ndjson", ".jsonl")
 INSIDE = "!/"
 #: The most of a file that is ever in memory at once: a line of NDJSON, or a whole JSON document, unpacked.
 LARGEST_BYTES = LARGEST_ANSWER_BYTES
+#: What moves a cursor, ends a line, or turns the direction of writing.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -50,6 +53,11 @@ def source_of(path: str) -> Source:
             return Source(path, os.fstat(file.fileno()).st_size, version_of(file), packing(file) is not None)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def printable(path: str) -> str:
+    """The path as it may be shown and kept, each character that is not UTF-8 or steers a terminal as U+FFFD."""
+    return _CONTROL.sub("\ufffd", os.fsencode(path).decode("utf-8", "replace"))
 
 
 def plain_name(path: str) -> str:

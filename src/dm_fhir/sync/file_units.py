@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from dm_fhir.config import Site
 from dm_fhir.fhir.packed import BROKEN, CUT_OFF, DAMAGE, damage_of
-from dm_fhir.fhir.sources import Source, check_unchanged, opened
+from dm_fhir.fhir.sources import Source, check_unchanged, opened, printable
 from dm_fhir.store.database import transaction
 from dm_fhir.store.distinct import forget_distinct, new_tally, note_distinct
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, put_units
@@ -36,11 +36,6 @@ _LONG_PASS_BYTES = 100 * _MB
 def unit_of_file(source: Source) -> str:
     """The query of a file's unit."""
     return f"{FILE}{printable(source.path)}"
-
-
-def printable(path: str) -> str:
-    """The path, also where its name is not UTF-8: SQLite takes no other text."""
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def begun(db: sqlite3.Connection, site: str, query: str, run: int, asked: str = "") -> Unit:

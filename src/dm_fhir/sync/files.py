@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -224,8 +225,8 @@ def _spooled(
 
     Raises StoreError if it cannot be written.
     """
-    spool = path_of(db).with_name(f"{path_of(db).name}.stdin")
-    spool.unlink(missing_ok=True)  # of a run that was killed
+    clear_input(db)
+    spool = _input(db)
     if at_once or all(source.path != STANDARD_INPUT for source in sources):
         yield list(sources), {}
         return
@@ -241,3 +242,13 @@ def _spooled(
         yield [kept if one.path == STANDARD_INPUT else one for one in sources], {str(spool): STANDARD_INPUT}
     finally:
         spool.unlink(missing_ok=True)
+
+
+def clear_input(db: sqlite3.Connection) -> None:
+    """Remove what a killed pull has kept of its standard input: everybody's records."""
+    _input(db).unlink(missing_ok=True)
+
+
+def _input(db: sqlite3.Connection) -> Path:
+    store = path_of(db)
+    return store.with_name(f"{store.name}.stdin")

@@ -19,6 +19,7 @@ from dm_fhir.store.transmissions import open_transmissions
 from dm_fhir.store.turns import Stopped, keep
 from dm_fhir.sync.bulk.pull import pull_bulk
 from dm_fhir.sync.compute import Computed, compute_site
+from dm_fhir.sync.files import clear_input
 from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
@@ -85,6 +86,7 @@ def pull(work: Pass, sites: Sequence[Site], wish: Wish = EVERYTHING) -> dict[str
                 return pull_bulk(work.db, site, connection, mapper, work.run, wish, work.progress)
             return pull_site(work.db, site, connection, mapper, work.run, wish, work.progress("pull"))
 
+    clear_input(work.db)
     size_before = size_bytes(work.db)
     with quick_commits(work.db):
         pulled = _side_by_side(work, sites, one, "pull")

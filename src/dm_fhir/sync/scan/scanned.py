@@ -8,8 +8,8 @@ from dm_fhir.fhir.resource import Resource
 
 #: A parcel is full with so many resources, facts and faults, or so many bytes of them; or when so many lines were read for it,
 #: so that whoever waits for it hears of it.
-PARCEL_RESOURCES = 2000
-PARCEL_BYTES = 2**20
+PARCEL_RESOURCES = 5000
+PARCEL_BYTES = 2 * 2**20
 PARCEL_LINES = 100_000
 
 

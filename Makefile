@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DIR ?= dm-fhir-demo
 BIN := .venv/bin
-# As many processes as there are cores. A file stays in one, so its servers are started once; long files come first, as collected.
+# One process more than there are cores (tests/conftest.py). A file stays in one, so its servers are started once; long files come first, as collected.
 PARALLEL ?= -n auto --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dm_fhir.mappings import site
+from dm_fhir.sync.scan.runners import usable_cores
 
 #: Beside the repository, never in it: the publishers' files under their own licences.
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -53,6 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Who is started in the background of a script ignores Ctrl-C, and so would every process that a test interrupts."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto` one process more than there are cores: tests also wait, for servers and for what they have started."""
+    return usable_cores() + 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

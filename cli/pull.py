@@ -8,7 +8,7 @@ import click
 
 from dm_fhir.cli.engine import Engine, engine_options, runner_of
 from dm_fhir.cli.files_told import file_details, file_lines, warn_of_files
-from dm_fhir.cli.reporter import FEW, report
+from dm_fhir.cli.reporter import FEW, number_of, report
 from dm_fhir.cli.study import Run, Study, json_option, opened, running, site_option
 from dm_fhir.errors import ConfigError
 
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 @click.command("pull")
 @site_option
 @click.option("--full", is_flag=True, help="Ask for everything again, not only for what changed.")
-@click.option("--retry-failed", is_flag=True, help="Ask only for what is open in the ledger: see dm-fhir failed.")
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Only what is open: see dm-fhir failed. A site that was stopped is asked for everything, one with nothing open not at all.",
+)
 @click.option(
     "--patient", "patients", multiple=True, metavar="REF",
     help="Only this patient (Patient/7, or 7), who joins the cohort; may be given several times.",
@@ -95,7 +99,13 @@ def _from_servers(run: Run, wish: "Wish") -> tuple[list[str], dict[str, Any]]:
 
     pulled = pull(run.work, run.study.sites, wish)
     tell(run, pulled, wish)
-    return cohort_lines(pulled), cohort_details(pulled)
+    return [*cohort_lines(pulled), *_not_asked(run, pulled, wish)], cohort_details(pulled)
+
+
+def _not_asked(run: Run, pulled: "Mapping[str, Pulled]", wish: "Wish") -> list[str]:
+    """At how many sites nothing was open, where only that was asked for."""
+    well = len(run.study.sites) - len(pulled.keys() | run.work.errors.keys())
+    return [f"at {number_of(well, 'site')} nothing was open: not asked"] if wish.retry and well else []
 
 
 def cohort_lines(pulled: "Mapping[str, Pulled]") -> list[str]:

@@ -195,15 +195,34 @@ def site_mapper(config: Config, site: Site) -> SiteMapper:
     return site_mappers(config, [site])[site.name]
 
 
-def site_mappers(config: Config, sites: Iterable[Site]) -> dict[str, SiteMapper]:
-    """The mappings of each site, by its name. Tables that several sites have are read once. Raises ConfigError as `site_mapper`."""
+class SiteMappers(dict[str, SiteMapper]):
+    """The mappings of each site, by its name. Whoever asks for those of a site in `faults` gets its ConfigError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, ConfigError] = {}
+
+    def __missing__(self, site: str) -> SiteMapper:
+        raise self.faults[site]
+
+
+def site_mappers(config: Config, sites: Iterable[Site]) -> SiteMappers:
+    """The mappings of each site. Tables that several sites have are read once.
+
+    A fault of some sites' tables is these sites' alone; raises ConfigError as `site_mapper` if it is so at all of them.
+    """
     read: dict[tuple[Path, ...], tuple[Tables, Scope]] = {}
-    found = {}
+    found = SiteMappers()
     for site in sites:
-        if site.tables not in read:
-            tables = load_tables(site.tables)
-            read[site.tables] = tables, Scope(tables)
-        found[site.name] = _mapper(config, site, *read[site.tables])
+        try:
+            if site.tables not in read:
+                tables = load_tables(site.tables)
+                read[site.tables] = tables, Scope(tables)
+            found[site.name] = _mapper(config, site, *read[site.tables])
+        except ConfigError as error:
+            found.faults[site.name] = error
+    if found.faults and not found:
+        raise next(iter(found.faults.values()))
     return found
 
 

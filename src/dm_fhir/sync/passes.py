@@ -17,6 +17,7 @@ from dm_fhir.store.pushes import forget, note_made_from
 from dm_fhir.store.stops import clear_stop, note_stop
 from dm_fhir.store.transmissions import open_transmissions
 from dm_fhir.store.turns import Stopped, keep
+from dm_fhir.sync.again import asked_of
 from dm_fhir.sync.bulk.pull import pull_bulk
 from dm_fhir.sync.compute import Computed, compute_site
 from dm_fhir.sync.files import clear_input
@@ -77,19 +78,20 @@ def _timed(step: str) -> Callable[[Callable[Concatenate[Pass, P], T]], Callable[
 
 @_timed("pull")
 def pull(work: Pass, sites: Sequence[Site], wish: Wish = EVERYTHING) -> dict[str, Pulled]:
-    """Pull each site; what each came to, for those that got so far."""
+    """Pull each site; what each came to, for those that got so far. A site of which nothing is asked is not connected to."""
+    asked = {site.name: own for site in sites if (own := asked_of(work.db, site, wish)) is not None}
 
     def one(site: Site) -> Pulled:
+        mapper, own = work.mappers[site.name], asked[site.name]
         with work.connect(site) as connection:
-            mapper = work.mappers[site.name]
             if site.pull.mode == "bulk":
-                return pull_bulk(work.db, site, connection, mapper, work.run, wish, work.progress)
-            return pull_site(work.db, site, connection, mapper, work.run, wish, work.progress("pull"))
+                return pull_bulk(work.db, site, connection, mapper, work.run, own, work.progress)
+            return pull_site(work.db, site, connection, mapper, work.run, own, work.progress("pull"))
 
     clear_input(work.db)
     size_before = size_bytes(work.db)
     with quick_commits(work.db):
-        pulled = _side_by_side(work, sites, one, "pull")
+        pulled = _side_by_side(work, [site for site in sites if site.name in asked], one, "pull")
     if pulled and not wish.is_partial:
         note_growth(work.db, size_before)
     return pulled
@@ -262,9 +264,14 @@ def _attempt(work: Pass, site: Site, one: Callable[[Site], T], step: str, found:
 
 
 def _stopped(work: Pass, site: Site, step: str, error: DmFhirError) -> None:
-    """Note what stopped the site, for this run and for whoever looks at the store later. A full disk takes no note."""
+    """Note what stopped the site, for this run and for whoever looks at the store later. A full disk takes no note.
+
+    What stops several steps of it in the same way is kept under the first.
+    """
+    before = work.errors.get(site.name)
     work.errors.setdefault(site.name, error)
-    if step in _STEPS and not isinstance(error, StoreError):
+    is_known = before is not None and str(before) == str(error)
+    if step in _STEPS and not is_known and not isinstance(error, StoreError):
         with transaction(work.db):
             note_stop(
                 work.db, site.name, _STEPS[step], error.exit_code, getattr(error, "reason", None), str(error), work.run

@@ -295,6 +295,25 @@ def test_an_expired_file(server: BulkServer, connect: Connect, tmp_path: Path, s
     assert (raised.value.reason, raised.value.status, raised.value.exit_code) == ("file-expired", status, 3)
 
 
+def test_a_range_that_nobody_asked_for_is_a_refusal(server: BulkServer, connect: Connect, tmp_path: Path) -> None:
+    connection = connect()
+    url, _ = file_of(server, connection)
+    server.fail(FILE, Reply(416), times=3)
+    with pytest.raises(RequestFailed) as raised:
+        download(connection, url, tmp_path / "a.ndjson")
+    assert (raised.value.reason, len(server.lines(FILE))) == ("http-416", 1)
+
+
+def test_chunks_have_an_end_of_their_own(server: BulkServer, connect: Connect, tmp_path: Path) -> None:
+    connection = connect()
+    url, _ = file_of(server, connection)
+    body = b'{"resourceType":"Observation"}'
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    server.fail(FILE, Reply(200, chunked, {"Transfer-Encoding": "chunked"}, length=-1))
+    assert download(connection, url, tmp_path / "a.ndjson").lines == 1
+    assert (tmp_path / "a.ndjson").read_bytes() == body
+
+
 def test_any_other_refusal(server: BulkServer, connect: Connect, tmp_path: Path) -> None:
     connection = connect()
     url, _ = file_of(server, connection)
@@ -453,6 +472,7 @@ def test_an_address_of_a_file_store_that_has_run_out(
     with pytest.raises(FileExpired):
         download(connection, url, tmp_path / "a.ndjson")
     assert tokens.renewals == 0
+    assert len(server.lines(FILE)) == (2 if redirected else 1), "no login would help there"
 
 
 def test_a_disk_that_is_full(

@@ -70,6 +70,31 @@ def test_a_bad_file_is_named_and_the_others_stay() -> None:
     )
 
 
+def test_what_of_a_file_is_read_however_it_is_written() -> None:
+    output = [
+        {"type": "Patient", "url": " https://fhir.test/1\n", "count": True},
+        {"type": "Patient", "url": "x", "count": -1},
+    ]
+    manifest = read_manifest(
+        written(output=output, deleted=[{"url": "y"}], error=[{"url": "z", "type": 7, "count": "-7"}])
+    )
+    assert manifest.output == (ManifestFile("Patient", "https://fhir.test/1"), ManifestFile("Patient", "x"))
+    assert (manifest.deleted, manifest.error) == ((ManifestFile("", "y"),), (ManifestFile("", "z"),))
+    assert manifest.faults == ()
+
+
+def test_it_goes_on_at_next_alone() -> None:
+    links = [
+        7,
+        {"relation": "self", "url": "https://fhir.test/m"},
+        {"relation": "next", "url": 7},
+        {"relation": "next", "url": "https://fhir.test/m2"},
+    ]
+    assert read_manifest(written(link=links)).next_url == "https://fhir.test/m2"
+    assert read_manifest(written(link=links[:2])).next_url is None
+    assert read_manifest(written(link="https://fhir.test/m2")).next_url is None
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"7", b'{"error":"maintenance"}', b"\xff\xfe", b'{"output":['])
 def test_what_is_none(body: bytes) -> None:
     with pytest.raises(AnswerUnusable) as raised:

@@ -39,7 +39,7 @@ def test_from_progress_to_manifest(server: BulkServer, connect: Connect) -> None
     server.manners.retry_after = "7"
     connection = connect()
     job = begun(server, connection)
-    assert poll(connection, job) == Waiting(7, "half of it")
+    assert poll(connection, job) == Waiting(7)
     manifest = poll(connection, job)
     assert isinstance(manifest, Manifest)
     assert manifest.transaction_time == server.jobs[0].transaction_time
@@ -86,12 +86,15 @@ def test_an_address_that_is_none_is_a_fault(server: BulkServer, connect: Connect
     assert manifest.faults == ("output: an unusable address",) * 3
 
 
-def test_progress_is_the_servers_text_and_no_more(server: BulkServer, connect: Connect) -> None:
-    server.manners.progress = "\t  50 %\x07 " + "x" * 500
-    found = poll(connect(), begun(server, connect()))
-    assert isinstance(found, Waiting)
-    assert found.progress.startswith("50 %  xxx")
-    assert len(found.progress) <= 100
+@pytest.mark.parametrize(("text", "percent"), [
+    ("50%", 50), ("processed 7.25 % of Patient/12", 7), ("100%", 100), ("0 %", 0), ("101%", None), ("1000%", None),
+    ("half of it", None), ("", None), (None, None),
+])  # fmt: skip
+def test_of_progress_the_percentage_alone_is_taken(
+    server: BulkServer, connect: Connect, text: str | None, percent: int | None
+) -> None:
+    server.manners.progress = text
+    assert poll(connect(), begun(server, connect())) == Waiting(0, percent)
 
 
 @pytest.mark.parametrize("reply", [Reply(503), Reply(502, b"<html>"), Reply(429), Reply(408), Reply(500), Reply(400),

@@ -1,5 +1,6 @@
 """How long to wait, in every form that servers give it."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -32,6 +33,7 @@ EPOCH = int(NOW.timestamp())
         (str(EPOCH + 60), 60),
         (str((EPOCH + 60) * 1000), 60),
         (str(EPOCH - 60), 0),
+        ("200000000000", 0),  # in 1976, and in no year of its own
         ("Sun, 01 Mar 2026 12:00:30 GMT", 30),
         ("Sun, 01 Mar 2026 11:00:30 GMT", 0),
         ("2026-03-01T13:00:00+01:00", 0),
@@ -49,6 +51,17 @@ EPOCH = int(NOW.timestamp())
 )
 def test_what_it_means(text: str, seconds: float | None) -> None:
     assert seconds_asked(text, NOW) == seconds
+
+
+def test_a_time_without_a_zone_is_utc_wherever_this_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert seconds_asked("2026-03-01 12:01:00", NOW) == 60
+        assert instant(NOW) == "2026-03-01T12:00:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(

@@ -236,6 +236,14 @@ def test_what_could_be_unpacked_before_the_break_is_read(tmp_path: Path, pack: C
     assert not parcels[0].faulty
 
 
+def test_what_stands_before_damage_in_the_first_bytes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson.gz"
+    path.write_bytes(gzip.compress(LINE) + b"junk that is no gzip")
+    (source,), _ = find_sources([str(path)])
+    found = [(item.resource and item.resource.id, item.reason) for item in read_file(source)]
+    assert found == [("1", None), (None, "file-damaged")]
+
+
 def test_a_source_can_be_read_by_several_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     path.write_bytes(b"".join(b"%06d\n" % n for n in range(50_000)))

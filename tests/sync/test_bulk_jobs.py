@@ -157,6 +157,15 @@ def test_a_run_waits_no_longer_than_it_may(clinic: Exporting) -> None:
     assert time.monotonic() - begun < 5
 
 
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [("30% of it", "the server prepares the export: 30 of 100 %"), ("soon", "waiting for the export: 0 of 1800 s")],
+)
+def test_how_far_the_server_is_is_told(clinic: Exporting, progress: str, said: str) -> None:
+    clinic.server.manners.progress = progress
+    assert said in clinic.pull().err
+
+
 def test_a_job_that_takes_too_long_is_given_up(clinic: Exporting) -> None:
     clinic.server.manners.polls, clinic.server.manners.retry_after = 1000, "7200"
     clinic.pull()

@@ -77,7 +77,7 @@ def _archive(raw: Callable[[], BufferedReader], stack: ExitStack) -> Archive:
     content = unpacked(file)
     if content is not file:
         stack.callback(content.close)
-    return Tar(content, can_seek=content is file and file.seekable())
+    return Tar(content, can_seek=content is file)
 
 
 def _taken(path: str, version: str, raw: Callable[[], BufferedReader]) -> _Kept | None:

@@ -8,6 +8,7 @@
 A job's address is all that is needed to go on with it, in any later process.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -34,17 +35,18 @@ _PASSES = frozenset(("transient", "lock-error", "no-store", "exception", "timeou
 _TROUBLE = (408, 429, 502, 503, 504)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS = 1.0, 60.0, 0.1
 _MOST_PAGES = 1000
+_PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)?\s?%", re.ASCII)
 
 
 class Waiting(NamedTuple):
     """It is not done yet. `seconds` is how long the server wants to be left alone, None if it does not say.
 
-    `progress` is the server's own text: to be shown, never to be logged. `trouble`: this was no answer of the export, what came
-    instead may pass.
+    `percent` is how far it is, 0 to 100, None if the server does not say; no more of its text is taken. `trouble`: this was no
+    answer of the export, what came instead may pass.
     """
 
     seconds: float | None
-    progress: str = ""
+    percent: int | None = None
     trouble: RequestFailed | ServerUnavailable | None = None
 
 
@@ -57,7 +59,7 @@ def poll(connection: Connection, job_url: str, notes: Counter[str] | None = None
     try:
         answer = _asked(connection, job_url, notes)
         if answer.status == 202:
-            return _waiting(connection, answer)
+            return Waiting(asked_to_wait(answer), _percent(answer.headers.get("X-Progress", "")))
         if answer.status < 300 and not _issues(answer.body):
             return _whole(connection, job_url, answer, notes)
     except AnswerUnusable as error:
@@ -123,11 +125,9 @@ def _asked(connection: Connection, url: str, notes: Counter[str]) -> Answer:
     )  # fmt: skip
 
 
-def _waiting(connection: Connection, answer: Answer) -> Waiting:
-    progress = "".join(char if char.isprintable() else " " for char in answer.headers.get("X-Progress", ""))[:100]
-    for secret in filter(None, connection.secrets):
-        progress = progress.replace(secret, "…")
-    return Waiting(asked_to_wait(answer), progress.strip())
+def _percent(text: str) -> int | None:
+    found = _PERCENT.search(text)
+    return int(found[1]) if found and int(found[1]) <= 100 else None
 
 
 def _whole(connection: Connection, job_url: str, answer: Answer, notes: Counter[str]) -> Manifest:

@@ -55,10 +55,10 @@ def holds_lines(path: str, file: BinaryIO) -> bool:
 
 def _items(file: BinaryIO, path: str) -> Iterator[Item]:
     """NDJSON by its name, or by a first line that is whole while more follow; else one JSON document."""
-    lines = _lines(file)
-    head = _head(lines)
+    lines, is_named = _lines(file), plain_name(path).endswith(LINES)
+    head = _head([next(lines, b"")] if is_named else lines)
     filled = [line for line in head if line.strip()]
-    if plain_name(path).endswith(LINES) or (len(filled) == 2 and _is_whole(filled[0])):
+    if is_named or (len(filled) == 2 and _is_whole(filled[0])):
         for number, line in enumerate(chain(head, lines), start=1):
             if len(line) > LARGEST_BYTES:
                 yield Item(f"{path}:{number}", None, "too-large", b"")

@@ -104,7 +104,7 @@ class Tar:
         return head
 
     def _description(self, size: int) -> bytes:
-        if not 0 <= size <= _LARGEST_NAME_BYTES:
+        if size > _LARGEST_NAME_BYTES:
             raise Unreadable(DAMAGED)
         about = self.read(self._next + BLOCK_BYTES, size)
         if len(about) < size:
@@ -167,7 +167,7 @@ def _said(kind: bytes, about: bytes) -> dict[str, str]:
     while kind == _PAX and about:
         length, _, record = about.partition(b" ")
         size = _number(length.decode("ascii", "replace"), 0) - len(length) - 1
-        if size < 1:
+        if not 1 <= size <= len(record):
             raise Unreadable(DAMAGED)
         name, _, value = record[:size].rstrip(b"\n").partition(b"=")
         said[name.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")

@@ -28,7 +28,6 @@ Steps = Callable[..., Callable[[str, int, int], None]]
 Notes = defaultdict[str, Counter[str]]
 #: Reasons of a RequestFailed: the server has prepared it for longer than it may take; a file is not handed out (any more).
 TOO_LONG, EXPIRED = "export-too-long", "file-expired"
-_PERCENT = re.compile(r"\b(\d{1,3})(?:\.\d+)?\s?%")
 #: States of a job of which nothing is wanted any more.
 _OVER = ("taken in", "given up")
 #: A file with fewer lines than announced may have been cut at the end of one: it is downloaded once more.
@@ -97,9 +96,8 @@ def wait(puller: Puller, job: BulkJob, steps: Steps, notes: Notes) -> BulkJob:
     waited = [0.0]
 
     def tell(found: Waiting) -> None:
-        percent = _PERCENT.search(found.progress)
-        if percent and int(percent[1]) <= 100:
-            steps("prepare", "%")(puller.name, int(percent[1]), 100)
+        if found.percent is not None:
+            steps("prepare", "%")(puller.name, found.percent, 100)
         else:
             steps("wait", "s")(puller.name, round(waited[0]), round(patience))
         waited[0] += found.seconds or 1

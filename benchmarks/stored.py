@@ -18,8 +18,9 @@ from population import PER_PATIENT, patient_ids, rows
 
 from dm_fhir.fhir.resource import Resource, read_resource
 from dm_fhir.store.database import open_store, transaction
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import begin_run
-from dm_fhir.store.resources import put_resources, resources_of, stored_resource
+from dm_fhir.store.resources import resources_of, stored_resource
 
 PER_COMMIT = 5000
 _READS = 1000

@@ -10,7 +10,7 @@ from dm_fhir.cli.study import Study, json_option, note_look, opened, site_option
 from dm_fhir.errors import ConfigError
 from dm_fhir.store.database import transaction
 from dm_fhir.store.ledger import now
-from dm_fhir.store.resources import Quarantined, acknowledge, quarantined, quarantined_body
+from dm_fhir.store.quarantine import Quarantined, acknowledge, quarantined, quarantined_body
 
 _MOST_LINES = 50
 

@@ -9,7 +9,7 @@ from dm_fhir.config import Site
 from dm_fhir.errors import DmFhirError
 from dm_fhir.store.ledger import Unit, needs_attention, open_units
 from dm_fhir.store.pushes import counts_by_state
-from dm_fhir.store.resources import quarantined
+from dm_fhir.store.quarantine import quarantined
 from dm_fhir.store.unit_names import unit_names
 from dm_fhir.sync.mending import mended_with
 from dm_fhir.sync.public_words import query_said, reason_said

@@ -12,7 +12,7 @@ from dm_fhir.mappings import site as site_module
 from dm_fhir.mappings.codes import Tables, load_tables
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, end_run, put_unit
-from dm_fhir.store.resources import set_aside
+from dm_fhir.store.quarantine import set_aside
 
 from ..ran import Ran
 

@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from dm_fhir.fhir.resource import read_resource
-from dm_fhir.store.resources import put_resources
+from dm_fhir.store.filing import put_resources
 
 Json = dict[str, Any]
 UCUM = "http://unitsofmeasure.org"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dm_fhir.store.filing import delete_resource
 from dm_fhir.store.ledger import begin_run
 from dm_fhir.store.records import records
-from dm_fhir.store.resources import delete_resource
 
 from .hospital import LOCAL, LOINC_CK, concept, infusion, measured, patient, put
 

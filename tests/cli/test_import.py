@@ -12,8 +12,10 @@ import pytest
 from dm_fhir.cli import main
 from dm_fhir.fhir.resource import read_resource
 from dm_fhir.store.database import open_store, transaction
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import begin_run, end_run, get_unit
-from dm_fhir.store.resources import put_resources, quarantined, resources_of_type
+from dm_fhir.store.quarantine import quarantined
+from dm_fhir.store.resources import resources_of_type
 
 from ..ran import Ran
 

@@ -8,7 +8,7 @@ import pytest
 
 from dm_fhir.cli import reporter
 from dm_fhir.store.cases import CaseRow, put_case
-from dm_fhir.store.resources import delete_resource, put_resources
+from dm_fhir.store.filing import delete_resource, put_resources
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Study

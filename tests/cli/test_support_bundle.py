@@ -32,9 +32,10 @@ from dm_fhir.model.findings import KINDS, SEVERITIES
 from dm_fhir.store.cases import CaseRow, FindingRow, OutcomeRow, put_case
 from dm_fhir.store.database import open_store
 from dm_fhir.store.facts import remember
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import STATES, Unit, begin_run, now, put_unit
 from dm_fhir.store.pushes import Pushed, put_push
-from dm_fhir.store.resources import put_resources, set_aside
+from dm_fhir.store.quarantine import set_aside
 from dm_fhir.store.stops import note_stop
 from dm_fhir.sync import public_words as words
 from dm_fhir.sync.metrics import PUSH_STATES

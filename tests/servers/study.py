@@ -11,8 +11,9 @@ from unittest import mock
 
 from dm_fhir.cli import main
 from dm_fhir.store import facts
+from dm_fhir.store.filing import changes
 from dm_fhir.store.ledger import Unit, units
-from dm_fhir.store.resources import changes, deleted_by_type, resources_of_type
+from dm_fhir.store.resources import deleted_by_type, resources_of_type
 
 SITE = "north"
 

@@ -16,7 +16,7 @@ import pytest
 
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.store.blocks import kept
-from dm_fhir.store.resources import put_resources
+from dm_fhir.store.filing import put_resources
 from dm_fhir.sync.scan import spark as runner
 
 from ..servers.study import Study

@@ -11,8 +11,8 @@ from tests.store.conftest import Incoming
 from dm_fhir.store import audit
 from dm_fhir.store.audit import Entry, entries, note_looked, note_read, note_written, who
 from dm_fhir.store.database import open_store, transaction
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import begin_run
-from dm_fhir.store.resources import put_resources
 
 
 def told(db: sqlite3.Connection, **which: object) -> list[tuple[object, ...]]:

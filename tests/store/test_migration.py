@@ -19,16 +19,8 @@ from dm_fhir.store.cases import fingerprints
 from dm_fhir.store.database import SCHEMA_VERSION, open_store
 from dm_fhir.store.ledger import begin_run, get_unit, runs, units
 from dm_fhir.store.pushes import pushed
-from dm_fhir.store.resources import (
-    Quarantined,
-    counts_by_type,
-    deleted_by_type,
-    ids_from_server,
-    quarantined,
-    quarantined_body,
-    resources_of,
-    set_aside,
-)
+from dm_fhir.store.quarantine import Quarantined, quarantined, quarantined_body, set_aside
+from dm_fhir.store.resources import counts_by_type, deleted_by_type, ids_from_server, resources_of
 
 #: Each earlier version's tables word for word, with rows in every one of them.
 VERSIONS = Path(__file__).parent / "versions"

@@ -10,27 +10,25 @@ from hypothesis import strategies as st
 
 from dm_fhir.store.blocks import kept
 from dm_fhir.store.database import transaction
+from dm_fhir.store.filing import Filed, Origin, changes, delete_resource, put_resources
 from dm_fhir.store.ledger import begin_run
-from dm_fhir.store.resources import (
-    Filed,
-    Origin,
+from dm_fhir.store.quarantine import (
     acknowledge,
-    changes,
     clear_set_aside,
+    have_set_aside,
+    quarantined,
+    quarantined_body,
+    set_aside,
+)
+from dm_fhir.store.resources import (
     counts_by_type,
-    delete_resource,
     deleted_by_type,
     fingerprint,
     fingerprint_of_type,
     has_resource,
-    have_set_aside,
     ids_from_server,
-    put_resources,
-    quarantined,
-    quarantined_body,
     resources_of,
     resources_of_type,
-    set_aside,
     subjects,
     without_patient,
 )

@@ -13,8 +13,8 @@ from dm_fhir.config import load_config
 from dm_fhir.fhir.resource import read_resource
 from dm_fhir.mappings.site import SiteMapper, site_mapper
 from dm_fhir.store.database import open_store, transaction
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import begin_run
-from dm_fhir.store.resources import put_resources
 
 from ..servers.hospital import Hospital, serving
 from ..servers.records import population

@@ -15,8 +15,8 @@ from dm_fhir.model.case import Case
 from dm_fhir.model.document import decode
 from dm_fhir.store import cases, members
 from dm_fhir.store.database import transaction
+from dm_fhir.store.filing import delete_resource
 from dm_fhir.store.pushes import Pushed, put_push
-from dm_fhir.store.resources import delete_resource
 from dm_fhir.sync import compute as module
 from dm_fhir.sync.compute import compute_site
 from dm_fhir.sync.push.plan import plan

@@ -11,7 +11,7 @@ from dm_fhir.config import Cohort
 from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.sources import source_of
 from dm_fhir.mappings.patient import merges
-from dm_fhir.store.resources import quarantined
+from dm_fhir.store.quarantine import quarantined
 from dm_fhir.sync.file_types import only_type
 from dm_fhir.sync.held import held
 

@@ -17,7 +17,7 @@ from dm_fhir.config import Cohort
 from dm_fhir.fhir import sources
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.database import open_store
-from dm_fhir.store.resources import quarantined
+from dm_fhir.store.quarantine import quarantined
 from dm_fhir.sync.held import held
 from dm_fhir.sync.scan.piece import Piece
 from dm_fhir.sync.scan.questions import Question

@@ -14,7 +14,8 @@ import pytest
 from backports import zstd
 
 from dm_fhir.config import Cohort
-from dm_fhir.store.resources import quarantined, stored_resource
+from dm_fhir.store.quarantine import quarantined
+from dm_fhir.store.resources import stored_resource
 from dm_fhir.sync.scan import lines, piece, scanned
 from dm_fhir.sync.scan.runners import on_this_machine
 

@@ -17,7 +17,8 @@ from dm_fhir.fhir.sources import source_of
 from dm_fhir.store.blocks import kept
 from dm_fhir.store.database import open_store
 from dm_fhir.store.ledger import Unit, begin_run, get_unit, units
-from dm_fhir.store.resources import acknowledge, counts_by_type, ids_from_server, quarantined
+from dm_fhir.store.quarantine import acknowledge, quarantined
+from dm_fhir.store.resources import counts_by_type, ids_from_server
 from dm_fhir.sync.files import pull_files, pull_sources
 from dm_fhir.sync.scan import lines, scanned
 

@@ -110,7 +110,7 @@ scope = "all"
 
 def test_the_peak_is_flat_where_everything_is_kept(tmp_path: Path) -> None:
     peaks_mb = []
-    for lines in (2_000, 60_000):
+    for lines in (6_000, 60_000):  # more than a parcel, and ten times as much
         folder = tmp_path / str(lines)
         folder.mkdir()
         (folder / "dm-fhir.toml").write_text(CONFIG, encoding="utf-8")

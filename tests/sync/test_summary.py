@@ -9,7 +9,7 @@ from dm_fhir.config import Auth, Pull, Site
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.ledger import Unit, put_unit
 from dm_fhir.store.pushes import Pushed, put_push
-from dm_fhir.store.resources import acknowledge, quarantined, set_aside
+from dm_fhir.store.quarantine import acknowledge, quarantined, set_aside
 from dm_fhir.sync.summary import SiteSummary, summarise
 
 LEON = Site("leon", "https://fhir.test/r4", "UTC", (), {}, Auth(), Pull(optional_types=("AdverseEvent",)))

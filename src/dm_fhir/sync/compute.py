@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dm_fhir.model.case import Case
 from dm_fhir.model.document import encode
-from dm_fhir.store import resources
+from dm_fhir.store import filing
 from dm_fhir.store.cases import (
     CaseRow,
     FindingRow,
@@ -45,7 +45,7 @@ def compute_site(db: sqlite3.Connection, site: str, mapper: Mapper, run: int, he
     Where nothing has changed since they last were, no patient is looked at.
     """
     whose = cohort(db, site)
-    mark = _mark(mapper.fingerprint, resources.changes(db, site), whose, held)
+    mark = _mark(mapper.fingerprint, filing.changes(db, site), whose, held)
     before = fingerprints(db, site)
     if computed_from(db, site) == mark:
         return Computed(0, len(before.keys() - set(held)), held=len(held))

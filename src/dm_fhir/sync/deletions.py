@@ -12,8 +12,9 @@ from dm_fhir.errors import AnswerUnusable, RequestFailed
 from dm_fhir.fhir.resource import Resource, Unusable, digest, read_resource
 from dm_fhir.fhir.search import Search, read_url
 from dm_fhir.fhir.transport import Answer
+from dm_fhir.store.filing import delete_resource, put_resources
 from dm_fhir.store.ledger import Unit, now
-from dm_fhir.store.resources import delete_resource, ids_from_server, put_resources, stored_resource
+from dm_fhir.store.resources import ids_from_server, stored_resource
 from dm_fhir.sync.puller import Puller
 from dm_fhir.sync.query import Query
 

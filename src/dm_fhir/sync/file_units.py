@@ -17,8 +17,9 @@ from dm_fhir.fhir.packed import BROKEN, CUT_OFF, DAMAGE, damage_of
 from dm_fhir.fhir.sources import Source, check_unchanged, opened, printable
 from dm_fhir.store.database import transaction
 from dm_fhir.store.distinct import forget_distinct, new_tally, note_distinct
+from dm_fhir.store.filing import Origin, put_resources
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit, put_units
-from dm_fhir.store.resources import Origin, clear_set_aside, put_resources, set_aside
+from dm_fhir.store.quarantine import clear_set_aside, set_aside
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.scan.piece import Piece, pieces_of
 from dm_fhir.sync.scan.questions import Question

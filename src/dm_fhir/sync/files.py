@@ -23,10 +23,10 @@ from dm_fhir.fhir.listing import PassedOver, find_sources
 from dm_fhir.fhir.sources import STANDARD_INPUT, Source, source_of
 from dm_fhir.store import ledger
 from dm_fhir.store.database import path_of, quick_commits, transaction
+from dm_fhir.store.filing import Origin
 from dm_fhir.store.ledger import now, put_unit
 from dm_fhir.store.members import members, without_patient
 from dm_fhir.store.place import create_private
-from dm_fhir.store.resources import Origin
 from dm_fhir.sync.cohort import Named
 from dm_fhir.sync.file_cohort import SHOWN, find_members, looks
 from dm_fhir.sync.file_records import KEPT, NOT_KEPT, take_medications, take_records

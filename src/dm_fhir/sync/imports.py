@@ -15,15 +15,10 @@ import msgspec
 
 from dm_fhir.fhir.resource import NOT_READABLE, read_resource
 from dm_fhir.store.database import transaction
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import Unit, get_unit, now, put_unit
-from dm_fhir.store.resources import (
-    bodies_with,
-    clear_set_aside,
-    put_resources,
-    quarantined,
-    resources_of_type,
-    set_aside,
-)
+from dm_fhir.store.quarantine import clear_set_aside, quarantined, set_aside
+from dm_fhir.store.resources import bodies_with, resources_of_type
 from dm_fhir.sync.mapper import Mapper
 
 #: How the query of an imported file begins; the column map follows after `_BY`.

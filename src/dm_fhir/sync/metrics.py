@@ -15,7 +15,7 @@ from dm_fhir import __version__
 from dm_fhir.config import Site
 from dm_fhir.errors import worst_exit_code
 from dm_fhir.model.findings import KINDS, severity_of
-from dm_fhir.store import cases, ledger, pushes, resources
+from dm_fhir.store import cases, ledger, pushes, quarantine, resources
 from dm_fhir.sync.public_words import OTHER, PATIENT_STATES, TYPES, said
 from dm_fhir.sync.summary import stops_of
 
@@ -100,7 +100,7 @@ def _of_site(db: sqlite3.Connection, site: Site) -> Iterator[_Sample]:
     """States that nothing is in are there with 0: an alert on a missing series never fires."""
     name, optional = site.name, site.pull.optional_types
     label = {"site": name}
-    aside = resources.quarantined(db, name)
+    aside = quarantine.quarantined(db, name)
     open_things = sum(one.acknowledged is None for one in aside)
     is_complete = ledger.complete_until(db, name, optional) is not None and not open_things
     yield "site_complete", label, int(is_complete)

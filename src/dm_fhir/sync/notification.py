@@ -14,7 +14,7 @@ import msgspec
 
 from dm_fhir.config import NOTIFIED_OF, Notify, Site
 from dm_fhir.errors import EXIT_CODES
-from dm_fhir.store import ledger, pushes, resources
+from dm_fhir.store import ledger, pushes, quarantine
 from dm_fhir.sync.mending import mended_with
 from dm_fhir.sync.metrics import LastRun
 from dm_fhir.sync.public_words import reason_said
@@ -96,7 +96,7 @@ def _site(db: sqlite3.Connection, site: Site, program: str) -> tuple[dict[str, o
     """One site's counts, and its lines: how it stands, and what to type."""
     name, optional = site.name, site.pull.optional_types
     units, outcomes = ledger.counts_by_state(db, name), pushes.counts_by_state(db, name)
-    aside = sum(one.acknowledged is None for one in resources.quarantined(db, name))
+    aside = sum(one.acknowledged is None for one in quarantine.quarantined(db, name))
     open_units = sum(ledger.needs_attention(unit, optional) for unit in ledger.open_units(db, name))
     until = ledger.read_until(db, name, optional)
     parts = [

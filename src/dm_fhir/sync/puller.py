@@ -12,7 +12,7 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.vendors import Settings, Vendor, settings_for
 from dm_fhir.store.facts import facts, forget_all, forget_what_may_be_mended, remember
-from dm_fhir.store.resources import have_set_aside
+from dm_fhir.store.quarantine import have_set_aside
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.shared_store import SharedStore
 

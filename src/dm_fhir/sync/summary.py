@@ -6,7 +6,7 @@ import msgspec
 
 from dm_fhir.config import Site
 from dm_fhir.errors import EXIT_CODES, DmFhirError, worst_exit_code
-from dm_fhir.store import cases, ledger, pushes, resources
+from dm_fhir.store import cases, ledger, pushes, quarantine, resources
 from dm_fhir.store.ledger import Unit
 from dm_fhir.store.stops import Stop, stops
 from dm_fhir.sync.held import Merges, held
@@ -87,7 +87,7 @@ def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: DmFhirE
     """The site's state. `error` is what stopped this run there, if anything did."""
     name = site.name
     optional = site.pull.optional_types
-    aside = resources.quarantined(db, name)
+    aside = quarantine.quarantined(db, name)
     found = cases.finding_counts(db, name)
     units = ledger.counts_by_state(db, name)
     plan = 1 if ledger.get_unit(db, name, "", PLAN) else 0

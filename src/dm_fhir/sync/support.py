@@ -24,7 +24,7 @@ from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.model.case import FORMAT_VERSION
 from dm_fhir.model.findings import KINDS, severity_of
-from dm_fhir.store import cases, ledger, pushes, resources
+from dm_fhir.store import cases, ledger, pushes, quarantine, resources
 from dm_fhir.store.facts import facts
 from dm_fhir.store.ledger import Unit
 from dm_fhir.store.schema import SCHEMA_VERSION
@@ -158,7 +158,7 @@ def _ledger(db: sqlite3.Connection, site: Site, shown: Shown) -> Json:
     patients = sorted({unit.patient for unit in units if unit.patient})
     secrets.SystemRandom().shuffle(patients)
     numbers = {patient: number for number, patient in enumerate(patients, 1)}
-    aside = resources.quarantined(db, site.name)
+    aside = quarantine.quarantined(db, site.name)
     return {
         "site": shown.sites[site.name],
         "all_read_until": times.shown(ledger.read_until(db, site.name, site.pull.optional_types)),

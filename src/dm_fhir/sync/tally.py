@@ -12,8 +12,9 @@ from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.retry_after import instant
 from dm_fhir.store.audit import note_read
+from dm_fhir.store.filing import delete_resource, put_resources
 from dm_fhir.store.ledger import Unit, now, put_unit
-from dm_fhir.store.resources import clear_set_aside, delete_resource, put_resources, set_aside
+from dm_fhir.store.quarantine import clear_set_aside, set_aside
 from dm_fhir.sync.puller import Puller
 
 #: How far a later pull reaches back behind the last one: server nodes' clocks drift, and indexes lag.

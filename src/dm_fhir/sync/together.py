@@ -15,8 +15,9 @@ from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.search import Parameters, first_pages
 from dm_fhir.store.audit import note_read
+from dm_fhir.store.filing import put_resources
 from dm_fhir.store.ledger import Unit, now, put_units
-from dm_fhir.store.resources import clear_set_aside, put_resources
+from dm_fhir.store.quarantine import clear_set_aside
 from dm_fhir.sync.deletions import find_deleted, was_full
 from dm_fhir.sync.group_size import heeds, heeds_not, longest_list, refuses, usual_list
 from dm_fhir.sync.opening import NOT_THIS_WAY, opened

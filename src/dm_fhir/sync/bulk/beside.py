@@ -11,8 +11,9 @@ from dm_fhir.fhir.packed import BROKEN
 from dm_fhir.fhir.resource import NOT_READABLE
 from dm_fhir.fhir.server_says import server_says
 from dm_fhir.fhir.sources import opened
+from dm_fhir.store.filing import delete_resource
 from dm_fhir.store.ledger import now
-from dm_fhir.store.resources import delete_resource, set_aside
+from dm_fhir.store.quarantine import set_aside
 from dm_fhir.sync.bulk.order import DELETED
 from dm_fhir.sync.puller import Puller
 

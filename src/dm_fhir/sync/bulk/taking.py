@@ -13,7 +13,7 @@ from dm_fhir.store.bulk_jobs import BulkFile, BulkJob
 from dm_fhir.store.distinct import forget_distinct, new_tally, note_distinct
 from dm_fhir.store.ledger import Unit, forget_units, get_unit, now, put_units
 from dm_fhir.store.members import members
-from dm_fhir.store.resources import clear_set_aside
+from dm_fhir.store.quarantine import clear_set_aside
 from dm_fhir.sync.bulk.beside import Said, bury, errors_in
 from dm_fhir.sync.bulk.job import Steps, is_wanted, spool_of
 from dm_fhir.sync.bulk.lacking import find_missing, judge_absent

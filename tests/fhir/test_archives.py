@@ -9,7 +9,6 @@ import tarfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -310,63 +309,6 @@ def test_a_packed_tar_that_is_cut_off_in_its_packing(tmp_path: Path) -> None:
     path.write_bytes(packed[:-4000])
     sources, _ = found(path)
     assert [read([one])[-1] for one in sources] == ["Patient/299", "!file-cut-off", "!file-cut-off"]
-
-
-@pytest.mark.parametrize(("tail", "reasons"), [
-    (tarred([("b.ndjson", b"")])[:512], ["file-cut-off"]),  # at a member's end, and nothing says that it was the last
-    (bytes(100), ["file-cut-off"]), (bytes(10 * 512), []),
-])  # fmt: skip
-def test_what_follows_the_end_of_a_tar(tmp_path: Path, tail: bytes, reasons: list[str]) -> None:
-    (tmp_path / "a.tar").write_bytes(tarred([("a.ndjson", PATIENTS)]) + tail)
-    sources, _ = find_sources([str(tmp_path)])
-    assert [item.reason for item in read_file(sources[-1])] == reasons
-
-
-def header(*, kind: bytes = tarfile.REGTYPE, size: bytes = b"0000000\0") -> bytes:
-    """The header of a member that is no good, with a checksum that is."""
-    head = bytearray(tarfile.TarInfo("b.ndjson").tobuf(tarfile.USTAR_FORMAT))
-    head[124 : 124 + len(size)], head[156:157], head[148:156] = size, kind, b" " * 8
-    head[148:156] = b"%06o\0 " % sum(head)
-    return bytes(head)
-
-
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_a_member_of_less_than_nothing_is_damage(tmp_path: Path, kind: bytes) -> None:
-    whole = tarred([("a.ndjson", PATIENTS)])
-    (tmp_path / "a.tar").write_bytes(whole[: -tarfile.RECORDSIZE] + header(kind=kind, size=b"\xff" * 12) + whole)
-    sources, _ = find_sources([str(tmp_path)])
-    assert [item.reason for item in read_file(sources[-1])] == ["file-damaged"]
-
-
-@pytest.mark.parametrize(
-    "record", [b"2 17 path=x.ndjson\n", b"1 17 path=x.ndjson\n", b"x path=x\n", b"\xb2 path=x\n", b"17"]
-)
-def test_what_is_said_of_a_member_must_be_readable(tmp_path: Path, record: bytes) -> None:
-    about = header(kind=tarfile.XHDTYPE, size=b"%011o\0" % len(record)) + record.ljust(512, b"\0")
-    (tmp_path / "a.tar").write_bytes(about + tarred([("a.ndjson", PATIENTS)]))
-    sources, _ = find_sources([str(tmp_path / "a.tar")])
-    assert [item.reason for item in read_file(sources[-1])] == ["file-damaged"]
-
-
-def test_the_size_of_a_member_may_stand_before_it(tmp_path: Path) -> None:
-    info = tarfile.TarInfo("a.ndjson")
-    info.pax_headers = {"size": str(len(PATIENTS))}
-    padding = bytes(-len(PATIENTS) % 512)
-    (tmp_path / "a.tar").write_bytes(
-        info.tobuf(tarfile.PAX_FORMAT) + PATIENTS + padding + tarred([("b.ndjson", PATIENTS)])
-    )
-    sources, _ = find_sources([str(tmp_path)])
-    assert [one.size_bytes for one in sources[:2]] == [len(PATIENTS)] * 2
-    assert [sum(item.resource is not None for item in read_file(one)) for one in sources] == [300, 300, 0]
-
-
-def test_an_archive_that_was_left_open_is_read_on_in_its_own_version_only() -> None:
-    for version, id_ in (("1", b"one"), ("2", b"two")):
-        body = tarred([("a.ndjson", PATIENTS), ("b.ndjson", id_)])
-        opening = partial(lambda body: io.BufferedReader(io.BytesIO(body)), body)
-        with archives.opened_member("a.tar", version, "b.ndjson", opening) as content:
-            assert content.read() == id_
-    archives.close_kept()
 
 
 def test_a_damaged_header_in_the_middle_is_said(tmp_path: Path) -> None:

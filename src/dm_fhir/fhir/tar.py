@@ -58,7 +58,7 @@ class Tar:
             size = _number(longer.get("size"), info.size)
             has_content = info.type not in (tarfile.DIRTYPE, *_WITHOUT_CONTENT)
             self._next = begin + (_padded(size) if has_content else 0)
-            if info.type == tarfile.DIRTYPE or (info.type == tarfile.AREGTYPE and info.name.endswith("/")):
+            if info.type == tarfile.DIRTYPE:
                 longer = {}
                 continue
             name = only_name(longer.get("path", info.name), self._names)
@@ -90,10 +90,7 @@ class Tar:
         if self._can_seek:
             self._at = self._file.seek(to)
             return
-        while self._at < to:
-            passed = len(self._file.read(min(to - self._at, 2**18)))
-            if not passed:
-                raise EOFError
+        while self._at < to and (passed := len(self._file.read(min(to - self._at, 2**18)))):
             self._at += passed
 
     def _header(self) -> bytes:

@@ -65,4 +65,4 @@ class _Bounded:
     def read(self, most: int = -1) -> bytes:
         if most > _LARGEST_LIST_BYTES:
             raise Unreadable(TOO_LARGE)
-        return self._file.read(most if most >= 0 else _LARGEST_LIST_BYTES)
+        return self._file.read(most)

@@ -7,14 +7,16 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from backports import zstd
 
 from dm_fhir.errors import ConfigError
-from dm_fhir.fhir import listing
+from dm_fhir.fhir import listing, packed
 from dm_fhir.fhir.files import read_file
 from dm_fhir.fhir.listing import find_sources
+from dm_fhir.fhir.packed import BROKEN
 from dm_fhir.fhir.sources import Source, opened, printable, source_of
 from dm_fhir.sync.scan.piece import pieces_of
 from dm_fhir.sync.scan.record_questions import OfPatients
@@ -165,6 +167,14 @@ def test_what_a_pattern_matches_and_cannot_be_read_spares_the_others(somebody: P
     assert [(one.path, one.why) for one in passed_over] == [(f"{somebody}/c.ndjson", "a pipe")]
 
 
+def test_what_is_named_besides_its_folder_is_read_and_not_passed_over(tmp_path: Path) -> None:
+    for name in ("a.ndjson", "notes.txt"):
+        (tmp_path / name).write_bytes(LINE)
+    notes = f"{tmp_path}/notes.txt"
+    assert sorted(found(tmp_path, notes, notes)[0]) == [f"{tmp_path}/a.ndjson", notes]
+    assert found(tmp_path, notes)[1] == found(notes, tmp_path)[1] == {}
+
+
 def test_a_name_steers_no_terminal(tmp_path: Path) -> None:
     name = "\x1b[2Ja\nb\u202e\xa0é.ndjson"
     (tmp_path / name).write_bytes(LINE)
@@ -234,6 +244,37 @@ def test_what_could_be_unpacked_before_the_break_is_read(tmp_path: Path, pack: C
     assert [parcel.damage for parcel in parcels] == ["file-cut-off"]
     assert len(parcels[0].kept) >= 500
     assert not parcels[0].faulty
+
+
+def flipped(content: bytes) -> bytes:
+    """As gzip, with a bit that is another."""
+    packed_content = bytearray(gzip.compress(content + os.urandom(300_000)))
+    packed_content[2000] ^= 1
+    return bytes(packed_content)
+
+
+def drain(file: BinaryIO) -> None:
+    while file.read(50_000):
+        pass
+
+
+@pytest.mark.parametrize("damaged", [flipped, lambda content: zstd.compress(content) + b"junk"], ids=["gzip", "zstd"])
+def test_damage_is_no_end_however_often_more_is_asked_for(tmp_path: Path, damaged: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "a.ndjson.gz"
+    path.write_bytes(damaged(LINE * 20_000))
+    with opened(Source(str(path), is_packed=True)) as file:
+        for _ in range(4):
+            with pytest.raises(BROKEN):
+                drain(file)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 2**16])
+def test_between_two_gzips_may_stand_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(packed, "_CHUNK_BYTES", chunk)
+    path = tmp_path / "a.ndjson.gz"
+    for zeros in range(9):
+        path.write_bytes(gzip.compress(LINE) + bytes(zeros) + gzip.compress(LINE) + bytes(zeros))
+        assert [item.resource and item.resource.id for item in read_file(str(path))] == ["1", "1"]
 
 
 def test_what_stands_before_damage_in_the_first_bytes_is_read(tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dm_fhir.fhir import archives
+from dm_fhir.fhir import archives, member
 from dm_fhir.fhir.files import read_file
 from dm_fhir.fhir.listing import find_sources
 from dm_fhir.fhir.sources import Source
 
-from .test_archives import PATIENTS, found, read, tarred, zipped
+from .test_archives import PATIENTS, found, nothing_kept, read, tarred, zipped
+
+__all__ = ["nothing_kept"]
 
 
 @pytest.mark.parametrize(("tail", "reasons"), [
@@ -158,3 +160,13 @@ def test_many_members_of_one_name(tmp_path: Path, kind: str) -> None:
     names = [one.path.rpartition("!/")[2] for one in found(path)[0][:4]]
     assert names == ["a.ndjson", "(2)/a.ndjson", "(3)/a.ndjson", "(2)/(2)/a.ndjson"]
     assert len(read([Source(f"{path}!/{name}", is_packed=True) for name in names])) == 1200
+
+
+@pytest.mark.parametrize("kind", ["a.tar", "a.zip"])
+def test_as_many_members_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(member, "_MOST_MEMBERS", 3)
+    make = tarred if kind == "a.tar" else zipped
+    path = tmp_path / kind
+    for count, last in ((3, []), (4, ["!file-too-large"])):
+        path.write_bytes(make([(f"{number}.ndjson", PATIENTS) for number in range(count)]))
+        assert read(found(path)[0][-1:]) == last

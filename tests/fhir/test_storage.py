@@ -365,6 +365,8 @@ def test_other_stores_are_read_through_the_same_interface() -> None:
             ["export/a.ndjson"],
             {"export/_SUCCESS": "hidden"},
         )
+        assert names(find_sources(["memory://box/export/*"]), "memory://box/") == (["export/a.ndjson"], {})
+        assert names(find_sources(["memory://box/export/_SUCCESS"]), "memory://box/")[0] == ["export/_SUCCESS"]
         sources, _ = find_sources(["memory://box/**/*.ndjson"])
         assert sum(1 for one in sources for _ in read_file(one)) == 400
         store.pipe("/box/b.ndjson", PATIENTS)

@@ -123,6 +123,18 @@ def test_killed_between_changes_and_everything_the_new_patient_is_held_back(clin
     assert "Observation/stranger-1" in clinic.held()
 
 
+def test_killed_between_changes_that_are_the_first_of_a_type_and_everything_the_type_is_open(clinic: Exporting) -> None:
+    clinic.server.fail("GET fhir/AdverseEvent", Reply(404), times=100)
+    clinic.configure('mode = "bulk"', 'mode = "bulk"\noptional_types = ["AdverseEvent"]')
+    clinic.pull()
+    event = {"resourceType": "AdverseEvent", "id": "e", "actuality": "actual", "subject": {"reference": "Patient/a"}}
+    clinic.server.held.put(event | {"event": {"coding": [{"system": "http://snomed.info/sct", "code": "4740000"}]}})
+    killed_at(clinic, "DELETE jobs/2")
+    assert clinic.units()["bulk: AdverseEvent"] == ("partial", "changes-only")
+    assert clinic.pull().code == 0
+    assert [bool(since) for since in clinic.since()] == [False, True, False]
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_waiting_ends_the_run_soon_and_leaves_the_job(clinic: Exporting, how: int) -> None:
     clinic.server.manners.polls, clinic.server.manners.retry_after = 1, "120"

@@ -188,6 +188,55 @@ def test_a_manifest_with_entries_that_cannot_be_used(clinic: Exporting) -> None:
     mended(clinic)
 
 
+def as_of_2031(reply: Reply) -> Reply:
+    """A manifest that is as of another time."""
+    document = json.loads(reply.body) if reply.status == 200 else {}
+    changed = json.dumps(document | {"transactionTime": "2031-01-01T00:00:00Z"}).encode()
+    return replace(reply, body=changed) if document else reply
+
+
+def test_a_mark_moves_with_a_whole_type_only(clinic: Exporting) -> None:
+    clinic.server.manners.lines_per_file = 1
+    clinic.pull()
+    marks = clinic.watermarks()
+    for number in range(2):
+        clinic.server.held.put(cdasi(f"a-{number}", "a", f"2026-05-0{number + 1}", 8))
+    clinic.server.fail("GET files/2/Observation-2", Reply(406), times=9)
+    clinic.server.spoil("GET jobs/2", as_of_2031, 9)
+    assert clinic.pull().code == 3
+    assert clinic.watermarks()["bulk: Observation"] == marks["bulk: Observation"]
+    assert (clinic.watermarks()["bulk: error"] or "").startswith("2031")
+    clinic.pull()
+    assert {"Observation/a-0", "Observation/a-1"} <= clinic.held()
+
+
+def test_medications_that_came_once_are_not_forgotten_where_none_has_changed(clinic: Exporting) -> None:
+    clinic.server.held.put({"resourceType": "Medication", "id": "m", "subject": {"reference": "Patient/a"}})
+    clinic.server.spoil("GET jobs/1", as_of_2031, 9)
+    assert clinic.pull().code == 0
+    assert clinic.pull().code == 0
+    assert clinic.since() == ["", "2031-01-01T00:00:00Z"]
+    assert clinic.units(all_of_them=True)["bulk: Medication"] == ("complete", None)
+
+
+def test_how_many_there_should_be_is_known_if_every_file_says_it(clinic: Exporting) -> None:
+    clinic.server.manners.lines_per_file = 4
+
+    def half(reply: Reply) -> Reply:
+        if reply.status != 200:
+            return reply
+        document = json.loads(reply.body)
+        del next(one for one in document["output"] if one["type"] == "Observation")["count"]
+        return replace(reply, body=json.dumps(document).encode())
+
+    clinic.server.spoil("GET jobs/1", half, times=9)
+    assert clinic.pull().code == 0
+    rows = clinic.study.ask(
+        "SELECT query, expected, received FROM unit WHERE query IN ('bulk: Observation', 'bulk: Patient')"
+    )
+    assert sorted(rows) == [("bulk: Observation", None, 5), ("bulk: Patient", 3, 3)]
+
+
 def test_one_file_that_fails_costs_its_type_alone(clinic: Exporting) -> None:
     clinic.server.fail("GET files/1/Observation-1", Reply(500), times=100)
     assert clinic.pull().code == 3

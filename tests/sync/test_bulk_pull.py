@@ -87,6 +87,14 @@ def test_the_next_pull_asks_for_changes_by_the_servers_own_time(clinic: Exportin
     assert clinic.study.ask("SELECT version FROM resource WHERE id = 'a-after'") == [("2",)]
 
 
+def test_what_changes_leave_out_is_not_asked_for(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.server.held.put(cdasi("a-after", "a", "2026-04-05", 10))
+    assert clinic.pull().code == 0
+    assert len(clinic.server.lines("GET files/2/Observation")) == 1
+    assert clinic.server.lines("GET fhir/Observation/") == []
+
+
 def test_where_nothing_has_changed_nothing_is_downloaded_and_all_is_complete(clinic: Exporting) -> None:
     clinic.pull()
     before = clinic.watermarks()

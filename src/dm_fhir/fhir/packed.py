@@ -76,7 +76,7 @@ class _Content(BufferedReader):
         parts: list[bytes] = []
         most = sys.maxsize if size is None or size < 0 else size
         try:
-            while most and (part := self.read1(min(most, _BUFFER_BYTES))):
+            while part := self.read1(min(most, _BUFFER_BYTES)):
                 parts.append(part)
                 most -= len(part)
         except BROKEN:

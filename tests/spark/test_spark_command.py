@@ -19,6 +19,7 @@ from dm_fhir.store.blocks import kept
 from dm_fhir.store.filing import put_resources
 from dm_fhir.sync.scan import spark as runner
 
+from ..fhir.s3_server import BUCKET, SECRET, running_s3
 from ..servers.study import Study
 from .conftest import CONFIG, OPEN_SOCKETS, Spark, fill, infusion
 
@@ -130,18 +131,26 @@ def type_it(study: Study, *arguments: str, **environment: str) -> subprocess.Com
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=240)
 
 
-def test_it_is_quiet_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_files_in_object_storage_quietly_and_nothing_is_left_running(tmp_path: Path) -> None:
     fill(tmp_path / "in")
-    study = new_study(tmp_path / "study")
-    asked = ("pull", "--from", str(tmp_path / "in"), "--engine", "spark", "--master", "local[2]")
-    ran = type_it(study, "--log-format", "json", *asked, "--json")
+    here, study = new_study(tmp_path / "local"), new_study(tmp_path / "study")
+    assert here.type("pull", "--from", str(tmp_path / "in")).code == 3
+    with running_s3() as (way, client):
+        for path in sorted((tmp_path / "in").rglob("*")):
+            if path.is_file():
+                client.upload_file(str(path), BUCKET, path.relative_to(tmp_path).as_posix())
+        login = {"AWS_ENDPOINT_URL": way.endpoint, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": SECRET}
+        asked = ("pull", "--from", f"s3a://{BUCKET}/in/", "--engine", "spark", "--master", "local[2]")
+        ran = type_it(study, "--log-format", "json", *asked, "--json", **login)
     assert (ran.returncode, json.loads(ran.stdout)["exit_code"]) == (3, 3)
+    assert exported(study) == exported(here)
     said = [json.loads(line) for line in ran.stderr.splitlines()]
     progress = [line for line in said if line["event"] == "spark_progress"]
     assert progress[-1]["done"] == progress[-1]["total"] > 0
     assert list(study.config.parent.glob("*.leon.spark")) == []
-    log = study.config.with_name("dm-fhir.sqlite.spark.log")
-    assert b"WARN" in log.read_bytes()
+    log = study.config.with_name("dm-fhir.sqlite.spark.log").read_bytes()
+    assert b"WARN" in log
+    assert SECRET.encode() not in log + ran.stderr.encode() + ran.stdout.encode()
     assert not _running(tmp_path)
 
 

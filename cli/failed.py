@@ -91,6 +91,8 @@ def _of_sites(found: Sequence[tuple[Site, SiteSummary]], program: str) -> list[s
     to_see_to = [(site, one) for site, one in found if len(found) <= FEW or _needs_somebody(one)]
     well = len(found) - len(to_see_to)
     lines = [line for site, one in to_see_to for line in _lines(site, one, program)]
+    if len(found) > FEW and sum(site.endpoint is not None for site, _ in to_see_to) > 1:
+        lines.append(f"all of it again, and nothing else: {program} pull --retry-failed")
     return [*lines, *([f"at {number_of(well, 'site')} nothing needs attention"] if well else [])]
 
 

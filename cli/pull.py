@@ -103,9 +103,13 @@ def _from_servers(run: Run, wish: "Wish") -> tuple[list[str], dict[str, Any]]:
 
 
 def _not_asked(run: Run, pulled: "Mapping[str, Pulled]", wish: "Wish") -> list[str]:
-    """At how many sites nothing was open, where only that was asked for."""
+    """At how many sites no server has anything to answer for, where only what is open was asked for."""
     well = len(run.study.sites) - len(pulled.keys() | run.work.errors.keys())
-    return [f"at {number_of(well, 'site')} nothing was open: not asked"] if wish.retry and well else []
+    return (
+        [f"at {number_of(well, 'site')} nothing is open that a server could answer: not asked"]
+        if wish.retry and well
+        else []
+    )
 
 
 def cohort_lines(pulled: "Mapping[str, Pulled]") -> list[str]:

@@ -154,3 +154,19 @@ def test_of_sites_that_have_a_fault_of_their_own_those_that_were_stopped_come_fi
     ]
     heads = [line.partition(":")[0] for line in many_lines(summaries, quiet=True) if not line.startswith(" ")]
     assert heads == ["12 sites", "key", "gone", "partial", "each site that needs somebody, and what to type there"]
+
+
+def test_failed_says_of_many_sites_how_all_are_asked_again(study: Study) -> None:
+    text = study.config.read_text()
+    more = "".join(
+        f'[[site]]\nname = "more-{number}"\nendpoint = "https://more.test/{number}"\n' for number in range(9)
+    )
+    study.config.write_text(text + more)
+    stopped(study, code=4, reason="unreachable", site="more-1")
+    study.unit("q")
+    lines = study.type("failed").lines
+    assert lines[-3:-1] == [
+        "all of it again, and nothing else: dm-fhir pull --retry-failed",
+        "at 1 site nothing needs attention",
+    ]
+    assert not any("all of it again" in line for line in study.type("failed", "--site", "more-*").lines)

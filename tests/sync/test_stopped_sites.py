@@ -62,7 +62,7 @@ def test_only_what_is_open_is_asked_again_site_by_site(four: Hospitals, tmp_path
     four.manners["b"] = "well"
     before = len(four.asked)
     again = study.type("pull", "--retry-failed", "--site", "[abd]")
-    assert (again.code, again.lines[1]) == (0, "at 2 sites nothing was open: not asked")
+    assert (again.code, again.lines[1]) == (0, "at 2 sites nothing is open that a server could answer: not asked")
     assert asked_since(four, before) == {"b"}
     assert study.ask("SELECT state FROM unit WHERE site = 'b' AND query = 'whole plan'") == [("complete",)]
     four.manners["d"] = "breaks"
@@ -70,6 +70,20 @@ def test_only_what_is_open_is_asked_again_site_by_site(four: Hospitals, tmp_path
     four.manners["d"] = "well"
     study.type("pull", "--retry-failed")
     assert stopped(study) == [("c", "pull", 4)]
+
+
+def test_of_a_site_that_was_never_tried_all_is_open(four: Hospitals, tmp_path: Path) -> None:
+    study = four.study(tmp_path / "study")
+    assert study.type("pull", "--retry-failed", "--site", "a").code == 0
+    assert study.ask("SELECT state FROM unit WHERE query = 'whole plan'") == [("complete",)]
+
+
+def test_a_site_of_files_has_nothing_to_ask_again(four: Hospitals, tmp_path: Path) -> None:
+    study = four.study(tmp_path / "study")
+    study.config.write_text(study.config.read_text() + '[[site]]\nname = "files"\n')
+    ran = study.type("pull", "--retry-failed", "--site", "a", "--site", "files")
+    assert (ran.code, ran.lines[1]) == (3, "at 1 site nothing is open that a server could answer: not asked")
+    assert stopped(study) == []
 
 
 def test_a_pull_that_broke_off_is_asked_again_from_where_it_was(four: Hospitals, tmp_path: Path) -> None:

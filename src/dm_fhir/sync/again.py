@@ -13,10 +13,13 @@ def asked_of(db: sqlite3.Connection, site: Site, wish: Wish) -> Wish | None:
     """What is to be pulled of the site; None where only what is open is wanted and nothing is: it is not even connected to.
 
     Where the last pull was stopped, or broke off, or there was none, all of it is open, and what is complete is asked only for
-    changes. What is open of an export is judged by its own rows.
+    changes. What is open of an export is judged by its own rows; what is
+    open of files no server can answer.
     """
     if not wish.retry or site.pull.mode == "bulk":
         return wish
+    if site.endpoint is None:
+        return None
     rows = ledger.units(db, site.name)
     if not rows or any(row.query == PLAN and row.state != "complete" for row in rows) or _was_stopped(db, site):
         return EVERYTHING

@@ -2,13 +2,13 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import click
 
 from dm_fhir.cli.push_ledger import written_details, written_lines
-from dm_fhir.cli.push_plan import planned_details, planned_lines, trouble_lines
+from dm_fhir.cli.push_plan import Details, Lines, plan_document, planned_details, planned_lines, trouble_lines
 from dm_fhir.cli.push_proof import to_repair, verified
 from dm_fhir.cli.reporter import FEW, closing_line, counted, document, in_a_line, report
 from dm_fhir.cli.study import Run, Study, json_option, note_look, opened, running, site_option
@@ -16,7 +16,6 @@ from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError
 from dm_fhir.mappings.site import site_mappers
 from dm_fhir.sync.push.consent import Agree
-from dm_fhir.sync.push.plan import count
 from dm_fhir.sync.push.result import Result
 
 _STEPS = ("push",)
@@ -108,19 +107,29 @@ def _planned(study: Study, asked: _Wish, *, as_json: bool) -> int:
 
     verbose = study.voice.verbose
     mappers = site_mappers(study.config, study.sites)
-    found = {site.name: planned(study.db, site, mappers[site.name], retract_all=asked.retract) for site in study.sites}
-    if any(item.action == "changed" for some in found.values() for item in some):
-        note_look(study, "show", reference="push --dry-run")
+    plans = {site.name: planned(study.db, site, mappers[site.name], retract_all=asked.retract) for site in study.sites}
     waiting = {site.name: _waiting(site, None if asked.retract else waits(study.db, site)) for site in study.sites}
     if as_json:
-        items = {site: planned_details(some, verbose=verbose) for site, some in found.items()}
-        counts = {site: count(some) for site, some in found.items()}
-        return report("push", [], 0, as_json=True, planned=counts, items=items, waiting=waiting, dry_run=True)
-    lines = []
-    for site, some in found.items():
-        lines += planned_lines(site, some, verbose=verbose)
-        lines += [f"  {waiting[site]}"] if waiting[site] else []
+        details = {site: planned_details(items, verbose=verbose) for site, items in plans.items()}
+        _note_values(study, details.values())
+        for part in plan_document(details, waiting):
+            click.echo(part, nl=False)
+        click.echo()
+        return 0
+    found = {site: planned_lines(site, items, verbose=verbose) for site, items in plans.items()}
+    _note_values(study, found.values())
+    lines = [line for site, one in found.items() for line in (*one.lines, *_indented(waiting[site]))]
     return report("push", [], 0, as_json=False, lines=[*lines, "dry run: nothing was sent"])
+
+
+def _note_values(study: Study, plans: Iterable[Lines | Details]) -> None:
+    """What is changed is shown with its values: that is noted."""
+    if any(one.counts.get("changed") for one in plans):
+        note_look(study, "show", reference="push --dry-run")
+
+
+def _indented(line: str | None) -> list[str]:
+    return [f"  {line}"] if line else []
 
 
 def _waiting(site: Site, why: str | None) -> str | None:

@@ -1,44 +1,86 @@
 """What a push would do, as it is shown before it is done. It shows values: only to whoever asks for it, on standard output."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
 
 from dm_fhir.cli.map_check import printable
-from dm_fhir.cli.reporter import capped, counted, in_a_line
+from dm_fhir.cli.reporter import capped, counted, document, in_a_line
+from dm_fhir.store.blocks import pack, unpack
 from dm_fhir.sync.push.content import Difference, differences, status_of
-from dm_fhir.sync.push.plan import HELD, IMPORTED, TO_SEND, WITHOUT_TIME, Item, count
+from dm_fhir.sync.push.plan import HELD, IMPORTED, TO_SEND, WITHOUT_TIME, Item
 
 #: What many outcomes share is said once of all of them.
 _SHARED = (WITHOUT_TIME, HELD)
+#: The objects of so many items are packed together.
+_TOGETHER = 200
 
 
-def planned_lines(site: str, items: Sequence[Item], *, verbose: bool) -> list[str]:
+class Lines(NamedTuple):
+    """A site's plan for people: how many items there are for each action, and what there is to say."""
+
+    counts: Mapping[str, int]
+    lines: list[str]
+
+
+class Details(NamedTuple):
+    """The same for machines: `packed` are the objects of some items at a time, parted by commas."""
+
+    counts: Mapping[str, int]
+    packed: list[bytes]
+
+
+def planned_lines(site: str, items: Iterable[Item], *, verbose: bool) -> Lines:
     """A site's plan: counts, then each item that something would be done with, and why others are blocked.
 
     With `verbose` also each of those that are unchanged, not selected, or blocked for what many share.
     """
-    outcomes = [item for item in items if item.variable != IMPORTED]
-    scores = [item for item in items if item.variable == IMPORTED]
-    lines = [f"{site}: outcomes: {counted(count(outcomes)) or 'none'}"]
-    lines += [f"{site}: imported scores: {counted(count(scores))}"] if scores else []
+    outcomes, scores, shared = Counter[str](), Counter[str](), Counter[str]()
+    lines: list[str] = []
     for item in items:
+        (scores if item.variable == IMPORTED else outcomes)[item.action] += 1
         if item.action in TO_SEND:
             lines += _to_send(item)
         elif item.action == "blocked" and (verbose or item.why not in _SHARED):
             lines.append(f"  blocked: {named(item)}: {in_a_line(item.why)}")
+        elif item.action == "blocked":
+            shared[item.why] += 1
         elif verbose:
             lines.append(f"  {item.action}: {named(item)}")
-    if not verbose:
-        lines += _shared(items)
-    return list(map(printable, lines))
+    head = [f"{site}: outcomes: {counted(outcomes) or 'none'}"]
+    head += [f"{site}: imported scores: {counted(scores)}"] if scores else []
+    lines += [f"  blocked: {shared[why]}: {why}" for why in _SHARED if shared[why]]
+    return Lines(outcomes + scores, [printable(line) for line in (*head, *lines)])
 
 
-def planned_details(items: Iterable[Item], *, verbose: bool) -> list[dict[str, Any]]:
-    """The same for machines: an object for each item; those left as they are only with `verbose`."""
-    return [_details(item) for item in items if verbose or item.action not in ("unchanged", "not selected")]
+def planned_details(items: Iterable[Item], *, verbose: bool) -> Details:
+    """For machines: an object for each item; those left as they are only with `verbose`."""
+    counts, rest, packed = Counter[str](), iter(items), list[bytes]()
+    while some := list(islice(rest, _TOGETHER)):
+        counts.update(item.action for item in some)
+        details = [_details(item) for item in some if verbose or item.action not in ("unchanged", "not selected")]
+        packed += [pack(b",".join(map(msgspec.json.encode, details)))] if details else []
+    return Details(counts, packed)
+
+
+def plan_document(plans: Mapping[str, Details], waiting: Mapping[str, str | None]) -> Iterator[str]:
+    """The JSON object of plans, part by part: of many patients it is long."""
+    head = document("push", [], 0, planned={site: one.counts for site, one in plans.items()})
+    yield f'{head[:-1]},"items":{{'
+    for number, (site, one) in enumerate(plans.items()):
+        yield f"{',' if number else ''}{_json(site)}:["
+        for place, packed in enumerate(one.packed):
+            yield f"{',' if place else ''}{unpack(packed).decode()}"
+        yield "]"
+    yield f'}},"waiting":{_json(waiting)},"dry_run":true}}'
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def named(item: Item) -> str:
@@ -64,12 +106,6 @@ def _to_send(item: Item) -> Iterator[str]:
     if item.action == "changed":
         for one in _changes(item):
             yield f"    {one.path}: {_shown(one.before)} -> {_shown(one.after)}"
-
-
-def _shared(items: Iterable[Item]) -> list[str]:
-    """How many are blocked for each reason that many share."""
-    reasons = [item.why for item in items if item.action == "blocked" and item.why in _SHARED]
-    return [f"  blocked: {reasons.count(why)}: {why}" for why in _SHARED if why in reasons]
 
 
 def _changes(item: Item) -> list[Difference]:

@@ -11,6 +11,8 @@ import click
 import pytest
 
 from dm_fhir.cli import main
+from dm_fhir.cli.push_plan import plan_document, planned_details
+from dm_fhir.sync.push.plan import Item
 from dm_fhir.testing import MockedServer, mocked_server
 
 from ..ran import Ran
@@ -480,3 +482,26 @@ def test_a_server_that_was_mended_is_written_to_again_when_somebody_says_so(
     assert study.type("push", "--verify").code == 0
     everything = [one for one in study.server.resources.values() if one["resourceType"] == "Observation"]
     assert len(everything) == len(study.outcomes()) + 2, "what had lost its identifier has it again"
+
+
+def test_the_object_of_a_plan_is_the_same_in_parts() -> None:
+    """Of several sites, and of more items than are held unpacked."""
+    plans = {
+        "leon": [
+            Item("new", f"n{number}", "Patient/Zoë", "tis", "", b'{"status":"final"}', None) for number in range(450)
+        ],
+        "": [
+            Item("unchanged", "a", "Patient/1", "tis", "", b"", None),
+            Item("blocked", "b", "Patient/1", "ck", "", b"", None),
+        ],
+        "none": [],
+    }
+    waiting = {"leon": 'it "waits"', "": None, "none": None}
+    for verbose, of_second in ((False, ["blocked"]), (True, ["unchanged", "blocked"])):
+        details = {site: planned_details(items, verbose=verbose) for site, items in plans.items()}
+        told = json.loads("".join(plan_document(details, waiting)))
+        assert list(told) == ["command", "state", "exit_code", "sites", "planned", "items", "waiting", "dry_run"]
+        assert told["planned"] == {"leon": {"new": 450}, "": {"unchanged": 1, "blocked": 1}, "none": {}}
+        assert [one["identifier"] for one in told["items"]["leon"]] == [f"n{number}" for number in range(450)]
+        assert [one["action"] for one in told["items"][""]] == of_second
+        assert (told["items"]["none"], told["waiting"], told["dry_run"]) == ([], waiting, True)

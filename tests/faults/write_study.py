@@ -34,8 +34,8 @@ class Began(NamedTuple):
     def rows(self) -> dict[str, Pushed]:
         """The ledger by key; what has no time has none."""
         with self.study._db() as db:
-            rows = pushed(db, SITE) if db else {}
-        return {KEYS[name]: row for name, row in rows.items() if name in KEYS}
+            rows = list(pushed(db, SITE)) if db else []
+        return {KEYS[row.identifier]: row for row in rows if row.identifier in KEYS}
 
 
 def content(resource: Json) -> Json:

@@ -283,7 +283,7 @@ def test_what_was_set_aside_has_a_number_and_nobody_has_acknowledged_it(migrated
 
 def test_cases_and_pushes_are_there(migrated: sqlite3.Connection) -> None:
     assert fingerprints(migrated, "leon") == {"Patient/1": "f"}
-    assert pushed(migrated, "leon")["k1"].state == "confirmed"
+    assert {one.identifier: one.state for one in pushed(migrated, "leon")}["k1"] == "confirmed"
 
 
 # What the third did not know.
@@ -292,7 +292,7 @@ def test_cases_and_pushes_are_there(migrated: sqlite3.Connection) -> None:
 def test_what_was_written_was_made_from_nobody_knows_what(tmp_path: Path) -> None:
     with closing(open_store(old_store(tmp_path / "study.sqlite", 3), "anifrolumab")) as db:
         found = pushed(db, "leon")
-        assert {name: (one.state, one.made_from, one.transmission) for name, one in found.items()} == {
+        assert {one.identifier: (one.state, one.made_from, one.transmission) for one in found} == {
             "k1": ("confirmed", "", None),
             "k2": ("sending", "", None),
             "k3": ("conflict", "", None),

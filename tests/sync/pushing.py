@@ -15,6 +15,7 @@ from dm_fhir.sync.push.content import fingerprint
 from dm_fhir.sync.push.plan import Item
 from dm_fhir.sync.push.pusher import push_site
 from dm_fhir.sync.push.result import Result
+from dm_fhir.sync.push.waiting import waiting
 from dm_fhir.testing import MockedServer
 
 Json = dict[str, Any]
@@ -120,11 +121,11 @@ class Pushing:
     def push(self) -> Result:
         """Push what is wanted."""
         connection = self.connection()
-        return push_site(self.db, self.site, connection, Mapper(), 1, self.items(), lambda *_: None)  # type: ignore[arg-type]
+        return push_site(self.db, self.site, connection, Mapper(), 1, [*waiting(self.items())], lambda *_: None)  # type: ignore[arg-type]
 
     def rows(self) -> dict[str, Pushed]:
         """The ledger by name."""
-        return pushed(self.db, "leon")
+        return {row.identifier: row for row in pushed(self.db, "leon")}
 
     def states(self) -> Counter[str]:
         """How many results stand how."""

@@ -179,7 +179,7 @@ def test_outcomes_of_a_merged_patient_are_taken_back_and_come_again_when_they_ar
     merged(records)
     compute_site(db, "leon", mapper, 1)
     apart = content(db)
-    for item in plan(db, "leon", mapper, Push()):
+    for item in list(plan(db, "leon", mapper, Push())):
         if item.action == "new":
             digest = module_fingerprint(item.body)
             row = (item.identifier, item.patient, item.variable, item.about, "confirmed", "Observation/1", "1", digest)

@@ -43,7 +43,7 @@ class Site:
             put_case(self.db, "leon", CaseRow(patient, "case", b"{}"), "f", 1, rows, [])
 
     def plan(self, push: Push = ALL, **more: Any) -> list[Item]:
-        return plan(self.db, "leon", self.mapper, push, **more)
+        return list(plan(self.db, "leon", self.mapper, push, **more))
 
     def one(self, push: Push = ALL, **more: Any) -> Item:
         """The only item of the plan."""
@@ -122,7 +122,7 @@ def test_a_status_alone_is_no_change_and_the_mark_is_noted(site: Site, number: i
     site.confirmed(outcome())
     site.has(outcome(number=number))
     site.becomes("confirmed")  # as final, or amended
-    old = pushed(site.db, "leon")[site.one().identifier]
+    (old,) = pushed(site.db, "leon")
     put_push(site.db, "leon", old._replace(made_from="of an earlier release"), 1)
     item = site.one()
     assert (item.action, item.made_from) == ("unchanged", old.made_from)
@@ -162,7 +162,7 @@ def test_a_refused_change_is_not_sent_again_either_nor_a_refused_retraction(site
     site.confirmed(outcome())
     site.has(outcome(number=15))
     site.becomes("rejected")
-    put_push(site.db, "leon", pushed(site.db, "leon")[site.one().identifier]._replace(made_from=""), 1)
+    put_push(site.db, "leon", next(pushed(site.db, "leon"))._replace(made_from=""), 1)
     assert site.one().action == "blocked"
     site.has()
     site.becomes("rejected")

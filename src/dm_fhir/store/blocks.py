@@ -27,7 +27,7 @@ def keep(db: sqlite3.Connection, bodies: Sequence[bytes]) -> list[Place]:
     """Write the bytes into new blocks, in order; where each stands. Call it inside a transaction."""
     places: list[Place] = []
     for some in _blockwise(bodies):
-        packed = zstd.compress(b"".join(some), _LEVEL)
+        packed = pack(b"".join(some))
         number = db.execute("INSERT INTO block (body) VALUES (?)", (packed,)).lastrowid or 0
         lengths = list(map(len, some))
         places += zip(repeat(number), accumulate(lengths, initial=0), lengths)  # one start more: the end
@@ -68,6 +68,16 @@ def kept_with(db: sqlite3.Connection, text: bytes, places: Iterable[tuple[str, P
                 yield name, content[start : start + length]
 
 
+def pack(content: bytes) -> bytes:
+    """The bytes compressed, as those of a block are."""
+    return zstd.compress(content, _LEVEL)
+
+
+def unpack(packed: bytes) -> bytes:
+    """The bytes that were packed."""
+    return zstd.decompress(packed)
+
+
 def _content(db: sqlite3.Connection, number: int) -> bytes:
     (packed,) = db.execute("SELECT body FROM block WHERE number = ?", (number,)).fetchone()
-    return zstd.decompress(packed)
+    return unpack(packed)

@@ -1,10 +1,12 @@
 """What we wrote to a hospital's server, by identifier: the memory that makes a push repeatable."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import NamedTuple
 
+from dm_fhir.store.database import marks
 from dm_fhir.store.ledger import now
 
 
@@ -29,6 +31,8 @@ class Pushed(NamedTuple):
     transmission: int | None = None
 
 
+#: So many are asked for in one statement.
+_TOGETHER = 200
 _COLUMNS = (
     "identifier, patient, variable, about, state, server_id, version, hash, message, body, made_from, transmission"
 )
@@ -57,11 +61,52 @@ def settle_pushes(db: sqlite3.Connection, site: str, settled: Iterable[Pushed], 
     )
 
 
-def pushed(db: sqlite3.Connection, site: str, states: Sequence[str] = ()) -> dict[str, Pushed]:
-    """Everything written to a site, by identifier; or what is in one of these states."""
-    only = f"AND state IN ({', '.join('?' * len(states))})" if states else ""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ? {only}", (site, *states))
-    return {row[0]: Pushed._make(row) for row in rows}
+class Standing(NamedTuple):
+    """How one outcome stands that was written; what was written of it is not told."""
+
+    identifier: str
+    patient: str
+    variable: str
+    about: str
+    state: str
+    server_id: str | None
+
+
+def pushed(db: sqlite3.Connection, site: str) -> Iterator[Pushed]:
+    """Everything written to a site, read one by one."""
+    return map(Pushed._make, db.execute(f"SELECT {_COLUMNS} FROM push WHERE site = ?", (site,)))
+
+
+def each_pushed(db: sqlite3.Connection, site: str, identifiers: Iterable[str]) -> Iterator[Pushed]:
+    """Those of these that were written to a site, in their order; a few at a time are held."""
+    names = iter(identifiers)
+    while some := list(islice(names, _TOGETHER)):
+        found = pushed_of(db, site, some)
+        yield from (found[name] for name in some if name in found)
+
+
+def pushed_of(db: sqlite3.Connection, site: str, identifiers: Sequence[str]) -> dict[str, Pushed]:
+    """Those of these few that were written to a site, by identifier."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM push WHERE site = ? AND identifier IN {marks(1, len(identifiers))}",
+        (site, *identifiers),
+    )
+    return {row[0]: Pushed._make(row) for row in rows.fetchall()}
+
+
+def identifiers_of(db: sqlite3.Connection, site: str) -> Iterator[str]:
+    """Those of everything that was written to a site."""
+    return (row[0] for row in db.execute("SELECT identifier FROM push WHERE site = ?", (site,)))
+
+
+def standing(db: sqlite3.Connection, site: str, states: Sequence[str] = ()) -> Iterator[Standing]:
+    """How everything stands that was written to a site, or what is in one of these states; read one by one."""
+    only = f"AND state IN {marks(1, len(states))}" if states else ""
+    rows = db.execute(
+        f"SELECT identifier, patient, variable, about, state, server_id FROM push WHERE site = ? {only}",
+        (site, *states),
+    )
+    return map(Standing._make, rows)
 
 
 def seconds_since_sent(db: sqlite3.Connection, site: str) -> float:

@@ -15,7 +15,7 @@ from dm_fhir.store import bulk_jobs, ledger
 from dm_fhir.store.cases import fingerprints
 from dm_fhir.store.ledger import Unit
 from dm_fhir.store.members import members
-from dm_fhir.store.pushes import pushed
+from dm_fhir.store.pushes import standing
 from dm_fhir.store.resources import bodies_with, subjects
 from dm_fhir.sync.bulk.order import BULK
 from dm_fhir.sync.file_records import MEDICATIONS_IN_FILES
@@ -60,7 +60,7 @@ def _is_of_everybody(unit: Unit) -> bool:
 
 def _everybody(db: sqlite3.Connection, site: str) -> list[str]:
     """Everybody of whom there is anything that could change or be written."""
-    written = {one.patient for one in pushed(db, site).values()}
+    written = {one.patient for one in standing(db, site)}
     return sorted({*members(db, site), *subjects(db, site), *fingerprints(db, site), *written})
 
 

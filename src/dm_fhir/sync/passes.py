@@ -5,7 +5,7 @@ What a pass came to is read from the store afterwards (`summary`), never from "n
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -25,11 +25,12 @@ from dm_fhir.sync.held import held
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.pull import EVERYTHING, Progress, Pulled, Wish, pull_site
 from dm_fhir.sync.push.consent import Agree, begin_to_take_back, check_agreed, check_repair, nobody, waits
-from dm_fhir.sync.push.plan import TO_SEND, Item, plan, superseded
+from dm_fhir.sync.push.plan import TO_SEND, Item, Waiting, plan, superseded
 from dm_fhir.sync.push.pusher import push_site
 from dm_fhir.sync.push.repair import Copies, copies_of, repair_site
 from dm_fhir.sync.push.result import Result, unsent
 from dm_fhir.sync.push.verify import Verified, verify_site
+from dm_fhir.sync.push.waiting import waiting
 from dm_fhir.sync.side_by_side import side_by_side
 from dm_fhir.sync.summary import STEPS
 
@@ -111,7 +112,7 @@ def compute(work: Pass, sites: Sequence[Site]) -> dict[str, Computed]:
     return _each(work, sites, one, "compute", even_stopped=True)
 
 
-def planned(db: sqlite3.Connection, site: Site, mapper: Mapper, *, retract_all: bool = False) -> list[Item]:
+def planned(db: sqlite3.Connection, site: Site, mapper: Mapper, *, retract_all: bool = False) -> Iterator[Item]:
     """What a push to the site would do now: nothing of the patients who are held back, unless all is taken back; see `plan`."""
     back = () if retract_all else held(db, site, mapper.merges)
     return plan(db, site.name, mapper, site.push, held=back, retract_all=retract_all)
@@ -125,8 +126,8 @@ def push(work: Pass, sites: Sequence[Site], agree: Agree = nobody, *, again: boo
     back, asks whether that is agreed to, one site after another, before anything is written.
     """
 
-    def agreed(site: Site) -> list[Item]:
-        items = planned(work.db, site, work.mappers[site.name])
+    def agreed(site: Site) -> list[Waiting]:
+        items = list(waiting(planned(work.db, site, work.mappers[site.name])))
         _note(work.db, site.name, items)
         if any(item.action in TO_SEND for item in items):
             check_agreed(work.db, site, items, agree, again=again)
@@ -146,7 +147,7 @@ def retract(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[st
     """Take back all that we wrote to each site, if that is agreed to. Nothing is written there then until a push `again`."""
 
     def one(site: Site) -> Result:
-        items = planned(work.db, site, work.mappers[site.name], retract_all=True)
+        items = list(waiting(planned(work.db, site, work.mappers[site.name], retract_all=True)))
         if not items:
             return unsent(items)
         begin_to_take_back(work.db, site, items, agree)
@@ -182,29 +183,24 @@ def repair(work: Pass, sites: Sequence[Site], agree: Agree = nobody) -> dict[str
 
     def one(site: Site) -> Result:
         mapper = work.mappers[site.name]
-        items = planned(work.db, site, mapper)
         with work.connect(site) as connection:
-            several = copies_of(work.db, site, connection, items)
+            several = copies_of(work.db, site, connection, planned(work.db, site, mapper))
             if several:
                 check_repair(site, several, agree)
-            return repair_site(work.db, site, connection, mapper, work.run, items)
+            return repair_site(work.db, site, connection, mapper, work.run, planned(work.db, site, mapper))
 
     return _each(work, sites, one, "push")
 
 
-def _carried_out(work: Pass, site: Site, items: Sequence[Item]) -> Result:
+def _carried_out(work: Pass, site: Site, items: Sequence[Waiting]) -> Result:
     with work.connect(site) as connection:
         mapper = work.mappers[site.name]
         return push_site(work.db, site, connection, mapper, work.run, items, work.progress("push"))
 
 
-def _note(db: sqlite3.Connection, site: str, items: Sequence[Item]) -> None:
+def _note(db: sqlite3.Connection, site: str, items: Sequence[Waiting]) -> None:
     """Keep what the plan has found out without any server."""
-    same = [
-        (item.identifier, item.made_from)
-        for item in items
-        if item.action == "unchanged" and item.before is not None and item.before.made_from != item.made_from
-    ]
+    same = [(item.identifier, item.remade) for item in items if item.remade]
     gone = superseded(db, site, items)
     if same or gone:
         with transaction(db):

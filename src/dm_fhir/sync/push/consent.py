@@ -7,7 +7,7 @@ from dm_fhir.config import Site
 from dm_fhir.errors import ConfigError, NotConfirmed
 from dm_fhir.store.consent import agreed_address, note_agreed, note_taken_back, taken_back
 from dm_fhir.store.pushes import counts_by_state
-from dm_fhir.sync.push.plan import TO_SEND, Item
+from dm_fhir.sync.push.plan import TO_SEND, Waiting
 from dm_fhir.sync.push.repair import Copies
 
 #: Puts a question to whoever runs this; whether they agree.
@@ -32,7 +32,7 @@ def waits(db: sqlite3.Connection, site: Site) -> str | None:
 
 
 def check_agreed(
-    db: sqlite3.Connection, site: Site, items: Sequence[Item], agree: Agree = nobody, *, again: bool = False
+    db: sqlite3.Connection, site: Site, items: Sequence[Waiting], agree: Agree = nobody, *, again: bool = False
 ) -> None:
     """That `items` may be written. `again` lifts that everything was taken back. Raises ConfigError where nobody agrees."""
     reason = waits(db, site)
@@ -57,7 +57,7 @@ def check_agreed(
     _note(db, site)
 
 
-def begin_to_take_back(db: sqlite3.Connection, site: Site, items: Sequence[Item], agree: Agree) -> None:
+def begin_to_take_back(db: sqlite3.Connection, site: Site, items: Sequence[Waiting], agree: Agree) -> None:
     """That `items`, all of ours, may be taken back; from then on nothing is written. Raises ConfigError where nobody agrees."""
     question = f"{_what(items)} at {_where(site)}: entered-in-error? Nothing is written there then until push --again."
     if not agree(question):
@@ -94,7 +94,7 @@ def _note(db: sqlite3.Connection, site: Site) -> None:
         note_agreed(db, site.name, site.endpoint or "")
 
 
-def _what(items: Sequence[Item]) -> str:
+def _what(items: Sequence[Waiting]) -> str:
     sent = [item for item in items if item.action in TO_SEND]
     patients = len({item.patient for item in sent})
     return f"{len(sent)} Observation{'' if len(sent) == 1 else 's'} of {patients} patient{'' if patients == 1 else 's'}"

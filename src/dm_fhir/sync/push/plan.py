@@ -3,8 +3,9 @@
 import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -14,13 +15,16 @@ from dm_fhir.errors import NotWritable
 from dm_fhir.model.case import Outcome
 from dm_fhir.model.document import decode
 from dm_fhir.store.cases import OutcomeRow, outcomes
-from dm_fhir.store.pushes import Pushed, pushed
+from dm_fhir.store.database import batched
+from dm_fhir.store.pushes import Pushed, Standing, each_pushed, identifiers_of, pushed_of, standing
 from dm_fhir.store.resources import bodies_with
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.push.content import fingerprint, same_but_status, sources, status_of
 
 Action = Literal["new", "changed", "unchanged", "retract", "blocked", "not selected"]
 TO_SEND = ("new", "changed", "retract")
+#: So many are looked up at a time of what was written.
+_TOGETHER = 200
 #: What an imported score is called where an outcome has its variable.
 IMPORTED = "imported score"
 #: Why an outcome is not written that speaks of no time.
@@ -49,6 +53,31 @@ class Item(NamedTuple):
     why: str = ""
 
 
+class Before(NamedTuple):
+    """How what we sent last time stands."""
+
+    state: str
+    server_id: str | None
+    message: str | None
+
+
+class Waiting(NamedTuple):
+    """An item until its turn comes, when `whole` makes it one again: `packed` has its body, by identifier, beside others.
+
+    `remade` is what an unchanged one would be made from now, "" where that is what is noted of it.
+    """
+
+    action: Action
+    identifier: str
+    patient: str
+    variable: str
+    about: str
+    packed: bytes
+    before: Before | None
+    remade: str
+    why: str
+
+
 def plan(
     db: sqlite3.Connection,
     site: str,
@@ -57,35 +86,41 @@ def plan(
     *,
     held: Collection[str] = (),
     retract_all: bool = False,
-) -> list[Item]:
+) -> Iterator[Item]:
     """What a push would do, item by item, in a fixed order: scores before the outcomes that name them. Sends nothing.
 
     `push` says what is written to the site: without `imported` the scores that were read from tables are left as they are, on
     the server too; an outcome that no pattern of `outcomes` matches is not begun with. Nothing is written of the patients in
-    `held`. With `retract_all` everything that we wrote is taken back, and nothing else done.
+    `held`. With `retract_all` everything that we wrote is taken back, and nothing else done. Each item is made when it is asked
+    for, out of the store as it is then.
     """
-    before = pushed(db, site)
+    planner = _Planner(db, site, mapper, push, held, mapper.written_as.encode() + b"\0")
     if retract_all:
-        return [_retraction(old, mapper) for old in _in_order(before.values()) if _is_out(old)]
-    planner = _Planner(mapper, push, before, held)
-    scores = list(_scores(db, site, planner)) if push.imported else []
-    items = [_item(row, planner) for row in outcomes(db, site)]
-    still_there = {item.identifier for item in items}
-    gone = [old for old in _in_order(before.values()) if old.variable != IMPORTED and old.identifier not in still_there]
-    return [*scores, *items, *(planner.of_held(_retraction(old, mapper)) for old in gone if _is_out(old))]
+        yield from _retractions(planner, standing(db, site))
+        return
+    if push.imported:
+        yield from _scores(planner)
+    still_there: set[str] = set()
+    rows = outcomes(db, site)
+    while some := [(mapper.identifier(row.patient, row.variable, row.about), row) for row in islice(rows, _TOGETHER)]:
+        before = pushed_of(db, site, [name for name, _ in some])
+        still_there |= before.keys()
+        yield from (_item(row, name, before.get(name), planner) for name, row in some)
+    gone = each_pushed(db, site, (name for name in identifiers_of(db, site) if name not in still_there))
+    yield from map(planner.of_held, _retractions(planner, (old for old in gone if old.variable != IMPORTED)))
 
 
-def count(items: Iterable[Item]) -> dict[str, int]:
+def count(items: Iterable[Item | Waiting]) -> dict[str, int]:
     """How many of the items there are for each action."""
     return dict(Counter(item.action for item in items))
 
 
-def superseded(db: sqlite3.Connection, site: str, items: Iterable[Item]) -> list[str]:
+def superseded(db: sqlite3.Connection, site: str, items: Iterable[Item | Waiting]) -> list[str]:
     """The identifiers of what never came onto the server, and by these items is no longer wanted there."""
     wanted = {item.identifier for item in items if item.action != "not selected" and item.why != WITHOUT_TIME}
     return [
         old.identifier
-        for old in pushed(db, site, _NEVER_OUT).values()
+        for old in standing(db, site, _NEVER_OUT)
         if old.variable != IMPORTED and old.identifier not in wanted and old.server_id is None
     ]
 
@@ -95,10 +130,16 @@ _NEVER_OUT = ("rejected", "blocked")
 
 
 class _Planner(NamedTuple):
+    db: sqlite3.Connection
+    site: str
     mapper: Mapper
     push: Push
-    before: Mapping[str, Pushed]
     held: Collection[str]
+    mark: bytes
+
+    def made_from(self, body: bytes) -> str:
+        """The fingerprint of what is written of this outcome or score."""
+        return hashlib.sha256(self.mark + body).hexdigest()
 
     def selects(self, variable: str) -> bool:
         """Whether an outcome of this name is begun with."""
@@ -111,11 +152,13 @@ class _Planner(NamedTuple):
         return item
 
 
-def _in_order(rows: Iterable[Pushed]) -> list[Pushed]:
-    return sorted(rows, key=lambda old: (old.patient, old.variable, old.about))
+def _retractions(planner: _Planner, rows: Iterable[Pushed | Standing]) -> Iterator[Item]:
+    """Those of them taken back that the server has, or may have, as something that holds."""
+    out = sorted((old.patient, old.variable, old.about, old.identifier) for old in rows if _is_out(old))
+    return (_retraction(old, planner.mapper) for old in each_pushed(planner.db, planner.site, [one[-1] for one in out]))
 
 
-def _is_out(old: Pushed) -> bool:
+def _is_out(old: Pushed | Standing) -> bool:
     """Whether the server has it, or may have it, as something that holds."""
     return old.state != "retracted" and (old.server_id is not None or old.state in ("sending", "conflict"))
 
@@ -134,35 +177,40 @@ class _Score(msgspec.Struct, frozen=True):
     identifier: tuple[_Identifier, ...]
 
 
-def _scores(db: sqlite3.Connection, site: str, planner: _Planner) -> Iterator[Item]:
+def _scores(planner: _Planner) -> Iterator[Item]:
     """The imported scores of the store, in order of id. One withdrawn before it was ever written is none."""
     mapper = planner.mapper
-    held = dict(bodies_with(db, site, "Observation", f'"{mapper.imported_system}"'))
-    for id_ in sorted(held):
-        reference, body = f"Observation/{id_}", held[id_]
-        if not mapper.is_imported(reference):
-            continue  # a copy that the server sent
-        score = msgspec.json.decode(body, type=_Score)
-        old, is_withdrawn = planner.before.get(score.identifier[0].value), score.status == _ENTERED_IN_ERROR
-        if is_withdrawn and (old is None or not _is_out(old)):
-            continue
-        about = (score.identifier[0].value, score.subject.reference, IMPORTED, reference)
-        item = Item("retract" if is_withdrawn else "changed", *about, b"", old, _made_from(body, mapper))
-        if not is_withdrawn and _is_the_same(item):
-            yield _settled(item)
-            continue
-        item = item._replace(body=mapper.ready_import(body).body)
-        yield planner.of_held(item if is_withdrawn else _compared(item))
+    held = dict(bodies_with(planner.db, planner.site, "Observation", f'"{mapper.imported_system}"'))
+    # What is none of them is a copy that the server sent.
+    ours = [id_ for id_ in sorted(held) if mapper.is_imported(f"Observation/{id_}")]
+    for some in batched(ours, _TOGETHER):
+        scores = [(f"Observation/{id_}", held[id_], msgspec.json.decode(held[id_], type=_Score)) for id_ in some]
+        before = pushed_of(planner.db, planner.site, [score.identifier[0].value for _, _, score in scores])
+        for reference, body, score in scores:
+            old = before.get(score.identifier[0].value)
+            if score.status != _ENTERED_IN_ERROR or (old is not None and _is_out(old)):
+                yield _score(reference, body, score, old, planner)
 
 
-def _item(row: OutcomeRow, planner: _Planner) -> Item:
+def _score(reference: str, body: bytes, score: _Score, old: Pushed | None, planner: _Planner) -> Item:
+    """What is to be done with an imported score."""
+    mapper, is_withdrawn = planner.mapper, score.status == _ENTERED_IN_ERROR
+    about = (score.identifier[0].value, score.subject.reference, IMPORTED, reference)
+    made_from = planner.made_from(body)
+    if not is_withdrawn and old is not None and _is_the_same(old, made_from):
+        return Item(_settled(old), *about, b"", old, made_from, _refused(old))
+    ready = mapper.ready_import(body).body
+    item = Item("retract" if is_withdrawn else "changed", *about, ready, old, made_from)
+    return planner.of_held(item if is_withdrawn else _compared(item))
+
+
+def _item(row: OutcomeRow, name: str, old: Pushed | None, planner: _Planner) -> Item:
     """What is to be done with an outcome. One that was written from just this is not built again to see that."""
     mapper = planner.mapper
-    name = mapper.identifier(row.patient, row.variable, row.about)
-    old = planner.before.get(name)
-    item = Item("changed", name, row.patient, row.variable, row.about, b"", old, _made_from(row.body, mapper))
-    if _is_the_same(item):
-        return _settled(item)
+    about, made_from = (name, row.patient, row.variable, row.about), planner.made_from(row.body)
+    if old is not None and _is_the_same(old, made_from):
+        return Item(_settled(old), *about, b"", old, made_from, _refused(old))
+    item = Item("changed", *about, b"", old, made_from)
     if (old is None or not (old.state == "retracted" or _is_out(old))) and not planner.selects(row.variable):
         return item._replace(action="not selected")
     if row.patient in planner.held:
@@ -185,18 +233,19 @@ def _item(row: OutcomeRow, planner: _Planner) -> Item:
 _SETTLED = ("confirmed", "rejected")
 
 
-def _is_the_same(item: Item) -> bool:
-    old = item.before
-    return old is not None and old.state in _SETTLED and old.made_from == item.made_from
+def _is_the_same(old: Pushed, made_from: str) -> bool:
+    return old.made_from == made_from and old.state in _SETTLED
 
 
-def _settled(item: Item) -> Item:
-    """An item of which nothing is sent, since what would be was sent before."""
-    old = item.before
-    if old is not None and old.state == "rejected":
-        said = f": {old.message}" if old.message else ""
-        return item._replace(action="blocked", body=b"", why=f"{REFUSED}{said}")
-    return item._replace(action="unchanged", body=b"")
+def _settled(old: Pushed) -> Action:
+    """What is done where what would be sent was sent before."""
+    return "blocked" if old.state == "rejected" else "unchanged"
+
+
+def _refused(old: Pushed) -> str:
+    """Why it is blocked, if it is."""
+    said = f": {old.message}" if old.message else ""
+    return f"{REFUSED}{said}" if old.state == "rejected" else ""
 
 
 def _compared(item: Item) -> Item:
@@ -205,7 +254,7 @@ def _compared(item: Item) -> Item:
     if old is None:
         return item._replace(action="new")
     if old.state in _SETTLED and old.hash == fingerprint(item.body):
-        return _settled(item)
+        return item._replace(action=_settled(old), body=b"", why=_refused(old))
     return item._replace(action="changed" if old.server_id else "new", why=_left_open(old))
 
 
@@ -238,12 +287,8 @@ def _is_perhaps_taken_back(old: Pushed, mapper: Mapper) -> bool:
     return old.state == "sending" and old.hash == fingerprint(mapper.taken_back(old.body))
 
 
-def _made_from(body: bytes, mapper: Mapper) -> str:
-    return hashlib.sha256(b"\0".join((mapper.written_as.encode(), body))).hexdigest()
-
-
 def _retraction(old: Pushed, mapper: Mapper) -> Item:
     about = (old.identifier, old.patient, old.variable, old.about)
     item = Item("retract", *about, mapper.taken_back(old.body), old, why=_left_open(old))
     is_refused = old.state == "rejected" and old.hash == fingerprint(item.body)
-    return _settled(item) if is_refused else item
+    return item._replace(action="blocked", body=b"", why=_refused(old)) if is_refused else item

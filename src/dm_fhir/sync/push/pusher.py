@@ -8,7 +8,7 @@ first. A resource that somebody else has changed since we wrote it is never touc
 import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby, islice
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store.audit import note_written
 from dm_fhir.store.database import batched
 from dm_fhir.store.facts import facts, remember
-from dm_fhir.store.pushes import Pushed, forget, put_pushes, seconds_since_sent, settle_pushes
+from dm_fhir.store.pushes import Pushed, each_pushed, forget, put_pushes, seconds_since_sent, settle_pushes
 from dm_fhir.store.transmissions import (
     Activity,
     Transmission,
@@ -33,14 +33,15 @@ from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.push.bundle import write_bundles
 from dm_fhir.sync.push.content import fingerprint
 from dm_fhir.sync.push.first import write_first
-from dm_fhir.sync.push.plan import TO_SEND, Item
+from dm_fhir.sync.push.plan import TO_SEND, Item, Waiting
 from dm_fhir.sync.push.provenance import document, is_ours
 from dm_fhir.sync.push.request import Write, token
 from dm_fhir.sync.push.resolve import holds_only
-from dm_fhir.sync.push.result import NO_PATIENT, Result, counted, result_of
+from dm_fhir.sync.push.result import NO_PATIENT, Result, State, counted, result_of
 from dm_fhir.sync.push.single import Ended, NothingMayBeWritten, Writer, decide, write_one
 from dm_fhir.sync.push.subjects import missing_patients
-from dm_fhir.sync.push.verify import spread_sample
+from dm_fhir.sync.push.verify import not_kept, spread
+from dm_fhir.sync.push.waiting import whole
 from dm_fhir.sync.push.ways import Way, Ways
 from dm_fhir.sync.shared_store import SharedStore
 from dm_fhir.sync.workers import Job, work_off
@@ -50,6 +51,8 @@ Progress = Callable[[str, int, int], None]
 _MOST_FIRST = 3
 #: How many are looked up at a time, until there are so many that are not there.
 _LOOKED_AT = 20
+#: Of so many at a time the bodies are held where nothing is sent.
+_MOST_WHOLE = 200
 _SAMPLE = 20
 #: The server holds what we want to be there.
 _THERE = ("confirmed", "retracted")
@@ -61,7 +64,7 @@ def push_site(
     connection: Connection,
     mapper: Mapper,
     run: int,
-    items: Sequence[Item],
+    items: Sequence[Waiting],
     progress: Progress,
 ) -> Result:
     """Carry out `items`, and document what an earlier run has left undocumented.
@@ -78,7 +81,7 @@ def push_site(
 
 
 class _Pusher(SharedStore):
-    """One site's push at work, used by all its threads. `rows` has how each item stands that this push has dealt with."""
+    """One site's push at work, used by all its threads. `ended` has how each item stands that this push has dealt with."""
 
     def __init__(
         self,
@@ -87,11 +90,11 @@ class _Pusher(SharedStore):
         connection: Connection,
         mapper: Mapper,
         run: int,
-        items: Sequence[Item],
+        items: Sequence[Waiting],
     ) -> None:
         super().__init__(db)
         self.site, self.connection, self.mapper, self.run, self.items = site, connection, mapper, run, items
-        self.rows: dict[str, Pushed] = {}
+        self.ended: dict[str, State] = {}
         self.sent: set[str] = set()
         self._hashes: dict[str, str] = {}
         self._intended: dict[str, bytes] = {}
@@ -113,7 +116,7 @@ class _Pusher(SharedStore):
         ready = self._without_missing_patients(to_send)
         ready = self._first(ready)
         jobs: Iterator[Job] = (partial(self._job, some) for some in self._parts(ready))
-        work_off(self, jobs, lambda *_: progress(len(self.rows), len(to_send)))
+        work_off(self, jobs, lambda *_: progress(len(self.ended), len(to_send)))
         for transmission in left_open:
             self._document(transmission, is_new=False)
         self._prove()
@@ -121,8 +124,7 @@ class _Pusher(SharedStore):
 
     def result(self) -> Result:
         """What it came to."""
-        ended = [(item, self.rows.get(item.identifier)) for item in self.items]
-        result = result_of(ended)
+        result = result_of([(item, self.ended.get(item.identifier)) for item in self.items])
         checked = [counted(self.checked, "unfinished write", "unfinished writes") + " checked"] if self.checked else []
         return result._replace(
             remarks=[*checked, *result.remarks, *self.writer.ways.remarks],
@@ -135,7 +137,7 @@ class _Pusher(SharedStore):
     def cut_off(self, error: ServerUnavailable) -> ServerUnavailable:
         """The error that ended it, with how far it came."""
         to_send = sum(item.action in TO_SEND for item in self.items)
-        done = sum(row.state in _THERE for row in self.rows.values())
+        done = sum(one.state in _THERE for one in self.ended.values())
         host = urlsplit(self.connection.endpoint).netloc
         return ServerUnavailable(
             f"{done} of {to_send} written; run again later: {host}: {error.message}",
@@ -146,7 +148,18 @@ class _Pusher(SharedStore):
         with self.writing() as db:
             remember(db, self.site.name, name, value)
 
-    def _without_missing_patients(self, items: Sequence[Item]) -> list[Item]:
+    def _whole(self, items: Sequence[Waiting]) -> list[Item]:
+        """The items, whose turn has come."""
+        with self.reading() as db:
+            return whole(db, self.site.name, items)
+
+    def _block(self, items: Sequence[Waiting], why: str) -> None:
+        """Note that nothing is sent of these."""
+        with self.writing():
+            for some in batched(items, _MOST_WHOLE):
+                self._keep([Ended(item, "blocked", why) for item in self._whole(some)], None)
+
+    def _without_missing_patients(self, items: Sequence[Waiting]) -> list[Waiting]:
         """The items whose patients are there; the others are blocked. Who has something on the server already is not asked for."""
         known = {
             item.patient
@@ -154,48 +167,46 @@ class _Pusher(SharedStore):
             if item.before and item.before.server_id and item.before.state != "blocked"
         }
         missing = missing_patients(self.connection, {item.patient for item in items} - known)
-        blocked = [item for item in items if item.patient in missing]
-        with self.writing():
-            self._keep([Ended(item, "blocked", NO_PATIENT) for item in blocked], None)
+        self._block([item for item in items if item.patient in missing], NO_PATIENT)
         return [item for item in items if item.patient not in missing]
 
-    def _first(self, items: list[Item]) -> list[Item]:
+    def _first(self, items: list[Waiting]) -> list[Waiting]:
         """Write single items until it is known how the server writes one once; the items that are left."""
-        for new in islice(self._absent([item for item in items if _is_new(item)]), _MOST_FIRST):
+        for waiting in islice(self._absent([item for item in items if _is_new(item)]), _MOST_FIRST):
             if self.writer.ways.is_tried or not self.writer.ways.may_create:
                 break
-            items.remove(new)  # what is there already is written by its id, which needs no condition
+            items.remove(waiting)  # what is there already is written by its id, which needs no condition
+            (new,) = self._whole([waiting])
             transmission = self._intend([Write(new)], "CREATE")
             self._send([Write(new)], transmission, partial(self._first_of, Write(new)))
             self._document(transmission, is_new=True)
-            row, system = self.rows[new.identifier], _system(new)
+            row, system = next(each_pushed(self.db, self.site.name, [new.identifier])), _system(new)
             if row.server_id and holds_only(self.connection, system, row.server_id):
                 self._empty = system
         if self.writer.ways.way is None or not self.writer.ways.may_create:
-            new_ones = [item for item in items if _is_new(item)]
-            with self.writing():
-                self._keep([Ended(item, "blocked", "nothing new can be written once") for item in new_ones], None)
+            self._block([item for item in items if _is_new(item)], "nothing new can be written once")
             return [item for item in items if not _is_new(item)]
         return items
 
-    def _absent(self, items: Sequence[Item]) -> Iterator[Item]:
+    def _absent(self, items: Sequence[Waiting]) -> Iterator[Waiting]:
         """Those of them of which the server has nothing: what somebody has made of ours is not written over to try a way."""
         for some in batched(items, _LOOKED_AT):
             if self.writer.ways.is_tried or not self.writer.ways.may_create:
                 return
-            holdings = self.writer.look(some)
+            holdings = self.writer.look(self._whole(some))
             yield from (item for item in some if holdings[item.identifier].kind == "absent")
 
     def _first_of(self, write: Write) -> Iterator[Ended]:
         yield write_first(self.writer, write)
 
-    def _parts(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    def _parts(self, items: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
         """What goes into one transmission: the same activity, so many at most."""
         for _, some in groupby(sorted(items, key=_activity), key=_activity):
             yield from batched(list(some), self.writer.ways.bundle_size)
 
-    def _job(self, items: Sequence[Item]) -> Iterable[Job]:
+    def _job(self, some: Sequence[Waiting]) -> Iterable[Job]:
         """One transmission: looked up what needs to be, written, documented."""
+        items = self._whole(some)
         try:
             writes = list(self._looked_up(items))
         except RequestFailed as error:
@@ -272,12 +283,13 @@ class _Pusher(SharedStore):
     def _keep(self, ended: Sequence[Ended], transmission: Transmission | None) -> None:
         """Note what became of them. Call it inside a transaction."""
         self._note_documented()
-        rows = [_row(one, self._hashes.get(one.item.identifier), transmission) for one in ended]
-        known = [row for row in rows if self._intended.get(row.identifier) is row.body]
+        rows = [_row(one, self._hashes.pop(one.item.identifier, None), transmission) for one in ended]
+        intended = [self._intended.pop(row.identifier, None) for row in rows]
+        known = [row for row, body in zip(rows, intended, strict=True) if body is row.body]
         settle_pushes(self.db, self.site.name, known, self.run)
-        others = [row for row in rows if self._intended.get(row.identifier) is not row.body]
+        others = [row for row, body in zip(rows, intended, strict=True) if body is not row.body]
         put_pushes(self.db, self.site.name, others, self.run)
-        self.rows |= {row.identifier: row for row in rows}
+        self._note_ended(rows)
         if transmission is not None:
             self._of.setdefault(transmission.number, []).extend(rows)
         sent = [one for one in ended if one.was_sent]
@@ -285,6 +297,9 @@ class _Pusher(SharedStore):
         for is_retraction, some in groupby(sorted(sent, key=_is_retraction), key=_is_retraction):
             about = [(one.item.patient, one.server_id) for one in some if one.server_id]
             note_written(self.db, self.run, self.site.name, "retract" if is_retraction else "write", about)
+
+    def _note_ended(self, rows: Iterable[Pushed]) -> None:
+        self.ended |= {row.identifier: _state(row.state, row.message) for row in rows}
 
     def _document(self, transmission: Transmission | None, *, is_new: bool) -> None:
         """Its Provenance. Where the server has no time for it the next push does it."""
@@ -321,12 +336,18 @@ class _Pusher(SharedStore):
 
     def _prove(self) -> None:
         """Read a sample of what this push has written, and compare it."""
-        sent = [row for name, row in sorted(self.rows.items()) if name in self.sent and row.state in _THERE]
-        troubled = spread_sample(self.connection, sent, _SAMPLE, self.writer.ways)
+        there = sorted(name for name in self.sent if self.ended[name].state in _THERE)
+        with self.reading() as db:
+            sample = list(each_pushed(db, self.site.name, spread(there, _SAMPLE)))
+        troubled = not_kept(self.connection, sample, self.writer.ways)
         with self.writing() as db:
             self._note_documented()
             put_pushes(db, self.site.name, troubled, self.run)
-        self.rows |= {row.identifier: row for row in troubled}
+        self._note_ended(troubled)
+
+
+#: Most items end alike.
+_state = lru_cache(State)
 
 
 def _is_retraction(ended: Ended) -> bool:
@@ -338,12 +359,12 @@ def _system(item: Item) -> str:
     return token(item).rpartition("|")[0]
 
 
-def _is_unfinished(item: Item) -> bool:
+def _is_unfinished(item: Item | Waiting) -> bool:
     """Whether an earlier run was cut off while it wrote it."""
     return item.before is not None and item.before.state == "sending"
 
 
-def _is_new(item: Item) -> bool:
+def _is_new(item: Item | Waiting) -> bool:
     """Whether it was never sent, or never taken, as far as the ledger knows: an older one may have been put back."""
     old = item.before
     return item.action != "retract" and (
@@ -351,7 +372,7 @@ def _is_new(item: Item) -> bool:
     )
 
 
-def _activity(item: Item) -> Activity:
+def _activity(item: Item | Waiting) -> Activity:
     if item.action == "retract":
         return "NULLIFY"
     return "CREATE" if _is_new(item) or (item.before is not None and item.before.server_id is None) else "UPDATE"

@@ -1,7 +1,7 @@
 """Several copies of one result on a server: all but one are set to entered-in-error, on request only."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dm_fhir.config import Site
@@ -11,9 +11,9 @@ from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
 from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store.audit import note_written
-from dm_fhir.store.database import transaction
+from dm_fhir.store.database import batched, transaction
 from dm_fhir.store.facts import facts, remember
-from dm_fhir.store.pushes import Pushed, pushed, put_push
+from dm_fhir.store.pushes import Pushed, each_pushed, pushed, put_push
 from dm_fhir.store.transmissions import begin_transmission, set_state
 from dm_fhir.sync.mapper import Mapper
 from dm_fhir.sync.push.content import fingerprint
@@ -24,6 +24,8 @@ from dm_fhir.sync.push.resolve import find, is_retired, read
 from dm_fhir.sync.push.result import Result, counted
 from dm_fhir.sync.push.ways import Ways
 
+#: So many are looked for at a time: what is found of them is held.
+_TOGETHER = 200
 _SETTLED_NEXT = "repaired: one copy is left, and the next push brings it up to date: run dm-fhir push again"
 
 
@@ -41,29 +43,30 @@ class Copies(NamedTuple):
     others: tuple[Resource, ...]
 
 
-def copies_of(db: sqlite3.Connection, site: Site, connection: Connection, items: Sequence[Item]) -> list[Copies]:
+def copies_of(db: sqlite3.Connection, site: Site, connection: Connection, items: Iterable[Item]) -> list[Copies]:
     """The results of which the server holds several copies, of all that was written to the site or is to be. Nothing is written.
 
     The one that the ledger knows stays, else the oldest of those that say what we wrote, else the oldest. Raises RequestFailed,
     ServerUnavailable or LoginRefused.
     """
-    rows, planned = pushed(db, site.name), {item.identifier: item for item in items if item.body}
-    names = {identifier: token(item) for identifier, item in planned.items()}
-    names |= {row.identifier: name for row in rows.values() if (name := _name(row))}
-    found = find(connection, list(names.values()))
+    planned = {item.identifier: (token(item), item.patient, item.variable) for item in items if item.body}
+    rows = ((row, _name(row)) for row in pushed(db, site.name))
+    written = {row.identifier: (name, row.patient, row.variable) for row, name in rows if name}
     several = []
-    for identifier, name in sorted(names.items()):
-        standing = [copy for copy in found[name] if not is_retired(copy)]
-        if len(standing) > 1:
-            row = rows.get(identifier)
-            about, kept = row or planned[identifier], _kept(standing, row)
-            others = tuple(copy for copy in standing if copy is not kept)
-            several.append(Copies(name, row, about.patient, about.variable, kept, others))
-    return several
+    for some in batched([*(planned | written).items()], _TOGETHER):
+        found = find(connection, [name for _, (name, *_) in some])
+        standing = {name: [copy for copy in copies if not is_retired(copy)] for name, copies in found.items()}
+        for identifier, (name, patient, variable) in some:
+            if len(standing[name]) > 1:
+                row = next(each_pushed(db, site.name, [identifier]), None)
+                kept = _kept(standing[name], row)
+                others = tuple(copy for copy in standing[name] if copy is not kept)
+                several.append((identifier, Copies(name, row, patient, variable, kept, others)))
+    return [copies for _, copies in sorted(several, key=lambda one: one[0])]
 
 
 def repair_site(
-    db: sqlite3.Connection, site: Site, connection: Connection, mapper: Mapper, run: int, items: Sequence[Item]
+    db: sqlite3.Connection, site: Site, connection: Connection, mapper: Mapper, run: int, items: Iterable[Item]
 ) -> Result:
     """Look for copies of everything that was written to the site or is to be, and retire all but one of each; see `copies_of`.
 

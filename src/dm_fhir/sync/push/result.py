@@ -4,15 +4,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dm_fhir.store.pushes import Pushed
-from dm_fhir.sync.push.plan import HELD, IMPORTED, Item
+from dm_fhir.sync.push.plan import HELD, IMPORTED, Before, Waiting
 
 #: The states of a pushed outcome that somebody should look at, as people read them.
 _TROUBLES = {"rejected": "rejected", "conflict": "conflict", "sending": "not settled", "blocked": "blocked"}
 #: Why nothing of a patient is written.
 NO_PATIENT = "the patient is not on the target server"
-#: An item, and how it stands in the ledger after the push; None: as before.
-After = tuple[Item, Pushed | None]
+
+
+class State(NamedTuple):
+    """How an item stands in the ledger after the push, and what is to be said of that."""
+
+    state: str
+    message: str | None
+
+
+#: An item, and how it stands; None: as before.
+After = tuple[Waiting, State | Before | None]
 
 
 class Result(NamedTuple):
@@ -34,7 +42,7 @@ class Result(NamedTuple):
     provenance: dict[str, int]
 
 
-def unsent(items: Iterable[Item]) -> Result:
+def unsent(items: Iterable[Waiting]) -> Result:
     """What there is to say when none of `items` needs a request: what was refused before still is."""
     return result_of([(item, None) for item in items])
 
@@ -66,7 +74,7 @@ def _headlines(after: Sequence[After]) -> list[str]:
         lines.append(f"{rejected} of {len(rows)} rejected")
     if edited := sum(row.state == "conflict" and item.action == "retract" for item, row in rows):
         lines.append(counted(edited, "result was", "results were") + " edited on the server and not retracted")
-    if missing := {row.patient for _, row in rows if row.message == NO_PATIENT}:
+    if missing := {item.patient for item, row in rows if row.message == NO_PATIENT}:
         lines.append(counted(len(missing), "patient is", "patients are") + " not on the target server")
     if waiting := [item for item, _ in after if item.why == HELD]:
         patients = counted(len({item.patient for item in waiting}), "patient", "patients")
@@ -74,5 +82,5 @@ def _headlines(after: Sequence[After]) -> list[str]:
     return lines
 
 
-def _ending(item: Item, after: Pushed | None) -> str:
+def _ending(item: Waiting, after: State | Before | None) -> str:
     return _TROUBLES.get(after.state, item.action) if after else item.action

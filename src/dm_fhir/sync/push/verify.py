@@ -2,20 +2,21 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, NamedTuple, TypeVar
 
 from dm_fhir.config import Site
 from dm_fhir.errors import RequestFailed
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.resource import Resource
-from dm_fhir.store.database import batched
-from dm_fhir.store.pushes import Pushed, pushed
+from dm_fhir.store.pushes import Pushed, each_pushed, standing
 from dm_fhir.sync.push.content import altered
 from dm_fhir.sync.push.request import tokens, without_servers_own
 from dm_fhir.sync.push.resolve import find, is_retired, read
 from dm_fhir.sync.push.ways import Ways
 
+T = TypeVar("T")
 _TOGETHER = 100
 
 
@@ -43,32 +44,34 @@ def verify_site(db: sqlite3.Connection, site: Site, connection: Connection, most
 
     Raises ServerUnavailable or LoginRefused.
     """
-    written = pushed(
-        db, site.name, ("confirmed", "retracted", "conflict")
-    )  # a conflict is over when ours is there again
-    rows = [row for _, row in sorted(written.items()) if row.server_id]
-    seen = list(compared(connection, spread(rows, most) if most is not None else rows))
-    troubles = [f"{one.row.variable} of {one.row.patient}: {one.message}" for one in seen if one.kind != "same"]
-    return Verified(dict(Counter(one.kind for one in seen)), troubles)
+    # A conflict is over when ours is there again.
+    there = standing(db, site.name, ("confirmed", "retracted", "conflict"))
+    names = sorted(one.identifier for one in there if one.server_id)
+    rows = each_pushed(db, site.name, spread(names, most) if most is not None else names)
+    counts, troubles = Counter[str](), []
+    for one in compared(connection, rows):
+        counts[one.kind] += 1
+        if one.kind != "same":
+            troubles.append(f"{one.row.variable} of {one.row.patient}: {one.message}")
+    return Verified(dict(counts), troubles)
 
 
-def spread(rows: Sequence[Pushed], most: int) -> list[Pushed]:
-    """So many of the rows, evenly over all of them; all if there are no more."""
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[index * len(rows) // most] for index in range(most)]
+def spread(things: Sequence[T], most: int) -> Sequence[T]:
+    """So many of them, evenly over all; all if there are no more."""
+    if len(things) <= most:
+        return things
+    return [things[index * len(things) // most] for index in range(most)]
 
 
-def spread_sample(connection: Connection, rows: Sequence[Pushed], most: int, ways: Ways) -> list[Pushed]:
-    """The rows of a sample of `rows`, just written, that the server does not hold as they were sent, as they stand now."""
-    return [
-        _troubled(one, ways) for one in compared(connection, spread(rows, most)) if one.kind in ("differs", "twice")
-    ]
+def not_kept(connection: Connection, rows: Iterable[Pushed], ways: Ways) -> list[Pushed]:
+    """Those of the rows, just written, that the server does not hold as they were sent, as they stand now."""
+    return [_troubled(one, ways) for one in compared(connection, rows) if one.kind in ("differs", "twice")]
 
 
-def compared(connection: Connection, rows: Sequence[Pushed]) -> Iterator[Seen]:
+def compared(connection: Connection, rows: Iterable[Pushed]) -> Iterator[Seen]:
     """Each row with what the server holds of it. Raises ServerUnavailable or LoginRefused."""
-    for some in batched(rows, _TOGETHER):
+    rest = iter(rows)
+    while some := list(islice(rest, _TOGETHER)):
         names = {row.identifier: _token(row) for row in some}
         try:
             found = find(connection, list(names.values()))

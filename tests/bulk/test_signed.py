@@ -136,8 +136,9 @@ def test_a_crash_tells_no_address(clinic: Exporting, monkeypatch: pytest.MonkeyP
     assert set(seen(clinic, said)) == {"bulk_job.url", "bulk_file.url"}
 
 
-def test_what_an_address_lets_in_is_blotted_out_wherever_the_server_says_it(clinic: Exporting) -> None:
-    clinic.server.fail("GET jobs/1", refused(f"{SIGNED}-jobs is used up", 500), 9)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_what_an_address_lets_in_is_blotted_out_wherever_the_server_says_it(clinic: Exporting, status: int) -> None:
+    clinic.server.fail("GET jobs/1", refused(f"{SIGNED}-jobs is used up", status), 9)
     code, said = told(clinic, "-v", "pull", "--json")
     assert code == 3
     assert "… is used up" in said

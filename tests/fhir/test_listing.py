@@ -175,6 +175,15 @@ def test_what_is_named_besides_its_folder_is_read_and_not_passed_over(tmp_path: 
     assert found(tmp_path, notes)[1] == found(notes, tmp_path)[1] == {}
 
 
+def test_a_document_too_large_to_look_through_is_named_and_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LARGEST_BYTES", 2**16)
+    for size in (2**16 - 2, 2**18):
+        (tmp_path / f"{size}.json").write_bytes(b'"%b"' % (b"x" * size))
+    assert found(tmp_path) == ([f"{tmp_path}/{2**18}.json"], {f"{tmp_path}/{2**16 - 2}.json": "not a FHIR file"})
+
+
 def test_a_name_steers_no_terminal(tmp_path: Path) -> None:
     name = "\x1b[2Ja\nb\u202e\xa0é.ndjson"
     (tmp_path / name).write_bytes(LINE)

@@ -176,6 +176,19 @@ def test_a_listing_of_many_pages_asks_for_no_object(put: Callable[[str, bytes], 
     assert all("list-type=2" in line for line in way.asked)
 
 
+@pytest.mark.parametrize(("info", "is_other"), [
+    ({"size": 5, "ETag": '"a"'}, False), ({"size": 5}, False), ({"size": 5, "ETag": "b"}, True), ({"size": 6, "ETag": "a"}, True), ({"size": 6}, True),
+])  # fmt: skip
+def test_some_stores_say_less_of_an_object_that_is_opened(info: dict[str, Any], is_other: bool) -> None:
+    assert storage._is_other(storage._version({"size": 5, "ETag": '"a"', "mtime": 7}), info) == is_other
+
+
+def test_what_has_come_since_the_last_listing_is_seen(put: Callable[[str, bytes], None]) -> None:
+    for name in ("a", "b"):
+        put(f"x/{name}.ndjson", PATIENTS)
+        assert find_sources(["s3://bucket/x/"])[0][-1].path == f"s3://bucket/x/{name}.ndjson"
+
+
 def test_a_large_object_is_read_in_ranges_from_any_place(
     put: Callable[[str, bytes], None], way: Way, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,6 +237,26 @@ def test_how_many_there_should_be_is_known_if_every_file_says_it(clinic: Exporti
     assert sorted(rows) == [("bulk: Observation", None, 5), ("bulk: Patient", 3, 3)]
 
 
+def test_of_what_could_not_be_exported_the_words_of_the_first_error_are_told(clinic: Exporting) -> None:
+    said = [("a remark", "warning"), ("the first", "error"), ("the second", "error")]
+    clinic.server.problems = [operation_outcome(text, severity=how) for text, how in said]
+    assert clinic.pull().code == 3
+    assert clinic.study.ask("SELECT message, received FROM unit WHERE query = 'bulk: error'") == [
+        ("server: the first", 3)
+    ]
+
+
+@pytest.mark.parametrize("body", [b"{oops\n", b'{"resourceType":"Patient"}\n', b"{}\n" * 2])
+def test_what_could_not_be_exported_and_cannot_be_read_is_open(clinic: Exporting, body: bytes) -> None:
+    clinic.server.problems = [operation_outcome("a remark", severity="information")]
+    clinic.server.manners.counts = False
+    clinic.server.spoil("GET files/1/error-1", lambda reply: replace(reply, body=reply.body + body))
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: error": ("partial", "unreadable")}
+    (message,) = clinic.study.ask("SELECT message FROM unit WHERE query = 'bulk: error'")
+    assert message == (f"{body.count(b'{')} lines of what could not be exported are not readable",)
+
+
 def test_one_file_that_fails_costs_its_type_alone(clinic: Exporting) -> None:
     clinic.server.fail("GET files/1/Observation-1", Reply(500), times=100)
     assert clinic.pull().code == 3

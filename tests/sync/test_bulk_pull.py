@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+
+from dm_fhir.fhir.retry_after import instant
 
 from ..bulk.server import Reply
 from .exporting import STRANGER, exporting, two_and_a_stranger
@@ -146,6 +151,17 @@ def test_deletions_show_every_so_many_days(clinic: Exporting) -> None:
     clinic.configure('mode = "bulk"', 'mode = "bulk"\nfull_every_days = 0.000001')
     clinic.pull()
     assert clinic.since() == ["", ""]
+
+
+def test_changes_do_not_put_off_when_everything_is_asked_for_again(clinic: Exporting) -> None:
+    clinic.pull()
+    before = instant(datetime.now(UTC) - timedelta(days=2))
+    with closing(sqlite3.connect(clinic.study.config.with_name("dm-fhir.sqlite"))) as db, db:
+        db.execute("UPDATE unit SET read_in_full = ? WHERE query LIKE 'bulk: %'", (before,))
+    clinic.server.held.put(cdasi("a-later", "a", "2026-05-05", 8))
+    assert clinic.pull().code == 0
+    assert clinic.since()[-1] != ""
+    assert clinic.study.ask("SELECT DISTINCT read_in_full FROM unit WHERE query LIKE 'bulk: %'") == [(before,)]
 
 
 def test_another_scope_is_another_export(clinic: Exporting) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.errors import AnswerUnusable, RequestFailed, ServerUnavailable
-from dm_fhir.fhir.addresses import joined, own_address, same_origin
+from dm_fhir.fhir.addresses import joined, own_address, same_origin, secrets_of
 from dm_fhir.fhir.bulk_kick_off import RUNNING
 from dm_fhir.fhir.bulk_manifest import Manifest, ManifestFile, read_manifest, together
 from dm_fhir.fhir.connection import Connection
@@ -174,7 +174,7 @@ def _address_of_file(connection: Connection, base: str, link: str, notes: Counte
 
 def _no_good(connection: Connection, answer: Answer) -> Waiting:
     """What an answer that is neither progress nor a manifest comes to. Raises RequestFailed where the job is over."""
-    status, said = answer.status, server_says(answer.body, connection.secrets)
+    status, said = answer.status, server_says(answer.body, [*connection.secrets, *secrets_of(answer.url)])
     text = f": {said}" if said else ""
     if status in (404, 410):
         raise RequestFailed(f"the server knows no such export any more ({status}){text}", reason=GONE, status=status)

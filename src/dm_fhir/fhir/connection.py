@@ -243,10 +243,7 @@ class Connection:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What has been sent and must not come back in a message: logins, and what in an address lets in whoever has it.
-
-        A server may repeat it anywhere.
-        """
+        """What has been sent and must not come back in a message: a server may repeat it anywhere."""
         with self._counting:
             return tuple(self._secrets)
 
@@ -259,19 +256,18 @@ class Connection:
 
     def _sent(self, attempt: "_Attempt", url: str, headers: dict[str, str], session: requests.Session) -> Answer:
         sent = {**_HEADERS, **headers, **(attempt.sink.headers() if attempt.sink else {})}
-        secrets = [*secrets_in(sent), *secrets_of(url)]
         if attempt.body is not None:
             sent.setdefault("Content-Type", "application/fhir+json")
         with self.pace.turn():
             with self._counting:
-                self._secrets.update(secrets)
+                self._secrets.update(secrets_in(sent))
                 self.requests_sent += 1
                 self.writes_sent += not attempt.only_reads
             try:
                 answer = exchange(
                     session, attempt.method, url, attempt.body, sent, self.limits, attempt.place, attempt.sink
                 )
-                return blotted(answer, secrets) if answer.status >= 400 else answer
+                return blotted(answer, [*secrets_in(sent), *secrets_of(url)]) if answer.status >= 400 else answer
             except Broken as error:
                 raise attempt.may_pass(error.cause, is_certain=error.is_unsent) from None
 
@@ -280,7 +276,7 @@ class Connection:
         status, place = answer.status, attempt.place
         if 200 <= status < 300 or status in attempt.accept:
             return
-        text = server_says(answer.body, hide=[*secrets_in(sent), *self.secrets])
+        text = server_says(answer.body, hide=secrets_in(sent))
         said = f": {text}" if text else ""
         if status in TRY_AGAIN:
             if status in _TOO_MUCH:

@@ -322,6 +322,13 @@ def test_what_is_no_login(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "same"), [("s3a", "s3"), ("s3n", "s3"), ("gcs", "gs"), ("GS", "gs"), ("hdfs", "hdfs")]
+)
+def test_other_names_of_the_same_store(address: str, same: str) -> None:
+    assert storage.address_of(f"{address}://box/X") == f"{same}://box/X"
+
+
+@pytest.mark.parametrize(
     ("address", "message"), [("https://x/y.ndjson", 'mode = "bulk"'), ("ftp://x/y", "s3://, gs://")]
 )
 def test_addresses_that_nobody_here_reads(address: str, message: str) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dm_fhir.sync.bulk import pull
+from dm_fhir.sync.bulk.job import spool_of
+from dm_fhir.sync.bulk.taking import take_in
 from dm_fhir.sync.public_words import OTHER, query_said
 
 from ..bulk.exports import operation_outcome
@@ -18,6 +21,10 @@ from .mocked import cdasi, infusion, person
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from dm_fhir.store.bulk_jobs import BulkJob
+    from dm_fhir.sync.bulk.order import Order
+    from dm_fhir.sync.puller import Puller
 
     from .exporting import Exporting
 
@@ -325,7 +332,7 @@ def test_a_list_of_deletions_that_is_not_readable_is_set_aside(clinic: Exporting
 
 
 @pytest.mark.parametrize("entry", [
-    {"method": "PUT", "url": "Observation/a-before"}, {"method": "DELETE", "url": "Patient?identifier=7"}, {"method": "DELETE"}, {},
+    {"method": "PUT", "url": "Observation/a-before"}, {"method": "DELETE", "url": "Patient?identifier=7"}, {"method": "DELETE"}, {"method": "DELETE", "url": "/a-before"}, {},
 ])  # fmt: skip
 def test_what_is_no_deletion_of_one_resource_is_set_aside_and_the_others_count(
     clinic: Exporting, entry: dict[str, str]
@@ -345,6 +352,30 @@ def test_what_is_no_deletion_of_one_resource_is_set_aside_and_the_others_count(
     assert clinic.study.ask("SELECT query, place, reason FROM quarantine") == [
         ("bulk: deleted", "deleted-1.ndjson:1", "unreadable")
     ]
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("deleted", "file-damaged"), ("error", "unreadable")])
+def test_what_an_export_says_beside_its_records_is_damaged_on_the_disk(
+    clinic: Exporting, monkeypatch: pytest.MonkeyPatch, kind: str, reason: str
+) -> None:
+    clinic.pull()
+    marks = clinic.watermarks()
+    clinic.server.delete("Observation/a-after")
+    clinic.server.problems = [operation_outcome("a remark", severity="information")]
+    clinic.server.manners.files = "gz"
+
+    def damaged(puller: Puller, order: Order, job: BulkJob, *more: Any) -> None:
+        path = spool_of(puller, job) / f"{kind}-1.ndjson"
+        path.write_bytes(path.read_bytes()[:-6])
+        take_in(puller, order, job, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pull, "take_in", damaged)
+        assert clinic.pull().code == 3
+    assert clinic.units() == {f"bulk: {kind}": ("partial", reason)}
+    assert clinic.watermarks()[f"bulk: {kind}"] == marks[f"bulk: {kind}"]
+    assert clinic.pull().code == 0
+    assert "Observation/a-after" not in clinic.held()
 
 
 def test_a_list_of_deletions_that_does_not_come_keeps_the_mark(clinic: Exporting) -> None:

@@ -164,6 +164,23 @@ def test_changes_do_not_put_off_when_everything_is_asked_for_again(clinic: Expor
     assert clinic.study.ask("SELECT DISTINCT read_in_full FROM unit WHERE query LIKE 'bulk: %'") == [(before,)]
 
 
+def test_what_a_filter_leaves_out_is_not_missing(clinic: Exporting) -> None:
+    clinic.pull()
+    clinic.configure("enabled = false\n", 'enabled = false\n[site.bulk]\ntype_filters = ["Observation?code=another"]\n')
+    clinic.server.held.put(
+        {
+            "resourceType": "Observation",
+            "id": "other",
+            "code": {"coding": [{"code": "another"}]},
+            "subject": {"reference": "Patient/a"},
+        }
+    )
+    assert clinic.pull().code == 0
+    assert len(clinic.server.lines("GET files/2/Observation")) == 1
+    assert clinic.server.lines("GET fhir/Observation/") == []
+    assert clinic.held() == OF_A_AND_B
+
+
 def test_another_scope_is_another_export(clinic: Exporting) -> None:
     clinic.pull()
     clinic.configure('mode = "bulk"', 'mode = "bulk"\nscope = "all"')

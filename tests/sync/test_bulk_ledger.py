@@ -92,6 +92,33 @@ def test_a_type_that_nobody_can_count_is_open(clinic: Exporting) -> None:
     assert clinic.since()[-1] != ""
 
 
+def test_what_everybody_has_is_no_count_of_a_group(tmp_path: Path) -> None:
+    group = {"resourceType": "Group", "id": "g", "member": [{"entity": {"reference": "Patient/a"}}]}
+    more = '[site.cohort]\nby = "group"\ngroup = "Group/g"\n'
+
+    def unsearchable(reply: Reply) -> Reply:
+        document = json.loads(reply.body)
+        (of,) = (one for one in document["rest"][0]["resource"] if one["type"] == "Observation")
+        of["searchParam"] = [one for one in of["searchParam"] if one["name"] not in ("patient", "subject")]
+        return replace(reply, body=json.dumps(document).encode())
+
+    with exporting(tmp_path / "study", [*two_and_a_stranger(), group], more=more) as clinic:
+        clinic.server.manners.silent_about = ("Observation",)
+        clinic.server.spoil("GET fhir/metadata", unsearchable)
+        assert clinic.pull().code == 3
+        (row,) = clinic.study.ask("SELECT expected, message FROM unit WHERE query = 'bulk: Observation'")
+        assert row == (None, "the export has no Observation, and the server does not say how many it has")
+
+
+def test_a_type_that_may_lack_and_is_counted_is_missing_all_the_same(clinic: Exporting) -> None:
+    clinic.configure('mode = "bulk"', 'mode = "bulk"\noptional_types = ["AdverseEvent"]')
+    event = {"resourceType": "AdverseEvent", "id": "e", "actuality": "actual", "subject": {"reference": "Patient/a"}}
+    clinic.server.held.put(event | {"event": {"coding": [ZOSTER]}})
+    clinic.server.manners.silent_about = ("AdverseEvent",)
+    assert clinic.pull().code == 3
+    assert clinic.units() == {"bulk: AdverseEvent": ("failed", "not-delivered")}
+
+
 def test_a_type_that_changes_alone_bring_first_is_read_in_full(clinic: Exporting) -> None:
     clinic.server.fail("GET fhir/AdverseEvent", Reply(404), times=100)
     clinic.configure('mode = "bulk"', 'mode = "bulk"\noptional_types = ["AdverseEvent"]')

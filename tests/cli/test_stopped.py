@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from dm_fhir.cli.many_sites import many_lines
 from dm_fhir.store.ledger import begin_run, end_run
 from dm_fhir.store.stops import Stop, clear_stop, note_stop
 from dm_fhir.sync.metrics import LastRun, metrics_text
 from dm_fhir.sync.notification import message
-from dm_fhir.sync.summary import SiteSummary
+from dm_fhir.sync.summary import Attention, SiteSummary
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Study
@@ -170,3 +171,43 @@ def test_failed_says_of_many_sites_how_all_are_asked_again(study: Study) -> None
         "at 1 site nothing needs attention",
     ]
     assert not any("all of it again" in line for line in study.type("failed", "--site", "more-*").lines)
+
+
+def open_at(name: str, units: int, until: str = _WED) -> SiteSummary:
+    """A site with so many open units, for a reason of its own."""
+    reason = f"http-5{name[-2:]}"
+    attention = [Attention(f"Patient/{n}", f"{name} {n}", "failed", reason, "500", None, 0) for n in range(units)]
+    return structs.replace(site(name), attention=attention, complete_until=None if units else until)
+
+
+def test_of_equals_that_come_first_where_most_is_open_and_the_others_are_counted() -> None:
+    summaries = [
+        *(open_at(f"open-{number:02}", units=number % 7 + 1) for number in range(12)),
+        *(open_at(f"well-{number}", 0, until) for number, until in enumerate((_TUE, _MON, _WED))),
+    ]
+    lines = many_lines([*summaries, site("given-up", stop(3, reason="http-500"))])
+    assert lines[0] == "16 sites: 3 complete, 12 partial, 1 failed"
+    heads = [line.partition(":")[0] for line in lines if re.match("(open|given)-", line)]
+    sizes = [6, 5, 4, 11, 3, 10, 2, 9, 1]
+    assert heads == ["given-up", *(f"open-{number:02}" for number in sizes)]
+    assert "… and 3 more sites that need attention; all of them: dm-fhir status --all" in lines
+    assert lines[-1].startswith(f"complete: 3 sites, all of them until {_MON}; ")
+    first = lines.index("open-06: not complete")
+    assert lines[first + 1 : first + 6] == [
+        *(f"  failed: Patient/{number} open-06 {number}: 500" for number in range(4)),
+        "  … and 3 more lines: dm-fhir status --site open-06",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({"set_aside": {"page 1, entry 0": "no-id"}}, "something was set aside: dm-fhir quarantine"),
+        ({"unreadable": ["Observation/1"]}, "records that cannot be read: dm-fhir findings"),
+        ({"pushed": {"sending": 1}}, "outcomes not settled: dm-fhir push --dry-run"),
+        ({"pushed": {"blocked": 1}}, "outcomes blocked: dm-fhir push --dry-run"),
+    ],
+)
+def test_each_kind_of_fault_at_many_sites_has_a_line(what: dict[str, Any], said: str) -> None:
+    lines = many_lines([structs.replace(site(f"site-{number}"), **what) for number in range(11)])
+    assert lines[:2] == ["11 sites: 11 partial", f"at 11 sites: {said}: site-0, site-1, site-10, site-2 and 7 more"]

@@ -129,7 +129,7 @@ def test_interrupted_it_ends_at_once_and_leaves_nothing(tmp_path: Path, monkeypa
             time.sleep(0.01)
         assert len(list(temporary.iterdir())) == 12
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=2)
+        out, err = process.communicate(timeout=WITHIN_SECONDS)  # they hang for three times that
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert list(temporary.iterdir()) == []

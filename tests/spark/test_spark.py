@@ -1,5 +1,6 @@
 """Spark gives the very bytes that this machine gives; and what goes wrong there is said here, without a patient in it."""
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,16 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from dm_fhir.errors import ConfigError, DmFhirError
+from dm_fhir.fhir.listing import find_sources
 from dm_fhir.mappings.site import SiteMapper
 from dm_fhir.sync.scan import spark as runner
 from dm_fhir.sync.scan.cohort_questions import GivenDrug
-from dm_fhir.sync.scan.piece import Piece
+from dm_fhir.sync.scan.piece import Piece, pieces_of
 from dm_fhir.sync.scan.questions import Question
 from dm_fhir.sync.scan.record_questions import OfPatients
 from dm_fhir.sync.scan.runners import in_processes, in_turn
 from dm_fhir.sync.scan.scanned import ENCODER, Scanned
 
-from .conftest import OPEN_SOCKETS, Spark
+from .conftest import OPEN_SOCKETS, Spark, fill, infusion
 from .odd_questions import SENTINEL, Everything, Fails, FailsOnce
 
 pytestmark = [pytest.mark.tool, OPEN_SOCKETS]
@@ -36,6 +38,19 @@ def test_the_same_bytes_as_on_this_machine(spark: Spark, pieces: list[Piece], ma
         here = encoded(in_turn(pieces, question))
         assert encoded(on(spark, pieces, question)) == here
         assert encoded(in_processes(pieces, question, 2)) == here
+
+
+def test_paths_from_the_folder_where_the_command_was_typed(
+    spark: Spark, mapper: SiteMapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "in")
+    with open(b"%b/in/\xff.ndjson" % os.fsencode(tmp_path), "w") as file:  # a name that is not UTF-8
+        file.write(infusion(7, "Patient/p7"))
+    monkeypatch.chdir(tmp_path)
+    pieces = pieces_of(find_sources(["in"])[0])
+    here = encoded(in_turn(pieces, OfPatients(mapper, None, None)))
+    assert encoded(on(spark, pieces, OfPatients(mapper, None, None))) == here
+    assert b"file-not-readable" not in here
 
 
 def test_the_input_has_what_may_be_odd(pieces: list[Piece], mapper: SiteMapper) -> None:

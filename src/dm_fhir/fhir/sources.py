@@ -15,6 +15,7 @@ from io import BufferedReader
 from typing import BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from dm_fhir.errors import ConfigError
 from dm_fhir.fhir.archives import check_end, is_archive, opened_member
@@ -53,6 +54,15 @@ def source_of(path: str) -> Source:
             return Source(path, os.fstat(file.fileno()).st_size, version_of(file), packing(file) is not None)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def in_any_folder(source: Source) -> Source:
+    """The same source by a path that also holds where another folder is the working one."""
+    if source.path == STANDARD_INPUT or is_address(source.path):
+        return source
+    return replace(
+        source, path=os.path.join(os.getcwd(), source.path)
+    )  # pathlib would change the names within archives
 
 
 def printable(path: str) -> str:

@@ -14,10 +14,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
+from msgspec.structs import replace
 
 from dm_fhir import __version__
 from dm_fhir.errors import DmFhirError, ServerUnavailable, unexpected
+from dm_fhir.fhir.sources import in_any_folder
 from dm_fhir.sync.scan.piece import Piece
 from dm_fhir.sync.scan.questions import Question
 from dm_fhir.sync.scan.runners import Runner
@@ -65,7 +66,7 @@ def parcels(
     """What comes of the pieces, read in this session: each parcel once, however often Spark has to begin a task again."""
     from pyspark import StorageLevel
 
-    numbered = [msgspec.msgpack.encode(one) for one in enumerate(pieces)]
+    numbered = [(number, replace(piece, source=in_any_folder(piece.source))) for number, piece in enumerate(pieces)]
     tasks = min(len(numbered), MOST_TASKS)
     with explained(log):
         asked = context.broadcast(question)
@@ -84,13 +85,12 @@ def parcels(
         asked.destroy()
 
 
-def _read(expected: str, asked: "Broadcast[Question]", numbered: Iterable[bytes]) -> Iterator[bytes]:
+def _read(expected: str, asked: "Broadcast[Question]", numbered: Iterable[tuple[int, Piece]]) -> Iterator[bytes]:
     """A task: its pieces for the question. What goes wrong is said without a text or value that may be a patient's."""
     if installed() != expected:
         raise TaskFailed("an executor has another dm-fhir than this machine, or other tables", HOW, is_setup=True)
     question = asked.value
-    for one in numbered:
-        number, piece = msgspec.msgpack.decode(one, type=tuple[int, Piece])
+    for number, piece in numbered:
         try:
             for parcel in scan(number, piece, question):
                 yield ENCODER.encode(parcel)

@@ -55,7 +55,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], name: str | None, as_jso
     if name is not None:
         found = _only(name, found, name_of)
     summaries = [summary for _, summary in found]
-    code = worst_exit_code(summary.exit_code(_STEPS) for summary in summaries)
+    code = worst_exit_code(summary.standing_code(_STEPS) for summary in summaries)
     if as_json:
         click.echo(document("failed", [_for_machines(site, one, program, name_of) for site, one in found], code))
         return code

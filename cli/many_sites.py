@@ -114,4 +114,4 @@ def _of_site(summary: SiteSummary) -> list[str]:
 def _rank(summary: SiteSummary) -> tuple[int, int, int, str]:
     """The worst first: what stopped, what no retry mends, and where most is open."""
     worst = min(fault.rank for fault in _faults(summary))
-    return worst, EXIT_PRECEDENCE.index(summary.exit_code()), -len(summary.attention), summary.site
+    return worst, EXIT_PRECEDENCE.index(summary.standing_code()), -len(summary.attention), summary.site

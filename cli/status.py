@@ -29,7 +29,7 @@ def command(ctx: click.Context, sites: tuple[str, ...], each: bool, as_json: boo
     """
     with opened(ctx, sites) as study:
         summaries = [summarise(study.db, site, merges) for site in study.sites]
-        code = worst_exit_code(summary.exit_code() for summary in summaries)
+        code = worst_exit_code(summary.standing_code() for summary in summaries)
         run = next(iter(runs(study.db, 1)), None)
         lines = [f"last run: {run.command}, {ending(run, is_newest=True)}"] if run else ["no run yet"]
         last = {name: getattr(run, name) for name in ("command", "started", "ended", "exit_code")} if run else None

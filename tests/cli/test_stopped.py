@@ -192,6 +192,7 @@ def test_of_equals_that_come_first_where_most_is_open_and_the_others_are_counted
     assert heads == ["given-up", *(f"open-{number:02}" for number in sizes)]
     assert "… and 3 more sites that need attention; all of them: dm-fhir status --all" in lines
     assert lines[-1].startswith(f"complete: 3 sites, all of them until {_MON}; ")
+    assert not any("and 0 more" in line for line in lines)
     first = lines.index("open-06: not complete")
     assert lines[first + 1 : first + 6] == [
         *(f"  failed: Patient/{number} open-06 {number}: 500" for number in range(4)),
@@ -211,3 +212,15 @@ def test_of_equals_that_come_first_where_most_is_open_and_the_others_are_counted
 def test_each_kind_of_fault_at_many_sites_has_a_line(what: dict[str, Any], said: str) -> None:
     lines = many_lines([structs.replace(site(f"site-{number}"), **what) for number in range(11)])
     assert lines[:2] == ["11 sites: 11 partial", f"at 11 sites: {said}: site-0, site-1, site-10, site-2 and 7 more"]
+
+
+def test_what_stopped_a_run_and_could_not_be_kept_is_told_all_the_same() -> None:
+    full = [
+        structs.replace(site(f"site-{number}"), error="no space left", stopped_by="failed", units={"partial": 1})
+        for number in range(11)
+    ]
+    assert many_lines(full)[:2] == [
+        "11 sites: 11 failed",
+        "at 11 sites: stopped: failed: site-0, site-1, site-10, site-2 and 7 more",
+    ]
+    assert "  stopped: no space left" in many_lines([*full[:2], *(site(f"well-{number}") for number in range(9))])

@@ -78,6 +78,15 @@ def test_of_a_site_that_was_never_tried_all_is_open(four: Hospitals, tmp_path: P
     assert study.ask("SELECT state FROM unit WHERE query = 'whole plan'") == [("complete",)]
 
 
+def test_a_run_that_asks_no_server_answers_for_no_login(four: Hospitals, tmp_path: Path) -> None:
+    study = four.study(tmp_path / "study")
+    assert study.type("pull", "--site", "b").code == 5
+    records = tmp_path / "records.ndjson"
+    records.write_text('{"resourceType": "Patient", "id": "1"}\n')
+    assert study.type("pull", "--site", "b", "--from", str(records)).code == 0
+    assert study.type("status", "--site", "b").code == 5
+
+
 def test_a_site_of_files_has_nothing_to_ask_again(four: Hospitals, tmp_path: Path) -> None:
     study = four.study(tmp_path / "study")
     study.config.write_text(study.config.read_text() + '[[site]]\nname = "files"\n')

@@ -70,8 +70,8 @@ class SiteSummary(msgspec.Struct, frozen=True):
     stopped_by: str | None = None
 
     def exit_code(self, steps: tuple[str, ...] = STEPS) -> int:
-        """The code that the ledger, and what was given up, ask for, as far as these steps answer for it."""
-        codes = [3 if self.held else 0, *(stop.exit_code for stop in self.stops if stop.step in steps)]
+        """The code that the ledger asks for, as far as these steps answer for it."""
+        codes = [3 if self.held else 0]
         if "pull" in steps:
             codes += [3] if self.attention or self.set_aside or not self.units else []
             codes += [5] if self.all_refused else []
@@ -81,6 +81,10 @@ class SiteSummary(msgspec.Struct, frozen=True):
             codes += [3] if any(self.pushed.get(state) for state in ("blocked", "rejected", "sending")) else []
             codes += [7] if self.pushed.get("conflict") else []
         return worst_exit_code(codes)
+
+    def standing_code(self, steps: tuple[str, ...] = STEPS) -> int:
+        """The same for whoever looks later: with what stopped these steps when they were last tried."""
+        return worst_exit_code([self.exit_code(steps), *(stop.exit_code for stop in self.stops if stop.step in steps)])
 
 
 def summarise(db: sqlite3.Connection, site: Site, merges: Merges, error: DmFhirError | None = None) -> SiteSummary:

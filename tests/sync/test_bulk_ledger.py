@@ -230,7 +230,7 @@ def as_of_2031(reply: Reply) -> Reply:
 
 
 def test_a_mark_moves_with_a_whole_type_only(clinic: Exporting) -> None:
-    clinic.server.manners.lines_per_file = 1
+    clinic.server.manners.lines_per_file, clinic.server.manners.counts = 1, False
     clinic.pull()
     marks = clinic.watermarks()
     for number in range(2):

@@ -196,6 +196,7 @@ class _Veil:
     def __init__(self, key: bytes, site: str, dates: MovedDates) -> None:
         # The same few references stand in many places.
         self._tools = _Tools(cache(lambda reference: pseudonym(key, site, reference)), dates)
+        self._sources: dict[model.Source, model.Source] = {}
 
     def over(self, part: Any) -> Any:
         """The part as it may leave."""
@@ -205,6 +206,10 @@ class _Veil:
             case model.Measured(concept=model.Concept(variable=None)):
                 # What was measured beside what the study asks for stays untold, also where its code is public.
                 return self._over_struct(replace(part, concept=model.Concept()))
+            case model.Source():  # each record stands in many outcomes
+                if part not in self._sources:
+                    self._sources[part] = self._over_struct(part)
+                return self._sources[part]
             case model.Quantity():
                 return with_public_unit(part)
             case msgspec.Struct():

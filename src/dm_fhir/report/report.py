@@ -13,7 +13,7 @@ from dm_fhir.report.page import Data, page
 from dm_fhir.report.rows import heading, patient_row
 from dm_fhir.report.sections import Section, figures_of, sections, tables_of
 from dm_fhir.report.sentence import Sentence
-from dm_fhir.report.sentences import sentences
+from dm_fhir.report.sentences import sentences_of
 from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.table import Table
 
@@ -52,7 +52,7 @@ def report(
     `states` counts by site what became of each patient found, None where that is not known. `also` are sentences on the data, `more` sections at the end.
     """
     cohort, below = Cohort(data.cases), data.suppress_below
-    found = (*sentences(data.cases, data.drug, below), *also)
+    found = (*sentences_of(cohort, data.drug, below), *also)
     return Report(data, cohort, found, (*sections(cohort, data.drug, data.definitions, below, states), *more))
 
 

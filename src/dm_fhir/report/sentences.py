@@ -14,7 +14,7 @@ from dm_fhir.report.treatment import sentences_of_treatment
 from dm_fhir.statistics.cohort import Cohort
 from dm_fhir.statistics.small_cells import SmallCells
 
-__all__ = ["Sentence", "sentences"]
+__all__ = ["Sentence", "sentences", "sentences_of"]
 
 
 def sentences(cases: Sequence[Case], drug: str, suppress_below: int = 0) -> tuple[Sentence, ...]:
@@ -23,7 +23,12 @@ def sentences(cases: Sequence[Case], drug: str, suppress_below: int = 0) -> tupl
     `drug` is the study drug's variable. Outcomes are those of the cases; a case without any has them computed. Counts
     from 1 to `suppress_below` - 1 are not shown.
     """
-    cohort, small = Cohort(cases), SmallCells(suppress_below)
+    return sentences_of(Cohort(cases), drug, suppress_below)
+
+
+def sentences_of(cohort: Cohort, drug: str, suppress_below: int = 0) -> tuple[Sentence, ...]:
+    """The same of a cohort."""
+    small = SmallCells(suppress_below)
     return (
         *_about("Patients", sentences_of_persons(cohort, drug, small)),
         *_about("Disease", sentences_of_disease(cohort, small)),

@@ -3,14 +3,16 @@
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from msgspec.structs import replace
 
 from dm_fhir import __version__
 from dm_fhir.config import Config, Site
 from dm_fhir.errors import ConfigError
-from dm_fhir.model.case import Case, CaseSeries, Input, Outcome, Source
+from dm_fhir.model.case import Assessment, Case, CaseSeries, Concept, Input, Measured, Outcome, Result, Source
 from dm_fhir.model.document import decode
+from dm_fhir.outcomes.baseline import current
 from dm_fhir.report.pseudonym import person, pseudonym, pseudonymised
 from dm_fhir.store.cases import CaseRow, case_row, cases, patients_with_cases
 from dm_fhir.store.database import setting
@@ -68,14 +70,50 @@ def each_case(
 
 
 def without_sources(case: Case) -> Case:
-    """The case as the report needs it: two thirds of what outcomes take up are references to records, and it counts values."""
+    """The case as the report needs it, less than half of what it is: of outcomes neither records nor parts, of assessments when
+    they count and what they answer.
+
+    A case without outcomes stays as it is: they are computed from its records.
+    """
+    if not case.outcomes:
+        return case
     nowhere = Source(case.site, "")
-    return replace(case, outcomes=tuple(_values_alone(one, nowhere) for one in case.outcomes))
+    assessments = dict.fromkeys(_answers_alone(one, nowhere) for one in current(case))
+    outcomes = tuple(_values_alone(one, nowhere) for one in case.outcomes)
+    return replace(case, assessments=tuple(assessments), outcomes=outcomes)
 
 
-def _values_alone(outcome: Outcome, nowhere: Source) -> Outcome:
-    inputs = tuple(Input(one.role, nowhere, one.value) for one in outcome.inputs if one.value is not None)
-    return replace(outcome, inputs=inputs)
+def _answers_alone(one: Assessment, nowhere: Source) -> Assessment:
+    answered = tuple(
+        _answer(part.concept.variable, part.result.answer) for part in one.components if part.result.answer
+    )
+    measured = (
+        _answer(one.measured.concept.variable, one.measured.result.answer) if one.measured.result.answer else _NOTHING
+    )
+    return Assessment(nowhere, one.status, when=one.time, measured=measured, components=answered)
+
+
+_NOTHING = Measured(Concept())
+
+
+@lru_cache
+def _answer(variable: str | None, answer: str) -> Measured:
+    return Measured(Concept(variable=variable), result=Result(answer=answer))
+
+
+def _values_alone(one: Outcome, nowhere: Source) -> Outcome:
+    told = {part.role: part.value for part in reversed(one.inputs) if part.value is not None}  # of each role the first
+    inputs = tuple(Input(role, nowhere, told[role]) for role in _ROLES if role in told)
+    return replace(one, inputs=inputs, parts=(), verdicts=_verdicts(tuple(one.verdicts.items())))
+
+
+#: The parts that a value plays in what the report says of a change.
+_ROLES = ("baseline", "followup")
+
+
+@lru_cache(4096)  # most outcomes have one of a few sets of verdicts
+def _verdicts(found: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return dict(found)
 
 
 def _by_pseudonym(db: sqlite3.Connection, site: str, key: bytes) -> Iterator[CaseRow]:

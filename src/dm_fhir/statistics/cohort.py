@@ -34,6 +34,7 @@ class Patient:
         self.exposed = exposed
         self.zone: tzinfo = ZoneInfo(case.timezone)
         self.started = exposed.infusions[0]
+        self._visits: dict[str, dict[str, Outcome]] = {}
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -53,7 +54,7 @@ class Patient:
 
         Where several scales stand for one visit, those that can be compared go before.
         """
-        found = [one for name in variables if (one := self._at.get(name, _NOTHING).get(visit)) is not None]
+        found = [one for name in variables if (one := self._visits_of(name).get(visit)) is not None]
         if len(found) > 1 and visit not in (BASELINE, LAST):
             found = [one for one in found if one.number is not None] or found
         return found[0] if len(found) == 1 else self.latest(found)
@@ -65,10 +66,12 @@ class Patient:
             max(dated, key=lambda pair: (pair[0], pair[1].number is not None))[1] if dated else next(iter(found), None)
         )
 
-    @cached_property
-    def _at(self) -> dict[str, dict[str, Outcome]]:
-        """By variable and visit the outcome that stands for it."""
-        return {variable: self._by_visit(alike) for variable, alike in self.by_variable.items()}
+    def _visits_of(self, variable: str) -> dict[str, Outcome]:
+        """By visit the outcome of this variable that stands for it."""
+        if variable not in self._visits:
+            alike = self.by_variable.get(variable)
+            self._visits[variable] = self._by_visit(alike) if alike else _NOTHING
+        return self._visits[variable]
 
     def _by_visit(self, alike: Sequence[Outcome]) -> dict[str, Outcome]:
         found: dict[str, Outcome] = {}

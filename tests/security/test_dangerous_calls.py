@@ -23,7 +23,7 @@ ALLOWED = {
     ("store/pushes.py", "only"),  # question marks
     ("store/turns.py", "sql"),  # handed on to sqlite3: who calls is looked at
     ("store/turns.py", "script"),  # handed on to sqlite3: who calls is looked at
-    ("store/resources.py", "same"),  # the two lines above it
+    ("store/quarantine.py", "same"),  # the line above it
     ("store/resources.py", "of_none"),  # of _OF_NO_PATIENT
 }
 #: Modules that turn data into code, objects or commands, and functions that do.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -162,6 +164,34 @@ def test_changes_do_not_put_off_when_everything_is_asked_for_again(clinic: Expor
     assert clinic.pull().code == 0
     assert clinic.since()[-1] != ""
     assert clinic.study.ask("SELECT DISTINCT read_in_full FROM unit WHERE query LIKE 'bulk: %'") == [(before,)]
+
+
+def test_where_nothing_can_be_read_by_id_not_everything_is_tried(clinic: Exporting) -> None:
+    for number in range(8):
+        clinic.server.held.put(cdasi(f"a-{number}", "a", "2026-05-05", 8))
+    clinic.pull()
+    clinic.server.spoil("GET files/2/Observation-1", lambda reply: replace(reply, body=b""))
+    clinic.server.manners.counts = False
+    clinic.server.fail("GET fhir/Observation/", Reply(500), 99)
+    assert clinic.pull("--full").code == 0
+    assert len(clinic.server.lines("GET fhir/Observation/")) == 5
+    (notes,) = clinic.study.ask("SELECT notes FROM unit WHERE query = 'bulk: Observation'")
+    assert json.loads(notes[0])["missing_not_readable"] == 12
+    assert len(clinic.held()) == 16
+
+
+def test_what_the_tables_know_no_more_is_not_missing(clinic: Exporting) -> None:
+    table = '[[measurement]]\nvariable = "cdasi_activity"\ncodes = [{ system = "urn:x", code = "own", display = "own", source = "here" }]\n'
+    clinic.study.config.with_name("own.toml").write_text(table, encoding="utf-8")
+    own = cdasi("own", "a", "2026-05-05", 8)
+    own["code"]["coding"] = [{"system": "urn:x", "code": "own"}]
+    clinic.server.held.put(own)
+    clinic.configure('name = "leon"\n', 'name = "leon"\ntables = ["own.toml"]\n')
+    clinic.pull()
+    assert "Observation/own" in clinic.held()
+    clinic.configure('tables = ["own.toml"]\n', "")
+    assert clinic.pull("--full").code == 0
+    assert clinic.server.lines("GET fhir/Observation/") == []
 
 
 def test_what_a_filter_leaves_out_is_not_missing(clinic: Exporting) -> None:

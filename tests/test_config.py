@@ -396,6 +396,7 @@ def test_sites_are_found_by_a_pattern(write: Write, pattern: str, names: list[st
     [
         ("nroth-03", "no site is called 'nroth-03'", "near it: north-03, "),
         ("soth-*", "no site's name matches 'soth-*'", "near it: south-01"),
+        ("[n]orth-1", "no site's name matches '[n]orth-1'", "near it: north-"),
         ("LEON*", "no site's name matches 'LEON*'", "known: north-00, "),
         ("*x*", "no site's name matches '*x*'", "known: north-00, "),
     ],

@@ -224,3 +224,15 @@ def test_what_stopped_a_run_and_could_not_be_kept_is_told_all_the_same() -> None
         "at 11 sites: stopped: failed: site-0, site-1, site-10, site-2 and 7 more",
     ]
     assert "  stopped: no space left" in many_lines([*full[:2], *(site(f"well-{number}") for number in range(9))])
+
+
+def test_the_exit_code_of_status_is_the_worst_of_all_and_each_site_is_told_on_request(study: Study) -> None:
+    more = "".join(f'[[site]]\nname = "more-{number}"\n' for number in range(9))
+    study.config.write_text(study.config.read_text() + more)
+    study.unit("q")
+    stopped(study, code=1, step="compute", site="more-3")
+    stopped(study, step="compute", site="more-8")
+    ran = study.type("status")
+    assert (ran.code, ran.lines[1]) == (5, "11 sites: 1 complete, 2 failed, 8 never pulled")
+    each = [line.partition(":")[0] for line in study.type("status", "--all").lines if not line.startswith(" ")]
+    assert each[1:-1] == ["leon", "madrid", *(f"more-{number}" for number in range(9))]

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -142,3 +143,32 @@ def test_whoever_keeps_the_store_waits_for_a_transaction_that_has_begun(db: sqli
     assert not db.in_transaction
     assert db.execute("SELECT count(*) FROM seen").fetchone() == (1,)
     thread.join()
+
+
+@pytest.mark.parametrize("what", ["execute", "executemany", "executescript", "close"])
+def test_whatever_another_thread_wants_of_the_store_waits_for_the_end_of_a_transaction(
+    db: sqlite3.Connection, what: str
+) -> None:
+    begun, order = threading.Event(), list[str]()
+    calls = {
+        "execute": lambda: db.execute("INSERT INTO seen (thread) VALUES (2)"),
+        "executemany": lambda: db.executemany("INSERT INTO seen (thread) VALUES (?)", [(2,)]),
+        "executescript": lambda: db.executescript("SELECT 1;"),
+        "close": db.close,
+    }
+
+    def write() -> None:
+        with transaction(db):
+            begun.set()
+            time.sleep(0.1)
+            order.append("written")
+            db.execute("INSERT INTO seen (thread) VALUES (1)")
+        order.append("ended")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert begun.wait(WITHIN_SECONDS)
+    calls[what]()
+    assert order[:1] == ["written"]
+    thread.join()
+    assert order == ["written", "ended"]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from dm_fhir.sync import passes
+
 from ..servers.hospital import Ask, Hospital, refusal
 from ..servers.records import ck, person, record
 from ..servers.study import Study
@@ -200,3 +202,13 @@ def test_a_list_that_is_not_there_is_told_before_anybody_is_asked(hospital: Hosp
     assert ran.code == 2
     assert "'nowhere.txt' does not exist" in ran.err
     assert hospital.asked == []
+
+
+def test_only_a_whole_pull_says_how_much_the_next_may_take(study_of: StudyOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of()
+    noted = list[int]()
+    monkeypatch.setattr(passes, "note_growth", lambda _, before: noted.append(before))
+    assert study.type("pull", "--patient", "p1").code == 0
+    assert noted == []
+    assert study.type("pull").code == 0
+    assert len(noted) == 1

@@ -140,3 +140,18 @@ def test_a_mistake_of_ours_in_compute_is_kept_as_such(
     assert study.type("status", "--site", "a").code == 1
     assert study.type("sync", "--site", "a").code == 0
     assert stopped(study) == []
+
+
+def test_where_two_steps_fail_the_run_ends_as_the_first_and_both_are_kept(
+    four: Hospitals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = four.study(tmp_path / "study")
+
+    def mistaken(*_: object) -> None:
+        raise KeyError("Zwetschke")
+
+    monkeypatch.setattr(passes, "compute_site", mistaken)
+    ran = study.type("sync", "--site", "b")
+    assert ran.code == 5
+    assert stopped(study) == [("b", "compute", 1), ("b", "pull", 5)]
+    assert ran.out.count("  stopped: ") == 2

@@ -32,7 +32,6 @@ from dm_fhir.sync.push.result import Result, unsent
 from dm_fhir.sync.push.verify import Verified, verify_site
 from dm_fhir.sync.push.waiting import waiting
 from dm_fhir.sync.side_by_side import side_by_side
-from dm_fhir.sync.summary import STEPS
 
 Connect = Callable[[Site], Connection]
 #: What the store keeps a stop under, by the step at which it happens: what waits for a yes is a push that waits.
@@ -255,8 +254,8 @@ def _attempt(work: Pass, site: Site, one: Callable[[Site], T], step: str, found:
     except Exception as error:  # noqa: BLE001  # one site's odd record must not cost the others their sync
         _stopped(work, site, step, unexpected(error))
     else:
-        if step in STEPS:
-            clear_stop(work.db, site.name, step)
+        if step in _STEPS:
+            clear_stop(work.db, site.name, _STEPS[step])
 
 
 def _stopped(work: Pass, site: Site, step: str, error: DmFhirError) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dm_fhir.errors import StoreError
 from dm_fhir.sync import passes
 
 from .many import Hospitals, Manner, hospitals
@@ -155,3 +156,17 @@ def test_where_two_steps_fail_the_run_ends_as_the_first_and_both_are_kept(
     assert ran.code == 5
     assert stopped(study) == [("b", "compute", 1), ("b", "pull", 5)]
     assert ran.out.count("  stopped: ") == 2
+
+
+def test_what_befell_the_store_is_no_fault_of_a_site(
+    four: Hospitals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = four.study(tmp_path / "study")
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left")
+
+    monkeypatch.setattr(passes, "compute_site", full)
+    ran = study.type("sync", "--site", "a")
+    assert (ran.code, stopped(study)) == (1, [])
+    assert "  stopped: no space left" in ran.out

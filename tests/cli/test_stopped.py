@@ -236,3 +236,5 @@ def test_the_exit_code_of_status_is_the_worst_of_all_and_each_site_is_told_on_re
     assert (ran.code, ran.lines[1]) == (5, "11 sites: 1 complete, 2 failed, 8 never pulled")
     each = [line.partition(":")[0] for line in study.type("status", "--all").lines if not line.startswith(" ")]
     assert each[1:-1] == ["leon", "madrid", *(f"more-{number}" for number in range(9))]
+    named = study.type("status", "--site", "more-[12]", "--site", "leon", "--site", "more-1", "--json").json["sites"]
+    assert [one["site"] for one in named] == ["more-1", "more-2", "leon"], "as they were named, each once"

@@ -291,3 +291,11 @@ def test_twenty_sites_with_faults_at_once_come_each_to_what_it_comes_to_alone(tm
         "unit": {"hangs-0", "resets-0", "breaks-0", "knows-nobody-0", "cuts-off-0"},
         "quarantine": {"forgets-ids-0"},
     }
+
+
+@pytest.mark.parametrize("count", [10, 11])
+def test_of_up_to_ten_sites_each_says_how_far_it_has_come(tmp_path: Path, count: int) -> None:
+    with hospitals({f"site-{number:02}": "well" for number in range(count)}, patients=1) as here:
+        ran = here.study(tmp_path / "study").type("--log-format", "json", "pull")
+    said = [one for line in ran.err.splitlines() if (one := json.loads(line))["event"] == "pull_progress"]
+    assert {one["site"] for one in said} == (set(here.manners) if count == 10 else {None})

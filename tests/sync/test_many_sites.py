@@ -155,6 +155,7 @@ def test_forty_sites_of_all_manners_end_in_a_few_lines_and_the_next_sync_mends_w
         assert {one["site"] for one in progress} == {None}
         ends = {one["event"]: one for one in progress}
         assert [(one["sites_done"], one["sites"]) for one in ends.values()] == [(40, 40), (40, 40), (28, 28)]
+        assert {one["sites_stopped"] for one in ends.values()} == {12}
         assert len(progress) < 15
         stopped = [one for one in said if one["event"] == "site_stopped"]
         assert [one["site"] for one in stopped] == [name for name in manners if name.partition("-")[0] in bad]
@@ -296,6 +297,7 @@ def test_twenty_sites_with_faults_at_once_come_each_to_what_it_comes_to_alone(tm
 @pytest.mark.parametrize("count", [10, 11])
 def test_of_up_to_ten_sites_each_says_how_far_it_has_come(tmp_path: Path, count: int) -> None:
     with hospitals({f"site-{number:02}": "well" for number in range(count)}, patients=1) as here:
-        ran = here.study(tmp_path / "study").type("--log-format", "json", "pull")
+        ran = here.study(tmp_path / "study").type("--log-format", "json", "pull", "--json")
+    assert list(ran.json["cohort"]) == list(here.manners)
     said = [one for line in ran.err.splitlines() if (one := json.loads(line))["event"] == "pull_progress"]
     assert {one["site"] for one in said} == (set(here.manners) if count == 10 else {None})

@@ -108,7 +108,7 @@ def test_an_internal_error_shows_its_place_and_not_its_words(study: Study, monke
     monkeypatch.setattr(compute, "put_case", failing)
     brief, long = study.type("sync"), study.type("-v", "sync", "--json")
 
-    line = r"  stopped: internal error: ValueError at dm_fhir/sync/compute\.py:\d+; please report it"
+    line = r"  stopped: internal error: ValueError at dm_fhir/sync/compute\.py:\d+; please report it \(compute, [-:\dTZ]+\)"
     assert (brief.code, long.code) == (1, 1)
     assert re.search(f"^{line}$", brief.out, re.MULTILINE)
     assert re.search(r"baltimore: dm_fhir/sync/passes\.py:\d+: one$", long.err, re.MULTILINE)

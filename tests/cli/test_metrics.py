@@ -172,13 +172,22 @@ def test_a_run_that_finds_the_lock_taken_leaves_the_holders_metrics(study: Study
 
 def test_a_run_that_cannot_begin_says_so(study: Study, file: Path) -> None:
     study.unit("Observation?patient")
+    assert study.type("compute", "--site", "nobody").code == 2
+    found = read(file.read_text(encoding="utf-8"))
+    assert at(found, "run_exit_code", command="compute") == 2
+    assert at(found, "run_number", command="compute") is None
+
+
+def test_a_run_whose_only_site_was_stopped_says_so(study: Study, file: Path) -> None:
+    study.unit("Observation?patient")
     study.config.with_name("bad.toml").write_text("[[measurement]]\nvariable = 'x'\n", encoding="utf-8")
     text = study.config.read_text().replace('name = "leon"', 'name = "leon"\ntables = ["bad.toml"]')
     study.config.write_text(text, encoding="utf-8")
     assert study.type("compute").code == 2
     found = read(file.read_text(encoding="utf-8"))
     assert at(found, "run_exit_code", command="compute") == 2
-    assert at(found, "run_number", command="compute") is None
+    assert at(found, "run_number", command="compute") == 2
+    assert at(found, "site_stopped", site="leon") == 2
     assert at(found, "units", site="leon", state="complete") == 1
 
 

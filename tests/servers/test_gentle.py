@@ -125,7 +125,7 @@ def test_what_a_run_may_wait_in_all_is_limited(hospital: Hospital, study_of: Stu
 
     assert (ran.code, sum(ran.waits)) == (4, 200)
     assert study.unit("Observation?patient").reason == "waiting-budget"
-    assert json.loads(study.type("status", "--json").out)["exit_code"] == 3
+    assert json.loads(study.type("status", "--json").out)["exit_code"] == 4
 
 
 def test_a_wait_beyond_the_budget_is_not_begun() -> None:

@@ -133,13 +133,14 @@ def cohort_details(pulled: "Mapping[str, Pulled]") -> dict[str, Any]:
 
 def tell(run: Run, pulled: "Mapping[str, Pulled]", wish: "Wish") -> None:
     """Warn of what holds for a whole site, and where nobody got the drug, and all were asked for, say what may be the reason."""
-    from dm_fhir.store.ledger import units
+    from dm_fhir.store.ledger import units_of_nobody
     from dm_fhir.sync.cohort import COHORT
 
     for site, one in pulled.items():
         for remark in one.remarks:
             run.study.voice.warn(remark, "site_remark", site)
-        searched = any(unit.query.startswith(COHORT) and unit.state == "complete" for unit in units(run.study.db, site))
+        rows = units_of_nobody(run.study.db, site)
+        searched = any(unit.query.startswith(COHORT) and unit.state == "complete" for unit in rows)
         by = run.study.config.site(site).cohort.by
         if one.patients == 0 and searched and not wish.is_partial and by == "medication":
             codes = len(run.work.mappers[site].drug_codes())

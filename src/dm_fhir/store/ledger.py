@@ -88,6 +88,12 @@ def units(db: sqlite3.Connection, site: str) -> list[Unit]:
     return [_unit(row) for row in rows]
 
 
+def units_of_nobody(db: sqlite3.Connection, site: str) -> list[Unit]:
+    """The rows of a site that are no single patient's, in order of query: its cohort, files, exports."""
+    rows = db.execute(f"SELECT {_COLUMNS} FROM unit_now WHERE site = ? AND patient = '' ORDER BY query", (site,))
+    return [_unit(row) for row in rows]
+
+
 def open_units(db: sqlite3.Connection, site: str) -> list[Unit]:
     """The rows of a site that are not complete, in order of patient and query."""
     rows = db.execute(

@@ -177,7 +177,7 @@ def _told(
     patients = members(db, site)
     units = {reading.unit_of(source) for source in sources}
     joined = bool(before) and not before.issuperset(patients) and reading.site.cohort.by != "everybody"
-    earlier = [one for one in ledger.units(db, site) if one.query.startswith(FILE) and one.query not in units]
+    earlier = [one for one in ledger.units_of_nobody(db, site) if one.query.startswith(FILE) and one.query not in units]
     return Taken(
         patients=len(patients),
         without_patient=without_patient(db, site),

@@ -16,7 +16,7 @@ from dm_fhir.fhir.download import download
 from dm_fhir.store import bulk_jobs
 from dm_fhir.store.bulk_jobs import BulkFile, BulkJob, files_of
 from dm_fhir.store.database import path_of
-from dm_fhir.store.ledger import Unit, forget_units, units
+from dm_fhir.store.ledger import Unit, forget_units, units_of_nobody
 from dm_fhir.sync.bulk.order import BULK, ERROR, Order, unit_of
 from dm_fhir.sync.cohort import COHORT
 from dm_fhir.sync.puller import Puller
@@ -219,9 +219,8 @@ def leave(puller: Puller) -> None:
     """The site is no longer pulled by exports: one under way is given up, and their units are forgotten."""
     with puller.reading() as db:
         job = bulk_jobs.open_job(db, puller.name)
-        queries = [
-            one.query for one in units(db, puller.name) if one.query.removeprefix(f"{COHORT}: ").startswith(BULK)
-        ]
+        names = [one.query for one in units_of_nobody(db, puller.name)]
+    queries = [name for name in names if name.removeprefix(f"{COHORT}: ").startswith(BULK)]
     if job is not None:
         give_up(puller, job)
     if queries:

@@ -13,14 +13,13 @@ from dm_fhir.cli.reporter import (
     capped,
     closing_line,
     document,
-    in_a_line,
     number_of,
     queries_of,
     stop_line,
 )
 from dm_fhir.cli.study import json_option, opened, site_option
 from dm_fhir.config import Site
-from dm_fhir.errors import ConfigError, worst_exit_code
+from dm_fhir.errors import ConfigError, in_a_line, worst_exit_code
 from dm_fhir.mappings.patient import merges
 from dm_fhir.store.stops import Stop
 from dm_fhir.store.unit_names import Naming, unit_names

@@ -10,10 +10,10 @@ import click
 from dm_fhir.cli.push_ledger import written_details, written_lines
 from dm_fhir.cli.push_plan import Details, Lines, plan_document, planned_details, planned_lines, trouble_lines
 from dm_fhir.cli.push_proof import to_repair, verified
-from dm_fhir.cli.reporter import FEW, closing_line, counted, document, in_a_line, report
+from dm_fhir.cli.reporter import FEW, closing_line, counted, document, report
 from dm_fhir.cli.study import Run, Study, json_option, note_look, opened, running, site_option
 from dm_fhir.config import Site
-from dm_fhir.errors import ConfigError
+from dm_fhir.errors import ConfigError, in_a_line
 from dm_fhir.mappings.site import site_mappers
 from dm_fhir.sync.push.consent import Agree
 from dm_fhir.sync.push.result import Result

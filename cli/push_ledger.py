@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dm_fhir.cli.map_check import printable
-from dm_fhir.cli.reporter import in_a_line
+from dm_fhir.errors import in_a_line
 from dm_fhir.store.pushes import Written
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dm_fhir.cli.map_check import printable
-from dm_fhir.cli.reporter import capped, counted, document, in_a_line
+from dm_fhir.cli.reporter import capped, counted, document
+from dm_fhir.errors import in_a_line
 from dm_fhir.store.blocks import pack, unpack
 from dm_fhir.sync.push.content import Difference, differences, status_of
 from dm_fhir.sync.push.plan import HELD, IMPORTED, TO_SEND, WITHOUT_TIME, Item

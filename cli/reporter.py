@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from dm_fhir.errors import in_a_line
 from dm_fhir.model.findings import by_severity, meaning_of, severity_of
 from dm_fhir.store.stops import Stop
 from dm_fhir.sync.bulk.order import BULK
@@ -239,11 +240,6 @@ def _attention(some: Sequence[Attention]) -> str:
     one = some[0]
     whose = f"{one.patient} " if one.patient else ""
     return f"  {one.state}: {whose}{queries_of(some)}: {in_a_line(one.message or one.reason or '')}"
-
-
-def in_a_line(text: str) -> str:
-    """The text's lines in one."""
-    return "; ".join(line.strip() for line in text.splitlines())
 
 
 def capped(

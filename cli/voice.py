@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import click
 import msgspec
 
+from dm_fhir.errors import in_a_line
+
 _SECONDS_BETWEEN_LINES = 10.0
 _REFERENCE = re.compile(r"\b([A-Z][a-z][A-Za-z]*)/[A-Za-z0-9._~%|-]+")
 #: How a line of text begins, by its level.
@@ -145,7 +147,7 @@ class Voice:
             self._line_length = 0
 
     def _line(self, level: str, text: str, event: str, site: str | None, facts: dict[str, Fact]) -> None:
-        text = _masked(_in_one(text)) if self._is_log else text
+        text = _masked(in_a_line(text)) if self._is_log else text
         run = f"run {self.run}: " if self.run is not None and not sys.stderr.isatty() else ""
         line = f"{run}{_HEADS.get(level, '')}{f'{site}: ' if site else ''}{text}"
         with self._speaking:
@@ -163,7 +165,3 @@ class Voice:
 def _masked(text: str) -> str:
     """The text with every reference cut down to its type."""
     return _REFERENCE.sub(r"\1/…", text)
-
-
-def _in_one(text: str) -> str:
-    return "; ".join(line.strip() for line in text.splitlines())

@@ -4,7 +4,15 @@ import itertools
 
 import pytest
 
-from dm_fhir.errors import EXIT_CODES, EXIT_PRECEDENCE, AnswerUnusable, ConfigError, DmFhirError, worst_exit_code
+from dm_fhir.errors import (
+    EXIT_CODES,
+    EXIT_PRECEDENCE,
+    AnswerUnusable,
+    ConfigError,
+    DmFhirError,
+    in_a_line,
+    worst_exit_code,
+)
 
 ORDER = (130, 2, 11, 5, 4, 1, 7, 3, 0)
 
@@ -38,3 +46,11 @@ def test_a_config_error_lists_its_faults_and_then_the_hint() -> None:
 def test_an_unusable_answer_is_a_failed_request() -> None:
     error = AnswerUnusable("cut off", reason="body-incomplete")
     assert (str(error), error.reason, error.status, error.exit_code) == ("cut off", "body-incomplete", None, 3)
+
+
+def test_many_lines_in_one() -> None:
+    faults = ["a: b", "c: d"]
+    error = ConfigError("x.toml has 2 faults:", faults=faults, hint="mend it")
+    assert in_a_line(error) == "x.toml has 2 faults: a: b; c: d; mend it"
+    assert in_a_line("server: no\n  try later") == "server: no; try later"
+    assert in_a_line("") == ""

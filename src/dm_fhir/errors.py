@@ -41,6 +41,12 @@ def worst_exit_code(codes: Iterable[int]) -> int:
     return min(codes, key=EXIT_PRECEDENCE.index, default=0)
 
 
+def in_a_line(told: object) -> str:
+    """What an error or text says over several lines, in one; the parts of a list follow its heading."""
+    lines = (line.strip().removeprefix("- ") for line in str(told).splitlines())
+    return "; ".join(lines).replace(":; ", ": ")
+
+
 class DmFhirError(Exception):
     """What went wrong, for a person; `hint` says how to mend it and is None where nobody can tell."""
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from dm_fhir.config import Site
-from dm_fhir.errors import DmFhirError, LoginRefused, RequestFailed
+from dm_fhir.errors import DmFhirError, LoginRefused, RequestFailed, in_a_line
 from dm_fhir.fhir.page import Page
 from dm_fhir.fhir.search import Search
 from dm_fhir.sync.mending import mend
@@ -105,11 +105,6 @@ def failed(error: RequestFailed, query: str, type_name: str, site: Site, request
 def is_unsupported(error: RequestFailed) -> bool:
     """Whether the server says that it does not do this at all."""
     return error.status in _UNSUPPORTED or error.reason == "not-listed"
-
-
-def in_a_line(error: DmFhirError) -> str:
-    """The error's message and hint, with what the server said."""
-    return "; ".join(line.strip() for line in str(error).splitlines())
 
 
 def _placeholder(name: str, value: str) -> str:

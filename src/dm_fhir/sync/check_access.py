@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
-from dm_fhir.errors import DmFhirError, LoginRefused, RequestFailed, ServerUnavailable
+from dm_fhir.errors import DmFhirError, LoginRefused, RequestFailed, ServerUnavailable, in_a_line
 from dm_fhir.fhir.connection import Connection
 from dm_fhir.fhir.search import search_url
 from dm_fhir.fhir.tls import certificate_expiry, private_files_faults
-from dm_fhir.sync.check import Check, answer_of, in_a_line
+from dm_fhir.sync.check import Check, answer_of
 from dm_fhir.sync.puller import Puller
 
 _PLACE = re.compile(r"\b(GET|POST) \S+")

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from dm_fhir.errors import RequestFailed
+from dm_fhir.errors import RequestFailed, in_a_line
 from dm_fhir.fhir.search import search_url
-from dm_fhir.sync.check import Check, answer_of, failed, in_a_line, shown
+from dm_fhir.sync.check import Check, answer_of, failed, shown
 from dm_fhir.sync.check_queries import Asked, once_more
 from dm_fhir.sync.check_settings import as_said
 from dm_fhir.sync.puller import Puller

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from urllib.parse import urlencode
 
-from dm_fhir.errors import RequestFailed
+from dm_fhir.errors import RequestFailed, in_a_line
 from dm_fhir.fhir.page import Page, read_page
 from dm_fhir.fhir.search import Search, first_pages
-from dm_fhir.sync.check import Check, answer_of, first_page, in_a_line, shown
+from dm_fhir.sync.check import Check, answer_of, first_page, shown
 from dm_fhir.sync.check_queries import Asked, once_more
 from dm_fhir.sync.check_settings import as_said
 from dm_fhir.sync.group_size import heeds, heeds_not

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dm_fhir.config import Site
-from dm_fhir.errors import ConfigError, DmFhirError, InternalError, worst_exit_code
+from dm_fhir.errors import ConfigError, DmFhirError, InternalError, in_a_line, worst_exit_code
 from dm_fhir.fhir.budget import Budget
 from dm_fhir.fhir.capability import Capability
 from dm_fhir.fhir.connection import Connection
@@ -23,7 +23,7 @@ from dm_fhir.fhir.vendors import vendor_of
 from dm_fhir.store.database import open_store, transaction
 from dm_fhir.store.facts import facts, remember
 from dm_fhir.store.looking import Fact, Known
-from dm_fhir.sync.check import Check, in_a_line
+from dm_fhir.sync.check import Check
 from dm_fhir.sync.check_access import (
     check_certificate,
     check_clocks,
